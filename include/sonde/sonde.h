@@ -1,0 +1,98 @@
+// libsonde: structured logs, spans and trace context for serving processes.
+//
+//   #include <sonde/sonde.h>
+//   int main(void) {
+//       sonde_init(&(struct sonde_options){.service = "decode-worker"});
+//       SONDE_INFO("worker ready", SONDE_STR("worker", "w-1"), SONDE_INT("slots", 8));
+//       struct sonde_span *s = sonde_span_start("handle_payload", SONDE_KIND_SERVER, &parent_context);
+//       sonde_span_enter(s);                     // records of this thread now carry its ids
+//       SONDE_DEBUG("kv transfer", SONDE_F64("ms", 1.25));
+//       sonde_span_exit(s);
+//       sonde_span_end(s);
+//       sonde_shutdown(2000);
+//   }
+//
+// Everything works before sonde_init (lines are kept and written by the defaults), is safe from any thread, never
+// throws, never ends the process and never blocks longer than stated. Configuration comes from the environment:
+// DYN_LOG, DYN_LOGGING_JSONL, OTEL_… as listed in docs/guide.md; options given to sonde_init lose against it.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SONDE_API __attribute__((visibility("default")))
+
+// ---- life ---------------------------------------------------------------------------------------------------------
+struct sonde_options {
+    const char *service;     // service.name when OTEL_SERVICE_NAME does not say
+    const char *resource;    // more resource attributes "k=v,k2=v2", before OTEL_RESOURCE_ATTRIBUTES
+};
+SONDE_API void sonde_init(const struct sonde_options *o); // null: defaults. Idempotent; later calls do nothing.
+// Writes out and exports what is pending, at most for timeout_ms. Called at exit by itself with 2000.
+// Returns true if everything got out. Records after it go to stderr directly.
+SONDE_API bool sonde_shutdown(unsigned timeout_ms);
+SONDE_API bool sonde_flush(unsigned timeout_ms); // same without stopping
+
+// ---- records --------------------------------------------------------------------------------------------------------
+enum sonde_level { SONDE_LEVEL_ERROR = 1, SONDE_LEVEL_WARN, SONDE_LEVEL_INFO, SONDE_LEVEL_DEBUG, SONDE_LEVEL_TRACE };
+
+#ifndef SONDE_TARGET
+#define SONDE_TARGET __FILE__ // a file may define its own before the include; a path is turned into a::b::c
+#endif
+
+// The macros SONDE_ERROR … SONDE_TRACE(message, field…) stand in sonde/log.h: static call-site record, one relaxed load
+// when disabled. Fields: SONDE_STR(key, cstring) SONDE_STRN(key, p, n) SONDE_INT(key, i64) SONDE_UINT(key, u64)
+// SONDE_F64(key, double) SONDE_BOOL(key, b). Keys are literals; messages are literals.
+
+// ---- spans and context ------------------------------------------------------------------------------------------------
+struct sonde_context {
+    uint8_t trace_id[16], span_id[8]; // all zero: none
+    uint8_t flags;                    // bit 0 sampled
+    bool remote;
+    char request_id[129];             // x-request-id, "" if none
+    char tracestate[513];             // "" if none
+};
+
+enum sonde_kind { SONDE_KIND_INTERNAL = 1, SONDE_KIND_SERVER, SONDE_KIND_CLIENT, SONDE_KIND_PRODUCER, SONDE_KIND_CONSUMER };
+enum sonde_status { SONDE_STATUS_UNSET, SONDE_STATUS_OK, SONDE_STATUS_ERROR };
+
+struct sonde_span; // free-standing: may be started, used and ended on different threads and event-loop turns
+
+// parent null: the current span of this thread, or a new trace. A parent with a zero trace id: a new trace (its
+// request_id is kept). Never returns null: without memory a span that records nothing.
+SONDE_API struct sonde_span *sonde_span_start(const char *name, enum sonde_kind kind, const struct sonde_context *parent);
+// As above with an explicit start, ns since 1970 (back-dated spans).
+SONDE_API struct sonde_span *sonde_span_start_at(const char *name, enum sonde_kind kind, const struct sonde_context *parent, int64_t start_ns);
+SONDE_API void sonde_span_end(struct sonde_span *s);                     // frees it; null is fine
+SONDE_API void sonde_span_end_at(struct sonde_span *s, int64_t end_ns);
+SONDE_API void sonde_span_enter(struct sonde_span *s); // becomes current on this thread (a stack)
+SONDE_API void sonde_span_exit(struct sonde_span *s);
+SONDE_API const struct sonde_context *sonde_span_context(const struct sonde_span *s);
+SONDE_API const struct sonde_context *sonde_current(void); // of this thread's current span; null if none
+// Keys and values are copied.
+SONDE_API void sonde_span_str(struct sonde_span *s, const char *key, const char *value);
+SONDE_API void sonde_span_int(struct sonde_span *s, const char *key, int64_t value);
+SONDE_API void sonde_span_f64(struct sonde_span *s, const char *key, double value);
+SONDE_API void sonde_span_bool(struct sonde_span *s, const char *key, bool value);
+SONDE_API void sonde_span_status(struct sonde_span *s, enum sonde_status status, const char *message);
+SONDE_API void sonde_span_event(struct sonde_span *s, const char *name);                     // now
+SONDE_API void sonde_span_event_at(struct sonde_span *s, const char *name, int64_t time_ns);
+
+// Propagation. get returns a header's value (n-th of that name; lower-case name) or null; set is called once a header.
+typedef const char *sonde_get_fn(void *carrier, const char *name, int nth, size_t *len);
+typedef void sonde_set_fn(void *carrier, const char *name, const char *value, size_t len);
+// Reads traceparent, tracestate, x-request-id by the W3C rules. False if there was no valid traceparent (the context
+// then has a zero trace id, and the request id if one was sent).
+SONDE_API bool sonde_extract(struct sonde_context *out, sonde_get_fn *get, void *carrier);
+SONDE_API void sonde_inject(const struct sonde_context *c, sonde_set_fn *set, void *carrier);
+// A new request id (UUID version 4) as text.
+SONDE_API void sonde_new_request_id(char out[37]);
+
+#ifdef __cplusplus
+}
+#endif
+#include <sonde/log.h>

@@ -1,0 +1,58 @@
+// Wire formats to and from batches. One file a format (otlp_logs.c, otlp_traces.c, otlp_json.c, loki_push.c,
+// otlp_encode.c). Decoders are pure functions of (bytes, received time): the write-ahead log keeps the request as it
+// came and replay decodes it again, so the same bytes must always give the same rows.
+#pragma once
+#include "event/batch.h"
+
+// X(name, number on disk, signal, text). Numbers are part of the write-ahead log's format: never change one.
+#define WIRE_LIST(X)                                          \
+    X(OTLP_LOGS_PB, 1, SIGNAL_LOG, "otlp-logs-protobuf")      \
+    X(OTLP_LOGS_JSON, 2, SIGNAL_LOG, "otlp-logs-json")        \
+    X(OTLP_TRACES_PB, 3, SIGNAL_SPAN, "otlp-traces-protobuf") \
+    X(OTLP_TRACES_JSON, 4, SIGNAL_SPAN, "otlp-traces-json")   \
+    X(LOKI_PB, 5, SIGNAL_LOG, "loki-protobuf") /* already un-snappied */ \
+    X(LOKI_JSON, 6, SIGNAL_LOG, "loki-json")
+
+enum wire_format {
+#define X(name, number, signal, text) WIRE_##name = number,
+    WIRE_LIST(X)
+#undef X
+};
+enum signal wire_signal(enum wire_format f);
+const char *wire_text(enum wire_format f); // null for an unknown number
+
+// What a receiver accepted and refused. Refused rows never make the whole request fail: they are counted, and the
+// first reasons are kept for the answer (OTLP partial success; Loki's 400 that lists up to ten).
+struct wire_report {
+    uint32_t accepted, rejected;
+    uint32_t n_reasons;
+    char reason[10][200];
+};
+
+struct wire_options {
+    int64_t received_ns;    // stands in for a record without any time
+    bool discover_service;  // Loki push: add service_name from the first of Loki's list of labels, else unknown_service
+};
+
+// Decodes a whole request. On ERR_OK *out is a sealed batch (possibly with 0 rows) that refers to `bytes`:
+// bytes must outlive it unless `keep` is false, in which case the decoder copies them into the arena first.
+// A request that cannot be read at all: an error that names the byte; nothing is returned.
+enum errc wire_decode(enum wire_format f, struct slice bytes, bool keep, const struct wire_options *opt, struct batch **out,
+                      struct wire_report *report, struct error *err);
+
+// Batch → ExportLogsServiceRequest / ExportTraceServiceRequest (also TracesData: the same bytes), grouped by resource
+// and scope. rows: null = all. JSON: the OTLP mapping (hex ids, 64-bit integers as strings).
+enum errc otlp_encode(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
+enum errc otlp_encode_json(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
+// An encoded AnyValue as plain JSON ({"a":1}) or as OTLP JSON ({"kvlistValue":…}).
+enum errc anyvalue_json(struct slice any, struct jw *w);
+enum errc anyvalue_otlp_json(struct slice any, struct jw *w);
+// Span events kept in FIELD_EVENTS, one after the other: false at the end.
+struct span_event {
+    int64_t time;
+    struct slice name;
+    struct slice attrs; // the KeyValue fields as on the wire, for keyvalue_next
+};
+bool span_event_next(struct slice *events, struct span_event *out);
+// attrs: concatenated KeyValue messages with their tags (field number `field`). any kind comes as COL_ANY.
+bool keyvalue_next(struct slice *attrs, uint32_t field, struct attr *out);

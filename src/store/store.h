@@ -1,0 +1,97 @@
+// The store: where events live. Nobody outside src/store knows files.
+//
+//   append ──► write-ahead log (group commit) ──► acknowledged
+//      └────► head (batches in memory) ──► part (columns on disk, immutable) 
+//   scan  ──► head + parts ──► batches
+//
+// Directory:  DIR/lock  DIR/wal/<first-sequence>.wal  DIR/parts/<tenant-hex>/<signal>-<first>-<last>.part
+// An acknowledged request survives SIGKILL and power loss; after a restart every event is there once.
+// Thread rule: all functions may be called from any thread.
+#pragma once
+#include "event/wire.h"
+
+struct store;
+
+struct store_options {
+    const char *dir;            // made if missing
+    size_t head_max_bytes;      // a table's head is turned into a part above this (default 64 MiB)
+    int64_t head_max_age_ns;    // … or when its oldest row has been waiting this long (default 5 min)
+    int64_t retention_ns;       // parts whose newest row is older are removed; 0 keeps everything
+    size_t wal_segment_bytes;   // default 64 MiB
+    bool discover_service;      // passed to wire_decode on replay: must equal what receivers use
+};
+void store_options_default(struct store_options *o);
+
+// Opens, repairs (a torn tail of the log is cut off, a half-written part removed; both are reported on stderr) and
+// replays. ERR_DENIED if another process has the directory.
+enum errc store_open(struct store **out, const struct store_options *o, struct error *err);
+// Writes heads to parts, closes. Appends under way are completed first. Null is fine.
+void store_close(struct store *s);
+
+// Called once when the request is durable (ERR_OK) or could not be written (ERR_FULL, ERR_IO: it is not stored and
+// not visible). Comes from the log's thread: must not block.
+typedef void store_commit_fn(void *arg, enum errc rc);
+
+// Stores a decoded request. raw: its bytes as wire_decode got them; batch: what it gave (a reference is taken over,
+// also on failure; it may refer to raw, which is copied where needed). Rows already stored (same batch_row_hash among
+// recent rows) are left out silently. done may be null (then nothing is awaited).
+enum errc store_append(struct store *s, struct slice tenant, enum wire_format f, struct slice raw, int64_t received_ns,
+                       struct batch *batch, store_commit_fn *done, void *arg, struct error *err);
+
+// ---- reading ----------------------------------------------------------------------------------------------------
+// A budget of one query; counters are added to by scans. Over it: ERR_LIMIT.
+struct budget {
+    uint64_t max_bytes; // uncompressed column bytes read; 0 = unlimited
+    uint64_t bytes, rows, blocks, blocks_skipped;
+    const bool *cancelled;  // may be null; polled
+    int64_t deadline_mono;  // 0 = none
+};
+
+struct scan_request {
+    struct slice tenant;
+    enum signal signal;
+    int64_t from, to;                  // rows with from <= time < to. For spans: those that overlap it when `overlap`
+    bool overlap;
+    bool newest_first;                 // order of batches (see scan_next)
+    bool (*match)(void *arg, const struct resource *r); // null = all resources
+    void *match_arg;
+    struct id128 trace_id;             // not zero: only rows of this trace
+    // Which columns are needed. fields: bit set of 1 << FIELD_x. attrs: names wanted of COL_ATTR and COL_SCOPE, or
+    // all_attrs. Unwanted columns may be missing from the batches.
+    uint64_t fields;
+    bool all_attrs;
+    const struct slice *attrs;
+    size_t n_attrs;
+    struct budget *budget;             // may be null
+};
+
+struct scan;
+enum errc store_scan(struct store *s, const struct scan_request *q, struct scan **out, struct error *err);
+
+struct scan_batch {
+    const struct batch *batch; // valid until the next scan_next or scan_close
+    const uint32_t *rows;      // the matching rows, ascending; never null
+    uint32_t n_rows;           // > 0
+    int64_t bound;             // newest_first: no later batch of this scan has a row with time > bound; else none < bound
+};
+// ERR_OK with out->batch == NULL at the end.
+enum errc scan_next(struct scan *s, struct scan_batch *out, struct error *err);
+void scan_close(struct scan *s);
+
+// Every distinct resource with rows in [from, to): answers from indexes, without reading rows. Resources of the
+// callback are valid during the call. Stops when fn returns false.
+enum errc store_resources(struct store *s, struct slice tenant, enum signal signal, int64_t from, int64_t to,
+                          bool (*fn)(void *arg, const struct resource *r), void *arg, struct error *err);
+
+struct store_stats {
+    uint64_t rows_head, rows_parts, parts, bytes_disk, bytes_head, wal_bytes, wal_segments;
+    uint64_t appended_rows, duplicate_rows, commits, commit_errors, replayed_requests, torn_bytes;
+    uint64_t commit_ns_total, commit_ns_max;
+};
+void store_stats(struct store *s, struct store_stats *out);
+// Turns all heads into parts now (tests, shutdown, admin).
+enum errc store_flush(struct store *s, struct error *err);
+
+// ---- inspect: prints a file in readable form, tolerant of damage (says where it is). For `sonde inspect`. ---------
+enum errc wal_inspect(const char *path, bool verbose, struct buf *out, struct error *err);
+enum errc part_inspect(const char *path, bool verbose, struct buf *out, struct error *err);
