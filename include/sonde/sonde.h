@@ -12,6 +12,8 @@
 //       sonde_shutdown(2000);
 //   }
 //
+// A span or context that is passed between threads needs the caller's own ordering, as any object does.
+//
 // Everything works before sonde_init (lines are kept and written by the defaults), is safe from any thread, never
 // throws, never ends the process and never blocks longer than stated. Configuration comes from the environment:
 // DYN_LOG, DYN_LOGGING_JSONL, OTEL_… as listed in docs/guide.md; options given to sonde_init lose against it.
@@ -66,15 +68,31 @@ struct sonde_span; // free-standing: may be started, used and ended on different
 // request_id is kept). Never returns null: without memory a span that records nothing.
 SONDE_API struct sonde_span *sonde_span_start(const char *name, enum sonde_kind kind, const struct sonde_context *parent);
 // As above with an explicit start, ns since 1970 (back-dated spans).
-SONDE_API struct sonde_span *sonde_span_start_at(const char *name, enum sonde_kind kind, const struct sonde_context *parent, int64_t start_ns);
+SONDE_API struct sonde_span *sonde_span_start_at(const char *name, enum sonde_kind kind, const struct sonde_context *parent,
+                                                 int64_t start_ns);
+// Both are also macros that add the place of the call (target, file, line), which SPAN_CLOSED lines and the exported scope tell.
+struct sonde_site;
+SONDE_API struct sonde_span *sonde_span_start_site(struct sonde_site *site, const char *name, enum sonde_kind kind,
+                                                   const struct sonde_context *parent);
+SONDE_API struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char *name, enum sonde_kind kind,
+                                                      const struct sonde_context *parent, int64_t start_ns);
+#define SONDE_SPAN_SITE_(call, ...)                                                                                          \
+    __extension__({                                                                                                          \
+        static struct sonde_site sonde_span_site_ = {0, 0, __LINE__, SONDE_LEVEL_INFO, 0, 1, 0, "", SONDE_TARGET, __FILE__,  \
+                                                     0, 0, 0};                                                               \
+        call(&sonde_span_site_, __VA_ARGS__);                                                                                \
+    })
+#define sonde_span_start(...) SONDE_SPAN_SITE_(sonde_span_start_site, __VA_ARGS__)
+#define sonde_span_start_at(...) SONDE_SPAN_SITE_(sonde_span_start_at_site, __VA_ARGS__)
 SONDE_API void sonde_span_end(struct sonde_span *s);                     // frees it; null is fine
 SONDE_API void sonde_span_end_at(struct sonde_span *s, int64_t end_ns);
 SONDE_API void sonde_span_enter(struct sonde_span *s); // becomes current on this thread (a stack)
 SONDE_API void sonde_span_exit(struct sonde_span *s);
-SONDE_API const struct sonde_context *sonde_span_context(const struct sonde_span *s);
+SONDE_API const struct sonde_context *sonde_span_context(const struct sonde_span *s); // valid until the span's end; never null
 SONDE_API const struct sonde_context *sonde_current(void); // of this thread's current span; null if none
 // Keys and values are copied.
 SONDE_API void sonde_span_str(struct sonde_span *s, const char *key, const char *value);
+SONDE_API void sonde_span_strn(struct sonde_span *s, const char *key, const char *value, size_t n);
 SONDE_API void sonde_span_int(struct sonde_span *s, const char *key, int64_t value);
 SONDE_API void sonde_span_f64(struct sonde_span *s, const char *key, double value);
 SONDE_API void sonde_span_bool(struct sonde_span *s, const char *key, bool value);
@@ -89,6 +107,15 @@ typedef void sonde_set_fn(void *carrier, const char *name, const char *value, si
 // then has a zero trace id, and the request id if one was sent).
 SONDE_API bool sonde_extract(struct sonde_context *out, sonde_get_fn *get, void *carrier);
 SONDE_API void sonde_inject(const struct sonde_context *c, sonde_set_fn *set, void *carrier);
+// Ids as text, each ended by a 0: "00-<trace>-<span>-<flags>"; "" if the context has no ids.
+SONDE_API void sonde_traceparent(const struct sonde_context *c, char out[56]);
+// Makes c's request id the given one if it is valid (1 to 128 printable ASCII characters); false and unchanged otherwise.
+SONDE_API bool sonde_set_request_id(struct sonde_context *c, const char *id, size_t n);
+// What was lost so far in this process: records that found the ring full, and records and spans that the exporter dropped.
+struct sonde_counts {
+    uint64_t records_lost, export_logs_dropped, export_spans_dropped, export_logs_sent, export_spans_sent;
+};
+SONDE_API void sonde_counts_get(struct sonde_counts *out);
 // A new request id (UUID version 4) as text.
 SONDE_API void sonde_new_request_id(char out[37]);
 
