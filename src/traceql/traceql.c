@@ -1,0 +1,492 @@
+#include "traceql/traceql.h"
+#include "base/limits.h"
+#include "query/regex.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum node_kind { NODE_TRUE, NODE_AND, NODE_OR, NODE_NOT, NODE_COMPARE, NODE_EXISTS };
+enum target { ATTR_ANY, ATTR_SPAN, ATTR_RESOURCE, NAME, DURATION, STATUS, STATUS_MESSAGE, KIND, SPAN_ID, PARENT_ID, TRACE_ID };
+enum op { EQ, NE, LT, LE, GT, GE, RE, NRE };
+enum lit_kind { LIT_STR, LIT_INT, LIT_FLOAT, LIT_DURATION, LIT_BOOL, LIT_STATUS, LIT_KIND, LIT_NIL };
+
+struct literal {
+    enum lit_kind kind;
+    struct slice s;
+    int64_t i;
+    double f;
+};
+
+struct node {
+    enum node_kind kind;
+    struct node *a, *b;
+    enum target target;
+    struct slice name;
+    enum op op;
+    struct literal lit;
+    bool any_type; // a tag of the legacy syntax: compared by its text
+    struct regex *re;
+    struct node *next_regex; // all that own a regex, to free them
+};
+
+struct traceql {
+    struct node *root;
+    struct node *regexes;
+};
+
+struct parser {
+    struct slice text;
+    size_t at;
+    int depth;
+    struct arena *arena;
+    struct error *err;
+    struct traceql *q;
+};
+
+// ---- lexer --------------------------------------------------------------------------------------------------------
+
+static enum errc fail(struct parser *p, const char *what)
+{
+    struct slice rest = slice_cut(slice_from(p->text, p->at), 24);
+    return ERR(p->err, SYNTAX, "TraceQL, position %zu: %s, found \"%.*s\"", p->at + 1, what, (int)rest.n, rest.n ? rest.p : "");
+}
+
+static void skip_blanks(struct parser *p)
+{
+    while (p->at < p->text.n && memchr(" \t\r\n", p->text.p[p->at], 4))
+        p->at++;
+}
+
+static bool take(struct parser *p, const char *token)
+{
+    skip_blanks(p);
+    struct slice t = slice_str(token);
+    if (!slice_starts(slice_from(p->text, p->at), t))
+        return false;
+    p->at += t.n;
+    return true;
+}
+
+static struct slice word(struct parser *p)
+{
+    skip_blanks(p);
+    size_t from = p->at;
+    while (p->at < p->text.n && !memchr(" \t\r\n{}()=~!<>&|^,\"`", p->text.p[p->at], 19))
+        p->at++;
+    return slice_of(p->text.p + from, p->at - from);
+}
+
+static enum errc string_literal(struct parser *p, struct slice *out)
+{
+    char quote = p->text.p[p->at++];
+    char *to = arena_alloc(p->arena, p->text.n - p->at + 1);
+    size_t n = 0;
+    if (!to)
+        return ERR(p->err, LIMIT, "query needs too much memory");
+    while (p->at < p->text.n && p->text.p[p->at] != quote) {
+        char c = p->text.p[p->at++];
+        if (c == '\\' && quote == '"') {
+            if (p->at >= p->text.n)
+                break;
+            c = p->text.p[p->at++];
+            const char *from = "nrt\"\\'", *become = "\n\r\t\"\\'", *hit = strchr(from, c);
+            if (!c || !hit)
+                return fail(p, "unknown escape in a string");
+            c = become[hit - from];
+        }
+        to[n++] = c;
+    }
+    if (p->at >= p->text.n)
+        return fail(p, "string without its closing quote");
+    p->at++;
+    *out = slice_of(to, n);
+    return ERR_OK;
+}
+
+static bool parse_duration(struct slice w, int64_t *ns)
+{
+    static const struct {
+        const char *unit;
+        double factor;
+    } units[] = {{"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}, {"d", 8.64e13}, {"w", 6.048e14}};
+    double total = 0;
+    size_t at = 0;
+    while (at < w.n) {
+        size_t from = at;
+        double number;
+        while (at < w.n && ((w.p[at] >= '0' && w.p[at] <= '9') || w.p[at] == '.'))
+            at++;
+        if (at == from || !slice_to_f64(slice_of(w.p + from, at - from), &number))
+            return false;
+        from = at;
+        while (at < w.n && !((w.p[at] >= '0' && w.p[at] <= '9') || w.p[at] == '.'))
+            at++;
+        size_t u = 0, n_units = sizeof units / sizeof *units;
+        while (u < n_units && !slice_eq(slice_str(units[u].unit), slice_of(w.p + from, at - from)))
+            u++;
+        if (u == n_units)
+            return false;
+        total += number * units[u].factor;
+    }
+    *ns = (int64_t)total;
+    return w.n > 0 && total < 9.2e18;
+}
+
+static bool named(struct slice w, const char *const *names, int64_t *out)
+{
+    for (int i = 0; names[i]; i++)
+        if (slice_eq(w, slice_str(names[i])))
+            return *out = i, true;
+    return false;
+}
+
+static const char *const status_words[] = {"unset", "ok", "error", NULL};
+static const char *const kind_words[] = {"unspecified", "internal", "server", "client", "producer", "consumer", NULL};
+
+static enum errc parse_literal(struct parser *p, struct literal *out)
+{
+    skip_blanks(p);
+    if (p->at < p->text.n && (p->text.p[p->at] == '"' || p->text.p[p->at] == '`')) {
+        out->kind = LIT_STR;
+        return string_literal(p, &out->s);
+    }
+    size_t from = p->at;
+    struct slice w = word(p);
+    if (slice_to_i64(w, &out->i)) {
+        out->kind = LIT_INT;
+        out->f = (double)out->i;
+    } else if (slice_to_f64(w, &out->f)) {
+        out->kind = LIT_FLOAT;
+    } else if (parse_duration(w, &out->i)) {
+        out->kind = LIT_DURATION;
+        out->f = (double)out->i;
+    } else if (slice_eq(w, SLICE("true")) || slice_eq(w, SLICE("false"))) {
+        out->kind = LIT_BOOL;
+        out->i = w.p[0] == 't';
+    } else if (slice_eq(w, SLICE("nil"))) {
+        out->kind = LIT_NIL;
+    } else if (named(w, status_words, &out->i)) {
+        out->kind = LIT_STATUS;
+    } else if (named(w, kind_words, &out->i)) {
+        out->kind = LIT_KIND;
+    } else {
+        p->at = from;
+        return fail(p, "expected a value (string, number, duration, true, false, nil, status or kind)");
+    }
+    return ERR_OK;
+}
+
+// ---- parser -------------------------------------------------------------------------------------------------------
+
+static struct node *new_node(struct parser *p, enum node_kind kind)
+{
+    struct node *n = ARENA_NEW(p->arena, struct node);
+    if (n)
+        n->kind = kind;
+    return n;
+}
+
+static bool resolve_field(struct slice w, struct node *n)
+{
+    static const struct {
+        const char *name;
+        enum target target;
+    } names[] = {{"name", NAME},
+                 {"span:name", NAME},
+                 {"duration", DURATION},
+                 {"span:duration", DURATION},
+                 {"status", STATUS},
+                 {"span:status", STATUS},
+                 {"statusMessage", STATUS_MESSAGE},
+                 {"span:statusMessage", STATUS_MESSAGE},
+                 {"kind", KIND},
+                 {"span:kind", KIND},
+                 {"span:id", SPAN_ID},
+                 {"span:parentID", PARENT_ID},
+                 {"trace:id", TRACE_ID}};
+    static const struct {
+        const char *prefix;
+        enum target target;
+    } scopes[] = {{"span.", ATTR_SPAN}, {"resource.", ATTR_RESOURCE}, {".", ATTR_ANY}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (slice_eq(w, slice_str(names[i].name)))
+            return n->target = names[i].target, true;
+    for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++) {
+        struct slice prefix = slice_str(scopes[i].prefix);
+        if (slice_starts(w, prefix) && w.n > prefix.n) {
+            n->target = scopes[i].target;
+            n->name = slice_from(w, prefix.n);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_op(struct parser *p, enum op *op)
+{
+    static const struct {
+        const char *text;
+        enum op op;
+    } ops[] = {{"=~", RE}, {"!~", NRE}, {"!=", NE}, {"<=", LE}, {">=", GE}, {"=", EQ}, {"<", LT}, {">", GT}};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        if (take(p, ops[i].text))
+            return *op = ops[i].op, true;
+    return false;
+}
+
+static enum errc compile_regex(struct parser *p, struct node *n)
+{
+    if (n->lit.kind != LIT_STR)
+        return fail(p, "=~ and !~ need a string");
+    TRY(regex_new(&n->re, n->lit.s, true, p->err));
+    n->next_regex = p->q->regexes;
+    p->q->regexes = n;
+    return ERR_OK;
+}
+
+static enum errc parse_comparison(struct parser *p, struct node **out)
+{
+    struct node *n = new_node(p, NODE_COMPARE);
+    if (!n)
+        return ERR(p->err, LIMIT, "query needs too much memory");
+    skip_blanks(p);
+    size_t from = p->at;
+    struct slice w = word(p);
+    *out = n;
+    if (slice_eq(w, SLICE("true"))) {
+        n->kind = NODE_TRUE;
+        return ERR_OK;
+    }
+    if (!resolve_field(w, n)) {
+        p->at = from;
+        return fail(p, "expected an attribute (.name, span.name, resource.name) or one of name, duration, status, statusMessage, kind, span:id, trace:id");
+    }
+    if (!parse_op(p, &n->op)) {
+        n->kind = NODE_EXISTS; // `{ .a }`
+        return ERR_OK;
+    }
+    TRY(parse_literal(p, &n->lit));
+    return n->op == RE || n->op == NRE ? compile_regex(p, n) : ERR_OK;
+}
+
+static enum errc parse_or(struct parser *p, struct node **out);
+
+static enum errc parse_unary(struct parser *p, struct node **out)
+{
+    if (++p->depth > 64)
+        return fail(p, "too deeply nested");
+    enum errc rc;
+    if (take(p, "(")) {
+        rc = parse_or(p, out);
+        if (rc == ERR_OK && !take(p, ")"))
+            rc = fail(p, "expected )");
+    } else if (take(p, "!")) {
+        struct node *n = new_node(p, NODE_NOT);
+        *out = n;
+        rc = n ? parse_unary(p, &n->a) : ERR(p->err, LIMIT, "query needs too much memory");
+    } else {
+        rc = parse_comparison(p, out);
+    }
+    p->depth--;
+    return rc;
+}
+
+// && and || have the same rank and group from the left.
+static enum errc parse_or(struct parser *p, struct node **out)
+{
+    TRY(parse_unary(p, out));
+    for (;;) {
+        enum node_kind kind;
+        if (take(p, "&&"))
+            kind = NODE_AND;
+        else if (take(p, "||"))
+            kind = NODE_OR;
+        else
+            return ERR_OK;
+        struct node *n = new_node(p, kind);
+        if (!n)
+            return ERR(p->err, LIMIT, "query needs too much memory");
+        n->a = *out;
+        TRY(parse_unary(p, &n->b));
+        *out = n;
+    }
+}
+
+enum errc traceql_parse(struct slice text, struct arena *arena, struct traceql **out, struct error *err)
+{
+    struct parser p = {.text = text, .arena = arena, .err = err};
+    *out = NULL;
+    if (text.n > MAX_QUERY_TEXT)
+        return ERR(err, LIMIT, "the query has %zu bytes; at most %d are accepted", text.n, MAX_QUERY_TEXT);
+    p.q = ARENA_NEW(arena, struct traceql);
+    if (!p.q || !(p.q->root = new_node(&p, NODE_TRUE)))
+        return ERR(err, LIMIT, "query needs too much memory");
+    *out = p.q;
+    skip_blanks(&p);
+    if (p.at == text.n)
+        return ERR_OK;
+    if (!take(&p, "{"))
+        return fail(&p, "expected {");
+    if (!take(&p, "}")) {
+        TRY(parse_or(&p, &p.q->root));
+        if (!take(&p, "}"))
+            return fail(&p, "expected }, && or ||");
+    }
+    skip_blanks(&p);
+    if (p.at < text.n)
+        return fail(&p, "only one spanset filter { … } is supported so far, expected the end");
+    return ERR_OK;
+}
+
+enum errc traceql_add_tag(struct traceql *q, struct arena *arena, struct slice key, struct slice value, struct error *err)
+{
+    struct node *cmp = ARENA_NEW(arena, struct node), *both = ARENA_NEW(arena, struct node);
+    if (!cmp || !both)
+        return ERR(err, LIMIT, "query needs too much memory");
+    *cmp = (struct node){.kind = NODE_COMPARE, .op = EQ, .any_type = true, .lit = {.kind = LIT_STR, .s = value}};
+    if (slice_eq(key, SLICE("name")))
+        cmp->target = NAME;
+    else if (slice_eq(key, SLICE("error"))) {
+        cmp->target = STATUS;
+        cmp->lit = (struct literal){.kind = LIT_STATUS, .i = 2};
+    } else {
+        cmp->target = ATTR_ANY;
+        cmp->name = key;
+    }
+    *both = (struct node){.kind = NODE_AND, .a = q->root, .b = cmp};
+    q->root = both;
+    return ERR_OK;
+}
+
+void traceql_free(struct traceql *q)
+{
+    for (struct node *n = q ? q->regexes : NULL; n; n = n->next_regex)
+        regex_free(n->re);
+}
+
+// ---- matching -----------------------------------------------------------------------------------------------------
+
+static bool by_order(enum op op, int c)
+{
+    switch (op) {
+    case EQ:
+        return c == 0;
+    case NE:
+        return c != 0;
+    case LT:
+        return c < 0;
+    case LE:
+        return c <= 0;
+    case GT:
+        return c > 0;
+    case GE:
+        return c >= 0;
+    default:
+        return false;
+    }
+}
+
+static bool match_text(const struct node *n, struct slice s)
+{
+    if (n->op == RE || n->op == NRE)
+        return regex_match(n->re, s) == (n->op == RE);
+    return n->lit.kind == LIT_STR && by_order(n->op, slice_cmp(s, n->lit.s));
+}
+
+static bool match_number(const struct node *n, double v) { return by_order(n->op, (v > n->lit.f) - (v < n->lit.f)); }
+
+// Comparisons with attributes are strict in type: an int literal does not match a double.
+static bool match_value(const struct node *n, const struct value *v)
+{
+    char text[64];
+    switch (v->kind) {
+    case COL_STR:
+        return match_text(n, v->s);
+    case COL_I64:
+        if (n->any_type)
+            return slice_eq(n->lit.s, slice_of(text, (size_t)snprintf(text, sizeof text, "%" PRId64, v->i64)));
+        return n->lit.kind == LIT_INT && match_number(n, (double)v->i64);
+    case COL_F64:
+        return n->lit.kind == LIT_FLOAT && match_number(n, v->f64);
+    case COL_BOOL:
+        if (n->any_type)
+            return slice_eq(n->lit.s, v->b ? SLICE("true") : SLICE("false"));
+        return n->lit.kind == LIT_BOOL && by_order(n->op, (int)v->b - (int)n->lit.i);
+    default:
+        return false;
+    }
+}
+
+static bool find_value(const struct node *n, const struct batch *b, uint32_t row, struct value *v)
+{
+    if (n->target != ATTR_RESOURCE && batch_attr(b, COL_ATTR, n->name, row, v))
+        return true;
+    const struct attr *a = n->target != ATTR_SPAN ? resource_attr(&b->resources[b->resource[row]], n->name) : NULL;
+    if (a)
+        *v = a->value;
+    return a != NULL;
+}
+
+static bool match_id(const struct node *n, uint64_t id)
+{
+    char text[17];
+    return match_text(n, slice_of(text, (size_t)snprintf(text, sizeof text, "%016" PRIx64, id)));
+}
+
+static bool match_trace_id(const struct node *n, struct id128 id)
+{
+    char text[33];
+    snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64, id.hi, id.lo);
+    size_t zeros = strspn(text, "0");
+    return match_text(n, slice_of(text, 32)) || match_text(n, slice_of(text + zeros, 32 - zeros));
+}
+
+static bool compare(const struct node *n, const struct batch *b, uint32_t row)
+{
+    struct value v;
+    switch (n->target) {
+    case NAME:
+        return match_text(n, column_str(b->field[FIELD_NAME], row));
+    case STATUS_MESSAGE:
+        return match_text(n, column_str(b->field[FIELD_STATUS_MESSAGE], row));
+    case DURATION:
+        return (n->lit.kind == LIT_DURATION || n->lit.kind == LIT_INT || n->lit.kind == LIT_FLOAT) &&
+               match_number(n, (double)column_i64(b->field[FIELD_DURATION], row, 0));
+    case STATUS:
+        return n->lit.kind == LIT_STATUS && by_order(n->op, (int)(column_i64(b->field[FIELD_STATUS], row, 0) - n->lit.i));
+    case KIND:
+        return n->lit.kind == LIT_KIND && by_order(n->op, (int)(column_i64(b->field[FIELD_KIND], row, 0) - n->lit.i));
+    case SPAN_ID:
+        return match_id(n, column_id64(b->field[FIELD_SPAN_ID], row));
+    case PARENT_ID:
+        return match_id(n, column_id64(b->field[FIELD_PARENT_ID], row));
+    case TRACE_ID:
+        return match_trace_id(n, column_id128(b->field[FIELD_TRACE_ID], row));
+    default:
+        if (n->lit.kind == LIT_NIL)
+            return find_value(n, b, row, &v) == (n->op == NE);
+        return find_value(n, b, row, &v) && match_value(n, &v);
+    }
+}
+
+static bool match(const struct node *n, const struct batch *b, uint32_t row)
+{
+    struct value v;
+    switch (n->kind) {
+    case NODE_TRUE:
+        return true;
+    case NODE_AND:
+        return match(n->a, b, row) && match(n->b, b, row);
+    case NODE_OR:
+        return match(n->a, b, row) || match(n->b, b, row);
+    case NODE_NOT:
+        return !match(n->a, b, row);
+    case NODE_EXISTS:
+        return n->target > ATTR_RESOURCE || (find_value(n, b, row, &v) && v.kind == COL_BOOL && v.b);
+    case NODE_COMPARE:
+        return compare(n, b, row);
+    }
+    return false;
+}
+
+bool traceql_match(const struct traceql *q, const struct batch *b, uint32_t row) { return match(q->root, b, row); }
