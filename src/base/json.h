@@ -1,7 +1,8 @@
 // JSON: a writer onto a struct buf, and a reader that walks a text once, in place, without building a tree.
 // The reader is strict RFC 8259 (depth-limited by MAX_JSON_DEPTH, UTF-8 checked by the caller where it matters) and
 // tells the byte where it failed. Strings without escapes are slices of the input; others are unescaped into the arena
-// (lone surrogates become U+FFFD).
+// (lone surrogates become U+FFFD). Errors: ERR_SYNTAX, ERR_LIMIT (depth, arena budget).
+// Thread rule: one thread at a time.
 #pragma once
 #include "base/arena.h"
 #include "base/buf.h"
@@ -41,6 +42,7 @@ struct json {
     struct arena *arena; // for unescaped strings; may be null if only raw access is used
     struct error *err;   // may be null
     int depth;
+    bool fresh;  // just behind an opening bracket: no comma yet
     bool failed; // sticky
 };
 
@@ -57,7 +59,7 @@ bool json_next_item(struct json *j);
 bool json_string(struct json *j, struct slice *out);
 // The text of a number, exactly as written.
 bool json_number_text(struct json *j, struct slice *out);
-bool json_i64(struct json *j, int64_t *out);  // integer, or a string that holds one (OTLP/JSON writes both)
+bool json_i64(struct json *j, int64_t *out);  // integer (2.0 and 1e3 are), or a string that holds one (OTLP/JSON writes both)
 bool json_u64(struct json *j, uint64_t *out); // likewise
 bool json_f64(struct json *j, double *out);   // number, or "NaN", "Infinity", "-Infinity", or a string holding a number
 bool json_bool(struct json *j, bool *out);
@@ -66,7 +68,7 @@ bool json_null(struct json *j);
 bool json_skip(struct json *j, struct slice *raw);
 // Nothing but white space may be left.
 bool json_finish(struct json *j);
-// Raises "…: what at byte N" once; returns false.
+// Raises "JSON: what at byte N" once; returns false.
 bool json_fail(struct json *j, const char *what);
 // Name of the kernel in use ("avx2", "portable"). SONDE_CPU=portable in the environment forces the portable one.
 const char *json_kernel(void);

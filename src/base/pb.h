@@ -7,6 +7,10 @@
 //       default: pb_skip(&r);
 //   }
 //   if (r.failed) …
+//
+// A nested reader that fails marks the readers it came from too, so one check of the outermost at the end is enough.
+// Byte positions in messages count from the start of the outermost. The parent must outlive the child.
+// Thread rule: one thread at a time.
 #pragma once
 #include "base/buf.h"
 #include "base/error.h"
@@ -16,6 +20,8 @@ enum pb_wire { PB_VARINT = 0, PB_FIXED64 = 1, PB_LEN = 2, PB_FIXED32 = 5 };
 
 struct pb {
     const uint8_t *start, *p, *end;
+    const uint8_t *tag; // of the field that pb_next found
+    struct pb *parent;
     struct error *err;
     uint32_t field;
     enum pb_wire wire;

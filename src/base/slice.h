@@ -33,7 +33,7 @@ struct slice slice_trim(struct slice s);
 // First occurrence of needle in s, or -1. An empty needle is found at 0.
 ptrdiff_t slice_find(struct slice s, struct slice needle);
 // Splits off what stands before the first sep; returns false at the end. *rest starts as the whole; a text
-// "a,b," gives "a", "b", "".
+// "a,b," gives "a", "b", "". At the end rest->p is null; an empty text whose p is not null gives one "".
 bool slice_split(struct slice *rest, char sep, struct slice *part);
 // The whole slice as a decimal number; false if it is not one or does not fit.
 bool slice_to_i64(struct slice s, int64_t *out);
