@@ -5,7 +5,8 @@
 //   - a column holds values for some rows, in ascending row order; `row` names them, or is null when the column is
 //     dense (value i belongs to row i, n values). A column with one value in 10,000 rows costs one value.
 //   - a key that carries different types in different rows is one column per type
-//   - everything a batch points to lives in its arena, or in memory that batch_keep() tied to it
+//   - everything a batch points to lives in its arena, or in memory that its maker promised to keep longer than the batch
+//   - in a sealed batch a dense column has exactly `rows` values, and no column is empty
 //   - a sealed batch never changes again and may be read by any number of threads; references are counted
 //
 //   rows      0    1    2    3    4
@@ -47,8 +48,8 @@ enum col_scope {
     X(SCOPE_VERSION, COL_STR, "scope_version")                                                            \
     X(DROPPED_ATTRS, COL_I64, "dropped_attributes_count")                                                 \
     /* logs */                                                                                            \
-    X(BODY, COL_STR, "body")          /* text of the line; a structured body as JSON text */              \
-    X(BODY_ANY, COL_ANY, "body_any")  /* the same, encoded, when it was not a string */                   \
+    X(BODY, COL_STR, "body")         /* text of the line; a structured body as JSON text */               \
+    X(BODY_ANY, COL_ANY, "body_any") /* the same, encoded, when it was not a string */                    \
     X(SEVERITY, COL_I64, "severity_number")                                                               \
     X(SEVERITY_TEXT, COL_STR, "severity_text")                                                            \
     X(OBSERVED, COL_I64, "observed_timestamp")                                                            \
@@ -58,11 +59,11 @@ enum col_scope {
     X(KIND, COL_I64, "kind")                                                                              \
     X(DURATION, COL_I64, "duration") /* ns */                                                             \
     X(PARENT_ID, COL_ID64, "parent_id")                                                                   \
-    X(STATUS, COL_I64, "status")     /* 0 unset, 1 ok, 2 error */                                         \
+    X(STATUS, COL_I64, "status") /* 0 unset, 1 ok, 2 error */                                             \
     X(STATUS_MESSAGE, COL_STR, "status_message")                                                          \
     X(TRACE_STATE, COL_STR, "trace_state")                                                                \
-    X(EVENTS, COL_BYTES, "events")   /* OTLP Span fields 11, tags included, as on the wire, concatenated */ \
-    X(LINKS, COL_BYTES, "links")     /* OTLP Span fields 13, likewise */                                  \
+    X(EVENTS, COL_BYTES, "events") /* OTLP Span fields 11, tags included, as on the wire, concatenated */ \
+    X(LINKS, COL_BYTES, "links")   /* OTLP Span fields 13, likewise */                                    \
     X(DROPPED_EVENTS, COL_I64, "dropped_events_count")                                                    \
     X(DROPPED_LINKS, COL_I64, "dropped_links_count")
 
@@ -135,6 +136,8 @@ struct batch {
     uint32_t n_columns, cap_columns;
     uint32_t *index; // hash table: column key → number + 1; for batch_column only
     uint32_t index_size;
+    uint32_t *resource_index; // hash table: resource hash → number + 1; for batch_resource only
+    uint32_t resource_index_size;
     struct column *field[FIELD_COUNT]; // the COL_FIELD columns, null where absent. Re-pointed when columns move.
     int64_t min_time, max_time;        // over all rows, valid once sealed and rows > 0
     struct arena arena;
@@ -156,7 +159,8 @@ size_t batch_memory(const struct batch *b);
 // (batch_dup copies). Labels must be sorted by name, without empty values: use batch_labels_sort.
 struct slice batch_dup(struct batch *b, struct slice s);
 // Finds or adds; equal resources within a batch share a number. The arrays are copied, not the strings.
-uint32_t batch_resource(struct batch *b, const struct label *labels, uint32_t n_labels, const struct attr *attrs, uint32_t n_attrs);
+uint32_t batch_resource(struct batch *b, const struct label *labels, uint32_t n_labels, const struct attr *attrs,
+                        uint32_t n_attrs);
 // Sorts by name, drops empty values, keeps the last of equal names; returns the new count.
 uint32_t labels_sort(struct label *labels, uint32_t n);
 // Starts a row; the setters below write into it. Returns its number.
@@ -174,24 +178,36 @@ void batch_field_id128(struct batch *b, enum field f, struct id128 v);
 
 // Reading. Position of the row's value in the column, or -1.
 int64_t column_find(const struct column *c, uint32_t row);
+// The same for walks over mostly ascending rows: *hint (start at 0) keeps the place.
+int64_t column_find_hint(const struct column *c, uint32_t row, uint32_t *hint);
+size_t column_width(enum col_kind k); // bytes of one value in the array
+static inline bool column_is_text(enum col_kind k)
+{
+    return k == COL_STR || k == COL_BYTES || k == COL_ANY;
+} // uses .s
 // Typed look-ups with a default; c may be null.
 struct slice column_str(const struct column *c, uint32_t row);
 int64_t column_i64(const struct column *c, uint32_t row, int64_t otherwise);
 uint64_t column_id64(const struct column *c, uint32_t row);
 struct id128 column_id128(const struct column *c, uint32_t row);
 bool column_value(const struct column *c, uint32_t row, struct value *out);
+struct value column_at(const struct column *c, uint32_t i); // the i-th value, i < n
 // First column of that scope and name that has a value for the row; false if none.
 bool batch_attr(const struct batch *b, enum col_scope scope, struct slice name, uint32_t row, struct value *out);
-const struct attr *resource_attr(const struct resource *r, struct slice key);   // null if none
-struct slice resource_label(const struct resource *r, struct slice name);       // empty if none
+const struct attr *resource_attr(const struct resource *r, struct slice key); // null if none
+struct slice resource_label(const struct resource *r, struct slice name);     // empty if none
 
 // Text of a value as LogQL shows it: numbers in shortest form, true/false, AnyValue as JSON, bytes as base64, ids hex.
 void value_text(struct buf *out, const struct value *v);
 void value_json(struct jw *w, const struct value *v); // typed JSON: numbers as numbers
-// The identity of a row for "the same event sent twice": stream, time, and body + metadata (logs) or
-// trace id, span id, name and duration (spans).
+// The identity of a row for "the same event sent twice": resource, time, and all fields and attributes (logs) or
+// trace id, span id, kind, name and duration (spans). Independent of the order of columns.
 uint64_t batch_row_hash(const struct batch *b, uint32_t row);
-// Appends row `row` of `from` (strings copied) to `to`. Used by merges.
+// The same for all rows at once, column by column (much cheaper); out has room for b->rows.
+void batch_row_hashes(const struct batch *b, uint64_t *out);
+// The number in `to` of a resource of another batch: found by its hash, else added with all its strings copied.
+uint32_t batch_resource_copy(struct batch *to, const struct resource *r);
+// Appends row `row` of `from` (strings copied) to `to`, for a few rows; batch_merge is the fast way for many.
 void batch_copy_row(struct batch *to, const struct batch *from, uint32_t row);
 // New sealed batch with the rows of all, sorted by (labels_hash, resource hash, time, order given). Null on failure.
 struct batch *batch_merge(struct batch *const *in, size_t n, size_t max);

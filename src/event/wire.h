@@ -5,11 +5,11 @@
 #include "event/batch.h"
 
 // X(name, number on disk, signal, text). Numbers are part of the write-ahead log's format: never change one.
-#define WIRE_LIST(X)                                          \
-    X(OTLP_LOGS_PB, 1, SIGNAL_LOG, "otlp-logs-protobuf")      \
-    X(OTLP_LOGS_JSON, 2, SIGNAL_LOG, "otlp-logs-json")        \
-    X(OTLP_TRACES_PB, 3, SIGNAL_SPAN, "otlp-traces-protobuf") \
-    X(OTLP_TRACES_JSON, 4, SIGNAL_SPAN, "otlp-traces-json")   \
+#define WIRE_LIST(X)                                                     \
+    X(OTLP_LOGS_PB, 1, SIGNAL_LOG, "otlp-logs-protobuf")                 \
+    X(OTLP_LOGS_JSON, 2, SIGNAL_LOG, "otlp-logs-json")                   \
+    X(OTLP_TRACES_PB, 3, SIGNAL_SPAN, "otlp-traces-protobuf")            \
+    X(OTLP_TRACES_JSON, 4, SIGNAL_SPAN, "otlp-traces-json")              \
     X(LOKI_PB, 5, SIGNAL_LOG, "loki-protobuf") /* already un-snappied */ \
     X(LOKI_JSON, 6, SIGNAL_LOG, "loki-json")
 
@@ -30,8 +30,8 @@ struct wire_report {
 };
 
 struct wire_options {
-    int64_t received_ns;    // stands in for a record without any time
-    bool discover_service;  // Loki push: add service_name from the first of Loki's list of labels, else unknown_service
+    int64_t received_ns;   // stands in for a record without any time
+    bool discover_service; // Loki push: add service_name from the first of Loki's list of labels, else unknown_service
 };
 
 // Decodes a whole request. On ERR_OK *out is a sealed batch (possibly with 0 rows) that refers to `bytes`:

@@ -1,0 +1,221 @@
+// The JSON mapping of OTLP, both ways, driven by the tables of otlp_schema.c. Reading goes through protobuf so that the two
+// encodings of a request cannot give different rows.
+#include "base/utf8.h"
+#include "event/otlp_schema.h"
+
+// ---- JSON → protobuf --------------------------------------------------------------------------------------------
+
+// Hex that is none becomes one byte: an id of a wrong length, which costs that record and not the whole request.
+static void hex_from_json(struct slice text, uint32_t field, struct buf *out)
+{
+    char id[64];
+    size_t n = text.n / 2;
+    if (text.n % 2 || n > sizeof id || !hex_decode(id, n, text)) {
+        id[0] = 0;
+        n = 1;
+    }
+    pb_w_bytes(out, field, slice_of(id, n));
+}
+
+static bool number_from_json(struct json *j, const struct otlp_field *f, struct buf *out)
+{
+    uint64_t u;
+    int64_t i;
+    double d;
+    bool b;
+    switch (f->type) {
+    case OTLP_I64:
+        if (json_i64(j, &i))
+            pb_w_i64(out, f->number, i);
+        break;
+    case OTLP_FIXED64:
+        if (json_u64(j, &u))
+            pb_w_fixed64(out, f->number, u);
+        break;
+    case OTLP_DOUBLE:
+        if (json_f64(j, &d))
+            pb_w_double(out, f->number, d);
+        break;
+    case OTLP_BOOL:
+        if (json_bool(j, &b))
+            pb_w_bool(out, f->number, b);
+        break;
+    case OTLP_U32:
+    case OTLP_FIXED32:
+        if (json_i64(j, &i) && (i < INT32_MIN || i > UINT32_MAX))
+            json_fail(j, "a number that fits 32 bits was expected");
+        else if (!j->failed && f->type == OTLP_U32)
+            pb_w_u64(out, f->number, (uint32_t)i);
+        else if (!j->failed)
+            pb_w_fixed32(out, f->number, (uint32_t)i);
+        break;
+    default:
+        break;
+    }
+    return !j->failed;
+}
+
+static bool value_from_json(struct json *j, const struct otlp_field *f, struct buf *out)
+{
+    struct slice s, bytes;
+    switch (f->type) {
+    case OTLP_STRING:
+        if (json_string(j, &s))
+            pb_w_bytes(out, f->number, s);
+        return !j->failed;
+    case OTLP_HEX:
+        if (json_string(j, &s))
+            hex_from_json(s, f->number, out);
+        return !j->failed;
+    case OTLP_BASE64:
+        if (json_string(j, &s)) {
+            if (!base64_decode(j->arena, s, &bytes))
+                return json_fail(j, "base64 was expected");
+            pb_w_bytes(out, f->number, bytes);
+        }
+        return !j->failed;
+    case OTLP_MESSAGE: {
+        size_t mark = pb_w_begin(out, f->number);
+        bool ok = otlp_from_json(j, f->message, out);
+        pb_w_end(out, mark);
+        return ok;
+    }
+    default:
+        return number_from_json(j, f, out);
+    }
+}
+
+bool otlp_from_json(struct json *j, const struct otlp_message *m, struct buf *out)
+{
+    struct slice key;
+    json_object(j);
+    while (json_next_key(j, &key)) {
+        const struct otlp_field *f = otlp_field_by_name(m, key);
+        if (!f || json_peek(j) == JSON_NULL) {
+            json_skip(j, NULL);
+        } else if (!f->repeated) {
+            value_from_json(j, f, out);
+        } else if (json_array(j)) {
+            while (json_next_item(j))
+                value_from_json(j, f, out);
+        }
+    }
+    return !j->failed;
+}
+
+// ---- protobuf → JSON --------------------------------------------------------------------------------------------
+
+static void double_to_json(double d, struct jw *w)
+{
+    if (d != d)
+        jw_str(w, SLICE("NaN"));
+    else if (d > 1.7976931348623157e308)
+        jw_str(w, SLICE("Infinity"));
+    else if (d < -1.7976931348623157e308)
+        jw_str(w, SLICE("-Infinity"));
+    else
+        jw_f64(w, d);
+}
+
+static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w)
+{
+    struct slice s = SLICE("");
+    struct pb child;
+    uint64_t u = 0;
+    int64_t i = 0;
+    uint32_t u32 = 0;
+    double d = 0;
+    bool b = false;
+    switch (f->type) {
+    case OTLP_STRING:
+        pb_bytes(r, &s);
+        jw_str(w, s);
+        break;
+    case OTLP_HEX:
+        pb_bytes(r, &s);
+        jw_hex(w, s.p, s.n);
+        break;
+    case OTLP_BASE64:
+        pb_bytes(r, &s);
+        jw_base64(w, s);
+        break;
+    case OTLP_U32:
+        pb_u32(r, &u32);
+        jw_u64(w, u32);
+        break;
+    case OTLP_I64:
+        pb_i64(r, &i);
+        jw_str_i64(w, i);
+        break;
+    case OTLP_FIXED64:
+        pb_fixed64(r, &u);
+        jw_str_u64(w, u);
+        break;
+    case OTLP_FIXED32:
+        pb_fixed32(r, &u32);
+        jw_u64(w, u32);
+        break;
+    case OTLP_DOUBLE:
+        pb_double(r, &d);
+        double_to_json(d, w);
+        break;
+    case OTLP_BOOL:
+        pb_bool(r, &b);
+        jw_bool(w, b);
+        break;
+    case OTLP_MESSAGE:
+        if (!pb_message(r, &child))
+            jw_null(w);
+        else if (!otlp_to_json(&child, f->message, w))
+            r->failed = true;
+        break;
+    }
+    return !r->failed;
+}
+
+// Which known fields occur (bit i: m->fields[i]), and the number of the last of each in *last (position of its value's end).
+static uint32_t fields_present(struct pb r, const struct otlp_message *m, const uint8_t *last[32])
+{
+    uint32_t present = 0, newest = 0;
+    while (pb_next(&r)) {
+        const struct otlp_field *f = otlp_field_by_number(m, r.field);
+        pb_skip(&r);
+        if (!f)
+            continue;
+        newest = 1u << (f - m->fields);
+        present |= newest;
+        last[f - m->fields] = r.p;
+    }
+    return m->oneof ? newest : present;
+}
+
+bool otlp_to_json(struct pb *r, const struct otlp_message *m, struct jw *w)
+{
+    const uint8_t *last[32];
+    uint32_t present = fields_present(*r, m, last);
+    jw_obj(w);
+    for (uint32_t i = 0; i < m->n && !r->failed; i++) {
+        const struct otlp_field *f = &m->fields[i];
+        if (!(present & 1u << i))
+            continue;
+        jw_key(w, f->json);
+        if (f->repeated)
+            jw_arr(w);
+        struct pb walk = *r;
+        while (pb_next(&walk)) {
+            struct pb ahead = walk;
+            pb_skip(&ahead);
+            if (walk.field == f->number && (f->repeated || ahead.p == last[i]))
+                value_to_json(&walk, f, w);
+            else
+                walk = ahead;
+            if (walk.p == last[i])
+                break;
+        }
+        r->failed = walk.failed;
+        if (f->repeated)
+            jw_arr_end(w);
+    }
+    jw_obj_end(w);
+    return !r->failed;
+}

@@ -1,0 +1,233 @@
+#include "event/otlp_schema.h"
+#include "base/utf8.h"
+
+#define F(num, t, name)                                      \
+    {                                                        \
+        num, OTLP_##t, false, {name, sizeof(name) - 1}, NULL \
+    }
+#define MSG(num, name, sub)                                        \
+    {                                                              \
+        num, OTLP_MESSAGE, false, {name, sizeof(name) - 1}, &(sub) \
+    }
+#define MANY(num, name, sub)                                      \
+    {                                                             \
+        num, OTLP_MESSAGE, true, {name, sizeof(name) - 1}, &(sub) \
+    }
+#define STRINGS(num, name)                                     \
+    {                                                          \
+        num, OTLP_STRING, true, {name, sizeof(name) - 1}, NULL \
+    }
+#define MESSAGE(of, is_oneof)                   \
+    {                                           \
+        of, sizeof(of) / sizeof *(of), is_oneof \
+    }
+
+static const struct otlp_field array_fields[] = {MANY(1, "values", otlp_any_value)};
+static const struct otlp_message array_value = MESSAGE(array_fields, false);
+static const struct otlp_field kvlist_fields[] = {MANY(1, "values", otlp_key_value)};
+static const struct otlp_message kvlist_value = MESSAGE(kvlist_fields, false);
+
+static const struct otlp_field any_fields[] = {
+    F(1, STRING, "stringValue"), F(2, BOOL, "boolValue"),           F(3, I64, "intValue"),
+    F(4, DOUBLE, "doubleValue"), MSG(5, "arrayValue", array_value), MSG(6, "kvlistValue", kvlist_value),
+    F(7, BASE64, "bytesValue"),
+};
+const struct otlp_message otlp_any_value = MESSAGE(any_fields, true);
+
+static const struct otlp_field key_value_fields[] = {F(1, STRING, "key"), MSG(2, "value", otlp_any_value)};
+const struct otlp_message otlp_key_value = MESSAGE(key_value_fields, false);
+
+static const struct otlp_field entity_ref_fields[] = {
+    F(1, STRING, "schemaUrl"),
+    F(2, STRING, "type"),
+    STRINGS(3, "idKeys"),
+    STRINGS(4, "descriptionKeys"),
+};
+static const struct otlp_message entity_ref = MESSAGE(entity_ref_fields, false);
+
+static const struct otlp_field resource_fields[] = {
+    MANY(1, "attributes", otlp_key_value),
+    F(2, U32, "droppedAttributesCount"),
+    MANY(3, "entityRefs", entity_ref),
+};
+static const struct otlp_message resource = MESSAGE(resource_fields, false);
+
+static const struct otlp_field scope_fields[] = {
+    F(1, STRING, "name"),
+    F(2, STRING, "version"),
+    MANY(3, "attributes", otlp_key_value),
+    F(4, U32, "droppedAttributesCount"),
+};
+static const struct otlp_message scope = MESSAGE(scope_fields, false);
+
+// ---- logs -------------------------------------------------------------------------------------------------------
+
+static const struct otlp_field log_record_fields[] = {
+    F(1, FIXED64, "timeUnixNano"),
+    F(2, U32, "severityNumber"),
+    F(3, STRING, "severityText"),
+    MSG(5, "body", otlp_any_value),
+    MANY(6, "attributes", otlp_key_value),
+    F(7, U32, "droppedAttributesCount"),
+    F(8, FIXED32, "flags"),
+    F(9, HEX, "traceId"),
+    F(10, HEX, "spanId"),
+    F(11, FIXED64, "observedTimeUnixNano"),
+    F(12, STRING, "eventName"),
+};
+const struct otlp_message otlp_log_record = MESSAGE(log_record_fields, false);
+
+static const struct otlp_field scope_logs_fields[] = {
+    MSG(1, "scope", scope),
+    MANY(2, "logRecords", otlp_log_record),
+    F(3, STRING, "schemaUrl"),
+};
+static const struct otlp_message scope_logs = MESSAGE(scope_logs_fields, false);
+static const struct otlp_field resource_logs_fields[] = {
+    MSG(1, "resource", resource),
+    MANY(2, "scopeLogs", scope_logs),
+    F(3, STRING, "schemaUrl"),
+};
+static const struct otlp_message resource_logs = MESSAGE(resource_logs_fields, false);
+static const struct otlp_field logs_request_fields[] = {MANY(1, "resourceLogs", resource_logs)};
+const struct otlp_message otlp_logs_request = MESSAGE(logs_request_fields, false);
+
+// ---- traces -----------------------------------------------------------------------------------------------------
+
+static const struct otlp_field event_fields[] = {
+    F(1, FIXED64, "timeUnixNano"),
+    F(2, STRING, "name"),
+    MANY(3, "attributes", otlp_key_value),
+    F(4, U32, "droppedAttributesCount"),
+};
+static const struct otlp_message event = MESSAGE(event_fields, false);
+
+static const struct otlp_field link_fields[] = {
+    F(1, HEX, "traceId"),
+    F(2, HEX, "spanId"),
+    F(3, STRING, "traceState"),
+    MANY(4, "attributes", otlp_key_value),
+    F(5, U32, "droppedAttributesCount"),
+    F(6, FIXED32, "flags"),
+};
+static const struct otlp_message span_link = MESSAGE(link_fields, false);
+
+static const struct otlp_field status_fields[] = {F(2, STRING, "message"), F(3, U32, "code")};
+static const struct otlp_message status = MESSAGE(status_fields, false);
+
+static const struct otlp_field span_fields[] = {
+    F(1, HEX, "traceId"),
+    F(2, HEX, "spanId"),
+    F(3, STRING, "traceState"),
+    F(4, HEX, "parentSpanId"),
+    F(5, STRING, "name"),
+    F(6, U32, "kind"),
+    F(7, FIXED64, "startTimeUnixNano"),
+    F(8, FIXED64, "endTimeUnixNano"),
+    MANY(9, "attributes", otlp_key_value),
+    F(10, U32, "droppedAttributesCount"),
+    MANY(11, "events", event),
+    F(12, U32, "droppedEventsCount"),
+    MANY(13, "links", span_link),
+    F(14, U32, "droppedLinksCount"),
+    MSG(15, "status", status),
+    F(16, FIXED32, "flags"),
+};
+const struct otlp_message otlp_span = MESSAGE(span_fields, false);
+
+static const struct otlp_field scope_spans_fields[] = {
+    MSG(1, "scope", scope),
+    MANY(2, "spans", otlp_span),
+    F(3, STRING, "schemaUrl"),
+};
+static const struct otlp_message scope_spans = MESSAGE(scope_spans_fields, false);
+static const struct otlp_field resource_spans_fields[] = {
+    MSG(1, "resource", resource),
+    MANY(2, "scopeSpans", scope_spans),
+    F(3, STRING, "schemaUrl"),
+};
+static const struct otlp_message resource_spans = MESSAGE(resource_spans_fields, false);
+static const struct otlp_field traces_request_fields[] = {MANY(1, "resourceSpans", resource_spans)};
+const struct otlp_message otlp_traces_request = MESSAGE(traces_request_fields, false);
+
+// ---- walks ------------------------------------------------------------------------------------------------------
+
+const struct otlp_field *otlp_field_by_number(const struct otlp_message *m, uint32_t number)
+{
+    for (uint32_t i = 0; i < m->n; i++)
+        if (m->fields[i].number == number)
+            return &m->fields[i];
+    return NULL;
+}
+
+const struct otlp_field *otlp_field_by_name(const struct otlp_message *m, struct slice json)
+{
+    for (uint32_t i = 0; i < m->n; i++)
+        if (slice_eq(m->fields[i].json, json))
+            return &m->fields[i];
+    return NULL;
+}
+
+static bool check_scalar(struct pb *r, enum otlp_type t, bool *dirty)
+{
+    uint64_t u;
+    uint32_t u32;
+    struct slice s;
+    switch (t) {
+    case OTLP_STRING:
+        if (!pb_bytes(r, &s))
+            return false;
+        *dirty |= !utf8_valid(s);
+        return true;
+    case OTLP_HEX:
+    case OTLP_BASE64:
+        return pb_bytes(r, &s);
+    case OTLP_FIXED64:
+    case OTLP_DOUBLE:
+        return pb_fixed64(r, &u);
+    case OTLP_FIXED32:
+        return pb_fixed32(r, &u32);
+    default:
+        return pb_u64(r, &u);
+    }
+}
+
+bool otlp_check(struct pb *r, const struct otlp_message *m, bool *dirty)
+{
+    while (pb_next(r)) {
+        const struct otlp_field *f = otlp_field_by_number(m, r->field);
+        struct pb child;
+        if (!f)
+            pb_skip(r);
+        else if (f->type != OTLP_MESSAGE)
+            check_scalar(r, f->type, dirty);
+        else if (pb_message(r, &child) && !otlp_check(&child, f->message, dirty))
+            r->failed = true;
+    }
+    return !r->failed;
+}
+
+bool otlp_clean(struct pb *r, const struct otlp_message *m, struct buf *out)
+{
+    while (pb_next(r)) {
+        const struct otlp_field *f = otlp_field_by_number(m, r->field);
+        struct pb child;
+        struct slice s;
+        if (f && f->type == OTLP_STRING) {
+            uint32_t field = r->field;
+            if (!pb_bytes(r, &s))
+                break;
+            size_t mark = pb_w_begin(out, field);
+            utf8_append_clean(out, s);
+            pb_w_end(out, mark);
+        } else if (f && f->type == OTLP_MESSAGE) {
+            size_t mark = pb_w_begin(out, r->field);
+            if (pb_message(r, &child) && !otlp_clean(&child, f->message, out))
+                r->failed = true;
+            pb_w_end(out, mark);
+        } else if (pb_raw_field(r, &s)) {
+            buf_add(out, s);
+        }
+    }
+    return !r->failed && out->err == ERR_OK;
+}
