@@ -9,10 +9,12 @@ struct unit {
     int64_t factor;
 };
 
-static const struct unit size_units[] = {
-    {"", 1}, {"B", 1}, {"kB", 1000}, {"KB", 1000}, {"MB", 1000000}, {"GB", 1000000000}, {"KiB", 1024}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0}};
-static const struct unit time_units[] = {{"ns", 1},           {"us", 1000},           {"ms", 1000000},         {"s", 1000000000}, {"m", 60000000000},
-                                         {"h", 3600000000000}, {"d", 86400000000000}, {"w", 604800000000000}, {NULL, 0}};
+static const struct unit size_units[] = {{"", 1},          {"B", 1},           {"kB", 1000},  {"KB", 1000},
+                                         {"MB", 1000000},  {"GB", 1000000000}, {"KiB", 1024}, {"MiB", 1 << 20},
+                                         {"GiB", 1 << 30}, {NULL, 0}};
+static const struct unit time_units[] = {{"ns", 1},          {"us", 1000},         {"ms", 1000000},       {"s", 1000000000},
+                                         {"m", 60000000000}, {"h", 3600000000000}, {"d", 86400000000000}, {"w", 604800000000000},
+                                         {NULL, 0}};
 
 // NUMBER UNIT, repeated ("1h30m"); numbers may have a fraction.
 static bool parse_units(struct slice text, const struct unit *units, int64_t *out)
@@ -164,7 +166,8 @@ void settings_help(const struct setting *rows, size_t n, struct buf *out)
 {
     for (size_t i = 0; i < n; i++) {
         size_t from = out->n;
-        buf_printf(out, "  %s%s %s", strlen(rows[i].flag) == 1 ? "-" : "--", rows[i].flag, rows[i].argument ? rows[i].argument : "");
+        buf_printf(out, "  %s%s %s", strlen(rows[i].flag) == 1 ? "-" : "--", rows[i].flag,
+                   rows[i].argument ? rows[i].argument : "");
         while (out->n - from < 28 && !out->err)
             buf_char(out, ' ');
         buf_printf(out, " %s", rows[i].about);

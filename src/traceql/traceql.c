@@ -5,6 +5,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+// Matching recurses: both bounds keep its stack small.
+enum { MAX_DEPTH = 64, MAX_TERMS = 1000 };
+
 enum node_kind { NODE_TRUE, NODE_AND, NODE_OR, NODE_NOT, NODE_COMPARE, NODE_EXISTS };
 enum target { ATTR_ANY, ATTR_SPAN, ATTR_RESOURCE, NAME, DURATION, STATUS, STATUS_MESSAGE, KIND, SPAN_ID, PARENT_ID, TRACE_ID };
 enum op { EQ, NE, LT, LE, GT, GE, RE, NRE };
@@ -37,7 +40,7 @@ struct traceql {
 struct parser {
     struct slice text;
     size_t at;
-    int depth;
+    int depth, terms;
     struct arena *arena;
     struct error *err;
     struct traceql *q;
@@ -273,8 +276,8 @@ static enum errc parse_or(struct parser *p, struct node **out);
 
 static enum errc parse_unary(struct parser *p, struct node **out)
 {
-    if (++p->depth > 64)
-        return fail(p, "too deeply nested");
+    if (++p->depth > MAX_DEPTH || ++p->terms > MAX_TERMS)
+        return fail(p, "too many or too deeply nested conditions");
     enum errc rc;
     if (take(p, "(")) {
         rc = parse_or(p, out);

@@ -1,0 +1,19 @@
+// Tempo's HTTP API, in three files: a trace by its id (tempo_trace.c), search (tempo_search.c), tags (tempo_tags.c). Reading happens
+// on the query pool; every trace is put together whole before it is judged, so counts, durations and roots are those of the whole.
+#pragma once
+#include "base/limits.h"
+#include "serve/query_job.h"
+
+#define MAX_TEMPO_ANSWER MIB(256)
+
+// Start and end of a request in ns; defaults stand in *from and *to. False: *err says why (400).
+bool tempo_time_range(struct http_req *r, int64_t *from, int64_t *to, struct error *err);
+
+// Handlers of tempo_routes().
+void tempo_trace_v1(struct query_job *job);
+void tempo_trace_v2(struct query_job *job);
+void tempo_search(struct query_job *job);
+void tempo_tags_v1(struct query_job *job);
+void tempo_tags_v2(struct query_job *job);
+void tempo_tag_values_v1(struct query_job *job);
+void tempo_tag_values_v2(struct query_job *job);

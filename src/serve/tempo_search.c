@@ -1,0 +1,328 @@
+// /api/search: traces with a span that matches, newest first.
+#include "analyze/trace.h"
+#include "base/clock.h"
+#include "serve/tempo_api.h"
+#include "traceql/traceql.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum { SEARCH_LIMIT_MAX = 1000, SPANS_PER_SET_MAX = 100 };
+
+struct search {
+    struct traceql *q;
+    int64_t from, to, min_duration, max_duration;
+    int64_t limit, spss;
+    uint64_t inspected_spans, inspected_traces;
+};
+
+struct candidate {
+    struct id128 id;
+    int64_t time; // earliest matching span seen
+};
+
+struct candidates {
+    struct candidate *at; // open addressing, zero id = free
+    size_t n, size;
+};
+
+static enum errc candidate_add(struct candidates *c, struct id128 id, int64_t time, struct error *err)
+{
+    if (2 * (c->n + 1) > c->size) {
+        size_t size = c->size ? 2 * c->size : 1024;
+        struct candidate *bigger = calloc(size, sizeof *bigger);
+        if (!bigger)
+            return ERR(err, NOMEM, "no memory for a search over %zu traces", c->n);
+        for (size_t i = 0; i < c->size; i++) {
+            if (id128_zero(c->at[i].id))
+                continue;
+            size_t k = c->at[i].id.lo & (size - 1);
+            while (!id128_zero(bigger[k].id))
+                k = (k + 1) & (size - 1);
+            bigger[k] = c->at[i];
+        }
+        free(c->at);
+        c->at = bigger;
+        c->size = size;
+    }
+    size_t k = id.lo & (c->size - 1);
+    while (!id128_zero(c->at[k].id) && !id128_eq(c->at[k].id, id))
+        k = (k + 1) & (c->size - 1);
+    if (id128_zero(c->at[k].id)) {
+        c->at[k] = (struct candidate){id, time};
+        c->n++;
+    } else if (time < c->at[k].time) {
+        c->at[k].time = time;
+    }
+    return ERR_OK;
+}
+
+static int newest_first(const void *x, const void *y)
+{
+    const struct candidate *a = x, *b = y;
+    return a->time != b->time ? (a->time < b->time ? 1 : -1) : id128_cmp(a->id, b->id);
+}
+
+// All traces with a matching span in the range, newest first, in c->at[0 … c->n-1].
+static enum errc find_candidates(struct query_job *job, struct search *s, struct candidates *c, struct error *err)
+{
+    struct scan_request q = {.tenant = job->tenant, .signal = SIGNAL_SPAN, .from = s->from, .to = s->to, .overlap = true, .newest_first = true,
+                             .fields = ~0ull, .all_attrs = true, .budget = &job->budget};
+    struct scan *scan = NULL;
+    struct scan_batch part;
+    enum errc rc;
+    GO(store_scan(job->server->store, &q, &scan, err));
+    for (;;) {
+        GO(scan_next(scan, &part, err));
+        if (!part.batch)
+            break;
+        s->inspected_spans += part.n_rows;
+        for (uint32_t i = 0; i < part.n_rows; i++)
+            if (traceql_match(s->q, part.batch, part.rows[i]))
+                GO(candidate_add(c, column_id128(part.batch->field[FIELD_TRACE_ID], part.rows[i]), part.batch->time[part.rows[i]], err));
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < c->size; i++)
+        if (!id128_zero(c->at[i].id))
+            c->at[n++] = c->at[i];
+    if (n)
+        qsort(c->at, n, sizeof *c->at, newest_first);
+out:
+    scan_close(scan);
+    return rc;
+}
+
+static void write_span(struct jw *w, const struct trace *t, const struct span *s)
+{
+    uint8_t id[8];
+    for (int i = 0; i < 8; i++)
+        id[i] = (uint8_t)(s->id >> (56 - 8 * i));
+    jw_obj(w);
+    JW_KEY(w, "spanID");
+    jw_hex(w, id, 8);
+    JW_KEY(w, "name");
+    jw_str(w, s->name);
+    JW_KEY(w, "startTimeUnixNano");
+    jw_str_i64(w, s->start);
+    JW_KEY(w, "durationNanos");
+    jw_str_i64(w, s->end - s->start);
+    jw_obj_end(w);
+}
+
+static void write_service_stats(struct jw *w, const struct trace *t)
+{
+    jw_obj(w);
+    for (uint32_t i = 0; i < t->n; i++) {
+        uint32_t spans = 0, errors = 0;
+        bool first = true;
+        for (uint32_t k = 0; k < t->n; k++) {
+            if (!slice_eq(t->spans[k].service, t->spans[i].service))
+                continue;
+            first = first && k >= i;
+            spans++;
+            errors += t->spans[k].status == 2;
+        }
+        if (!first)
+            continue;
+        jw_key(w, t->spans[i].service);
+        jw_obj(w);
+        JW_KEY(w, "spanCount");
+        jw_u64(w, spans);
+        if (errors) {
+            JW_KEY(w, "errorCount");
+            jw_u64(w, errors);
+        }
+        jw_obj_end(w);
+    }
+    jw_obj_end(w);
+}
+
+static const struct span *trace_root(const struct trace *t)
+{
+    for (uint32_t i = 0; i < t->n; i++)
+        if (t->spans[i].parent < 0 && !t->spans[i].orphan)
+            return &t->spans[i];
+    return NULL;
+}
+
+static void write_span_set(struct jw *w, const struct search *s, const struct trace *t)
+{
+    int64_t matched = 0;
+    jw_obj(w);
+    JW_KEY(w, "spans");
+    jw_arr(w);
+    for (uint32_t i = 0; i < t->n; i++) {
+        if (!traceql_match(s->q, t->batch, t->spans[i].row))
+            continue;
+        if (matched++ < s->spss)
+            write_span(w, t, &t->spans[i]);
+    }
+    jw_arr_end(w);
+    JW_KEY(w, "matched");
+    jw_i64(w, matched);
+    jw_obj_end(w);
+}
+
+static void write_trace(struct jw *w, const struct search *s, const struct trace *t)
+{
+    const struct span *root = trace_root(t);
+    uint8_t id[16];
+    id128_store(id, t->id);
+    jw_obj(w);
+    JW_KEY(w, "traceID");
+    jw_hex(w, id, 16);
+    JW_KEY(w, "rootServiceName");
+    jw_str(w, root ? root->service : SLICE("<root span not yet received>"));
+    if (root) {
+        JW_KEY(w, "rootTraceName");
+        jw_str(w, root->name);
+    }
+    JW_KEY(w, "startTimeUnixNano");
+    jw_str_i64(w, t->start);
+    JW_KEY(w, "durationMs");
+    jw_i64(w, (t->end - t->start) / 1000000);
+    JW_KEY(w, "spanSet");
+    write_span_set(w, s, t);
+    JW_KEY(w, "spanSets");
+    jw_arr(w);
+    write_span_set(w, s, t);
+    jw_arr_end(w);
+    JW_KEY(w, "serviceStats");
+    write_service_stats(w, t);
+    jw_obj_end(w);
+}
+
+static enum errc write_search(struct query_job *job, struct search *s, const struct candidates *c, struct buf *out, struct error *err)
+{
+    struct jw w = jw_to(out);
+    int64_t written = 0;
+    jw_obj(&w);
+    JW_KEY(&w, "traces");
+    jw_arr(&w);
+    for (size_t i = 0; i < c->n && written < s->limit; i++) {
+        struct trace t;
+        // A trace may have begun before the range or go on behind it: a day each way is looked at.
+        int64_t day = 86400000000000, from = c->at[i].time > INT64_MIN + day ? c->at[i].time - day : INT64_MIN;
+        int64_t to = c->at[i].time < INT64_MAX - day ? c->at[i].time + day : INT64_MAX;
+        enum errc rc = trace_load(job->server->store, job->tenant, c->at[i].id, from, to, &job->budget, &t, err);
+        if (rc == ERR_NOTFOUND)
+            continue; // removed by retention meanwhile
+        TRY(rc);
+        s->inspected_traces++;
+        int64_t took = t.end - t.start;
+        if (took >= s->min_duration && took <= s->max_duration) {
+            write_trace(&w, s, &t);
+            written++;
+        }
+        trace_free(&t);
+    }
+    jw_arr_end(&w);
+    JW_KEY(&w, "metrics");
+    jw_obj(&w);
+    JW_KEY(&w, "inspectedTraces");
+    jw_u64(&w, s->inspected_traces);
+    JW_KEY(&w, "inspectedBytes");
+    jw_str_u64(&w, job->budget.bytes);
+    JW_KEY(&w, "inspectedSpans");
+    jw_str_u64(&w, s->inspected_spans);
+    jw_obj_end(&w);
+    jw_obj_end(&w);
+    return out->err == ERR_OK ? ERR_OK : ERR(err, LIMIT, "the answer is too large; ask for fewer traces");
+}
+
+static bool param_int(struct http_req *r, const char *name, int64_t min, int64_t max, int64_t *out, struct error *err)
+{
+    struct slice text;
+    if (!http_req_param(r, slice_str(name), 0, &text) || text.n == 0)
+        return true;
+    if (slice_to_i64(text, out) && *out >= min && *out <= max)
+        return true;
+    ERR(err, INPUT, "parameter %s=\"%.*s\": a whole number from %" PRId64 " to %" PRId64 " is accepted", name, (int)slice_cut(text, 40).n, text.p, min, max);
+    return false;
+}
+
+static bool param_duration(struct http_req *r, const char *name, int64_t *out, struct error *err)
+{
+    struct slice text;
+    if (!http_req_param(r, slice_str(name), 0, &text) || text.n == 0)
+        return true;
+    if (setting_parse_duration(text, out, err) == ERR_OK)
+        return true;
+    error_prefix(err, "parameter %s: ", name);
+    return false;
+}
+
+// Legacy tags, logfmt: key=value key2="two words".
+static enum errc add_tags(struct query_job *job, struct search *s, struct slice tags, struct error *err)
+{
+    size_t at = 0;
+    while (at < tags.n) {
+        while (at < tags.n && tags.p[at] == ' ')
+            at++;
+        if (at == tags.n)
+            break;
+        size_t from = at;
+        while (at < tags.n && tags.p[at] != '=')
+            at++;
+        if (at == tags.n)
+            return ERR(err, INPUT, "parameter tags: \"%.*s\" has no =; write key=value key2=\"two words\"", (int)(at - from), tags.p + from);
+        struct slice key = slice_of(tags.p + from, at - from), value;
+        bool quoted = ++at < tags.n && tags.p[at] == '"';
+        from = at += quoted;
+        while (at < tags.n && tags.p[at] != (quoted ? '"' : ' '))
+            at++;
+        if (quoted && at == tags.n)
+            return ERR(err, INPUT, "parameter tags: a quote is not closed");
+        value = slice_of(tags.p + from, at - from);
+        at += quoted;
+        TRY(traceql_add_tag(s->q, job->req->arena, key, value, err));
+    }
+    return ERR_OK;
+}
+
+static enum errc read_search(struct query_job *job, struct search *s, struct error *err)
+{
+    struct http_req *r = job->req;
+    struct slice q = SLICE_NONE, tags = SLICE_NONE, min, max;
+    bool has_q = http_req_param(r, SLICE("q"), 0, &q), has_tags = http_req_param(r, SLICE("tags"), 0, &tags);
+    *s = (struct search){.to = clock_wall_ns() + 60000000000, .min_duration = 0, .max_duration = INT64_MAX, .limit = 20, .spss = 3};
+    s->from = s->to - 3660000000000;
+    if (has_q && has_tags && q.n && tags.n)
+        return ERR(err, INPUT, "give q or tags, not both");
+    if (!tempo_time_range(r, &s->from, &s->to, err) || !param_int(r, "limit", 1, SEARCH_LIMIT_MAX, &s->limit, err) ||
+        !param_int(r, "spss", 0, SPANS_PER_SET_MAX, &s->spss, err) || !param_duration(r, "minDuration", &s->min_duration, err) ||
+        !param_duration(r, "maxDuration", &s->max_duration, err))
+        return err->code;
+    if (s->spss == 0)
+        s->spss = 3;
+    if (http_req_param(r, SLICE("minDuration"), 0, &min) && http_req_param(r, SLICE("maxDuration"), 0, &max) && s->max_duration <= s->min_duration)
+        return ERR(err, INPUT, "parameter maxDuration must be greater than minDuration");
+    if (has_q && q.n) { // the language has its own durations
+        s->min_duration = 0;
+        s->max_duration = INT64_MAX;
+    }
+    TRY(traceql_parse(q, r->arena, &s->q, err));
+    return add_tags(job, s, tags, err);
+}
+
+void tempo_search(struct query_job *job)
+{
+    struct error err = {0};
+    struct search s;
+    struct candidates c = {0};
+    struct buf out;
+    buf_init(&out, MAX_TEMPO_ANSWER);
+    enum errc rc = read_search(job, &s, &err);
+    if (rc == ERR_OK)
+        rc = find_candidates(job, &s, &c, &err);
+    if (rc == ERR_OK)
+        rc = write_search(job, &s, &c, &out, &err);
+    if (rc == ERR_OK)
+        http_reply(job->req, 200, SLICE("application/json"), buf_slice(&out));
+    else
+        server_reply_error(job->req, &err);
+    traceql_free(s.q);
+    free(c.at);
+    buf_free(&out);
+}
+

@@ -1,0 +1,325 @@
+// Names of attributes and their values, for completion.
+#include "base/clock.h"
+#include "serve/tempo_api.h"
+
+#include <string.h>
+
+enum { TAG_VALUES_MAX = 10000, TAGS_SCAN_ROWS = 2000000 };
+
+// A sorted set of texts with a type each.
+struct text_set {
+    struct arena arena;
+    struct {
+        struct slice text;
+        const char *type;
+    } *at;
+    size_t n, cap;
+};
+
+static void set_add(struct text_set *s, struct slice text, const char *type)
+{
+    size_t lo = 0, hi = s->n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        int c = slice_cmp(s->at[mid].text, text);
+        if (c == 0 && s->at[mid].type == type)
+            return;
+        if (c < 0 || (c == 0 && s->at[mid].type < type))
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (s->n >= TAG_VALUES_MAX)
+        return;
+    if (s->n == s->cap) {
+        size_t cap = s->cap ? 2 * s->cap : 64;
+        void *bigger = arena_grow(&s->arena, s->at, s->cap * sizeof *s->at, cap * sizeof *s->at);
+        if (!bigger)
+            return;
+        s->at = bigger;
+        s->cap = cap;
+    }
+    struct slice copy = arena_dup(&s->arena, text);
+    if (!copy.p)
+        return;
+    memmove(&s->at[lo + 1], &s->at[lo], (s->n - lo) * sizeof *s->at);
+    s->at[lo].text = copy;
+    s->at[lo].type = type;
+    s->n++;
+}
+
+static const char *const intrinsics[] = {"duration", "kind", "name", "rootName", "rootServiceName", "status", "statusMessage", "traceDuration",
+                                         "event:name", "event:timeSinceStart", "instrumentation:name", "instrumentation:version", "link:spanID",
+                                         "link:traceID", "span:duration", "span:id", "span:kind", "span:name", "span:parentID", "span:status",
+                                         "span:statusMessage", "trace:duration", "trace:id", "trace:rootName", "trace:rootService"};
+
+typedef void tags_visit(void *arg, const struct batch *b, const uint32_t *rows, uint32_t n);
+
+// Runs over the spans of the request's range (default: the last hour), all columns.
+static enum errc visit_spans(struct query_job *job, const struct slice *attrs, size_t n_attrs, tags_visit *fn, void *arg, struct error *err)
+{
+    struct scan_request q = {.tenant = job->tenant, .signal = SIGNAL_SPAN, .overlap = true, .newest_first = true, .fields = ~0ull,
+                             .all_attrs = attrs == NULL, .attrs = attrs, .n_attrs = n_attrs, .budget = &job->budget};
+    struct scan *scan = NULL;
+    struct scan_batch part;
+    uint64_t rows = 0;
+    enum errc rc;
+    q.to = clock_wall_ns() + 60000000000;
+    q.from = q.to - 3660000000000;
+    if (!tempo_time_range(job->req, &q.from, &q.to, err))
+        return err->code;
+    GO(store_scan(job->server->store, &q, &scan, err));
+    while (rows < TAGS_SCAN_ROWS) {
+        GO(scan_next(scan, &part, err));
+        if (!part.batch)
+            break;
+        rows += part.n_rows;
+        fn(arg, part.batch, part.rows, part.n_rows);
+    }
+out:
+    scan_close(scan);
+    return rc;
+}
+
+struct tag_names {
+    struct text_set span, resource;
+};
+
+static bool holds_any(const struct column *c, const uint32_t *rows, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (column_find(c, rows[i]) >= 0)
+            return true;
+    return false;
+}
+
+static void visit_names(void *arg, const struct batch *b, const uint32_t *rows, uint32_t n)
+{
+    struct tag_names *t = arg;
+    for (uint32_t i = 0; i < b->n_columns; i++)
+        if (b->columns[i].scope == COL_ATTR && holds_any(&b->columns[i], rows, n))
+            set_add(&t->span, b->columns[i].name, "");
+    uint32_t last = UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t r = b->resource[rows[i]];
+        if (r == last)
+            continue;
+        last = r;
+        for (uint32_t k = 0; k < b->resources[r].n_attrs; k++)
+            set_add(&t->resource, b->resources[r].attrs[k].key, "");
+    }
+}
+
+static void write_names(struct jw *w, const struct text_set *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        jw_str(w, s->at[i].text);
+}
+
+static void write_intrinsics(struct jw *w)
+{
+    for (size_t i = 0; i < sizeof intrinsics / sizeof *intrinsics; i++)
+        jw_str(w, slice_str(intrinsics[i]));
+}
+
+static bool scope_is(struct slice scope, const char *name) { return scope.n == 0 || slice_eq(scope, SLICE("none")) || slice_eq(scope, slice_str(name)); }
+
+static void write_scope(struct jw *w, const char *name, const struct text_set *s)
+{
+    jw_obj(w);
+    JW_KEY(w, "name");
+    jw_str(w, slice_str(name));
+    JW_KEY(w, "tags");
+    jw_arr(w);
+    if (s)
+        write_names(w, s);
+    else
+        write_intrinsics(w);
+    jw_arr_end(w);
+    jw_obj_end(w);
+}
+
+static void tags(struct query_job *job, bool v2)
+{
+    struct error err = {0};
+    struct tag_names t = {0};
+    struct slice scope = SLICE_NONE;
+    struct buf out;
+    static const char *const scopes[] = {"", "none", "span", "resource", "intrinsic", "event", "link", "instrumentation"};
+    bool known = false;
+    http_req_param(job->req, SLICE("scope"), 0, &scope);
+    for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++)
+        known = known || slice_eq(scope, slice_str(scopes[i]));
+    if (!known) {
+        http_reply_text(job->req, 400, "unknown scope \"%.*s\"; span, resource, intrinsic, event, link, instrumentation or none are accepted", (int)scope.n, scope.p);
+        return;
+    }
+    arena_init(&t.span.arena, MIB(16));
+    arena_init(&t.resource.arena, MIB(16));
+    buf_init(&out, MIB(32));
+    if (visit_spans(job, NULL, 0, visit_names, &t, &err) != ERR_OK) {
+        server_reply_error(job->req, &err);
+    } else {
+        struct jw w = jw_to(&out);
+        jw_obj(&w);
+        jw_key(&w, v2 ? SLICE("scopes") : SLICE("tagNames"));
+        jw_arr(&w);
+        if (v2) {
+            if (scope_is(scope, "span") && t.span.n)
+                write_scope(&w, "span", &t.span);
+            if (scope_is(scope, "resource") && t.resource.n)
+                write_scope(&w, "resource", &t.resource);
+            if (scope_is(scope, "intrinsic"))
+                write_scope(&w, "intrinsic", NULL);
+        } else {
+            struct text_set all = {0};
+            arena_init(&all.arena, MIB(16));
+            for (size_t i = 0; scope_is(scope, "span") && i < t.span.n; i++)
+                set_add(&all, t.span.at[i].text, "");
+            for (size_t i = 0; scope_is(scope, "resource") && i < t.resource.n; i++)
+                set_add(&all, t.resource.at[i].text, "");
+            write_names(&w, &all);
+            if (slice_eq(scope, SLICE("intrinsic")))
+                write_intrinsics(&w);
+            arena_free(&all.arena);
+        }
+        jw_arr_end(&w);
+        JW_KEY(&w, "metrics");
+        jw_obj(&w);
+        jw_obj_end(&w);
+        jw_obj_end(&w);
+        http_reply(job->req, 200, SLICE("application/json"), buf_slice(&out));
+    }
+    arena_free(&t.span.arena);
+    arena_free(&t.resource.arena);
+    buf_free(&out);
+}
+
+void tempo_tags_v1(struct query_job *job) { tags(job, false); }
+void tempo_tags_v2(struct query_job *job) { tags(job, true); }
+
+struct tag_values {
+    struct text_set set;
+    struct slice name;
+    bool span, resource;
+    enum field field; // intrinsic kept as a field, FIELD_NONE: an attribute
+};
+
+static void add_value(struct text_set *set, const struct value *v)
+{
+    static const char *const types[] = {[COL_I64] = "int", [COL_F64] = "float", [COL_BOOL] = "bool", [COL_STR] = "string"};
+    struct buf b;
+    if (v->kind > COL_STR)
+        return; // arrays, maps and bytes have no tag values
+    buf_init(&b, MIB(1));
+    value_text(&b, v);
+    set_add(set, buf_slice(&b), types[v->kind]);
+    buf_free(&b);
+}
+
+static void visit_values(void *arg, const struct batch *b, const uint32_t *rows, uint32_t n)
+{
+    struct tag_values *t = arg;
+    for (uint32_t i = 0; i < n; i++) {
+        struct value v;
+        if (t->field != FIELD_NONE) {
+            struct slice s = column_str(b->field[t->field], rows[i]);
+            if (s.n)
+                set_add(&t->set, s, "string");
+            continue;
+        }
+        if (t->span && batch_attr(b, COL_ATTR, t->name, rows[i], &v))
+            add_value(&t->set, &v);
+        const struct attr *a = t->resource ? resource_attr(&b->resources[b->resource[rows[i]]], t->name) : NULL;
+        if (a)
+            add_value(&t->set, &a->value);
+    }
+}
+
+static const char *const status_keywords[] = {"error", "ok", "unset", NULL};
+static const char *const kind_keywords[] = {"client", "consumer", "internal", "producer", "server", "unspecified", NULL};
+
+// Which values the tag has: fills t, or *keywords for the two enumerations, or returns false when the list is empty by definition.
+static bool resolve_tag(struct slice tag, bool v2, struct tag_values *t, const char *const **keywords)
+{
+    static const struct {
+        const char *prefix;
+        bool span, resource;
+    } scopes[] = {{"span.", true, false}, {"resource.", false, true}, {".", true, true}};
+    if (v2 && (slice_eq(tag, SLICE("status")) || slice_eq(tag, SLICE("span:status"))))
+        return *keywords = status_keywords, true;
+    if (v2 && (slice_eq(tag, SLICE("kind")) || slice_eq(tag, SLICE("span:kind"))))
+        return *keywords = kind_keywords, true;
+    if (slice_eq(tag, SLICE("name")) || slice_eq(tag, SLICE("span:name")))
+        return t->field = FIELD_NAME, true;
+    if (slice_eq(tag, SLICE("statusMessage")) || slice_eq(tag, SLICE("span:statusMessage")))
+        return t->field = FIELD_STATUS_MESSAGE, true;
+    t->name = tag;
+    t->span = t->resource = true;
+    for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++) {
+        struct slice prefix = slice_str(scopes[i].prefix);
+        if (slice_starts(tag, prefix)) {
+            t->name = slice_from(tag, prefix.n);
+            t->span = scopes[i].span;
+            t->resource = scopes[i].resource;
+            return true;
+        }
+    }
+    for (size_t i = 0; i < sizeof intrinsics / sizeof *intrinsics; i++)
+        if (slice_eq(tag, slice_str(intrinsics[i])))
+            return false;
+    return true;
+}
+
+static void write_tag_value(struct jw *w, bool v2, struct slice text, const char *type)
+{
+    if (!v2) {
+        jw_str(w, text);
+        return;
+    }
+    jw_obj(w);
+    JW_KEY(w, "type");
+    jw_str(w, slice_str(type));
+    JW_KEY(w, "value");
+    jw_str(w, text);
+    jw_obj_end(w);
+}
+
+static void tag_values(struct query_job *job, bool v2)
+{
+    struct error err = {0};
+    struct tag_values t = {0};
+    const char *const *keywords = NULL;
+    struct slice tag = job->req->param[0], decoded;
+    struct buf out;
+    if (slice_find(tag, SLICE("%")) >= 0 && percent_decode(job->req->arena, tag, false, &decoded)) // Grafana encodes the name twice
+        tag = decoded;
+    arena_init(&t.set.arena, MIB(64));
+    buf_init(&out, MIB(64));
+    bool has = resolve_tag(tag, v2, &t, &keywords);
+    enum errc rc = has && !keywords ? visit_spans(job, t.field == FIELD_NONE ? &t.name : NULL, 1, visit_values, &t, &err) : ERR_OK;
+    if (rc != ERR_OK) {
+        server_reply_error(job->req, &err);
+    } else {
+        struct jw w = jw_to(&out);
+        jw_obj(&w);
+        JW_KEY(&w, "tagValues");
+        jw_arr(&w);
+        for (size_t i = 0; keywords && keywords[i]; i++)
+            write_tag_value(&w, v2, slice_str(keywords[i]), "keyword");
+        for (size_t i = 0; i < t.set.n; i++)
+            write_tag_value(&w, v2, t.set.at[i].text, t.set.at[i].type);
+        jw_arr_end(&w);
+        JW_KEY(&w, "metrics");
+        jw_obj(&w);
+        jw_obj_end(&w);
+        jw_obj_end(&w);
+        http_reply(job->req, 200, SLICE("application/json"), buf_slice(&out));
+    }
+    arena_free(&t.set.arena);
+    buf_free(&out);
+}
+
+void tempo_tag_values_v1(struct query_job *job) { tag_values(job, false); }
+void tempo_tag_values_v2(struct query_job *job) { tag_values(job, true); }
+
