@@ -209,6 +209,17 @@ uint32_t batch_column(struct batch *b, enum col_scope scope, enum field f, enum 
     return i;
 }
 
+static bool touched_grow(struct batch *b)
+{
+    uint32_t cap = b->cap_touched ? b->cap_touched * 2 : 64;
+    uint32_t *p = grown(b, b->touched, b->n_touched, cap, sizeof *p);
+    if (!p)
+        return false;
+    b->touched = p;
+    b->cap_touched = cap;
+    return true;
+}
+
 // Where the current row's value goes, or -1 when memory ran out.
 static int64_t column_place(struct batch *b, struct column *c)
 {
@@ -219,6 +230,9 @@ static int64_t column_place(struct batch *b, struct column *c)
         return -1;
     if (c->n == c->cap && !column_grow(b, c))
         return -1;
+    if (b->n_touched == b->cap_touched && !touched_grow(b))
+        return -1;
+    b->touched[b->n_touched++] = (uint32_t)(c - b->columns);
     if (c->row)
         c->row[c->n] = row;
     return c->n++;
@@ -293,6 +307,7 @@ uint32_t batch_row(struct batch *b, int64_t time, uint32_t resource)
         return 0;
     b->time[b->rows] = time;
     b->resource[b->rows] = resource;
+    b->n_touched = 0;
     return b->rows++;
 }
 
@@ -300,12 +315,10 @@ void batch_row_cancel(struct batch *b)
 {
     if (!b->rows)
         return;
-    uint32_t row = --b->rows;
-    for (uint32_t i = 0; i < b->n_columns; i++) {
-        struct column *c = &b->columns[i];
-        if (c->n && (c->row ? c->row[c->n - 1] : c->n - 1) == row)
-            c->n--;
-    }
+    b->rows--;
+    for (uint32_t i = 0; i < b->n_touched; i++)
+        b->columns[b->touched[i]].n--;
+    b->n_touched = 0;
 }
 
 bool batch_seal(struct batch *b)
