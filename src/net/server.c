@@ -1,0 +1,459 @@
+// The server's sockets: listening, accepting, reading, writing, idle connections, stopping.
+#include "net/server.h"
+#include "base/clock.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+enum { PREFACE_LEN = 24, READS_A_TURN = 4, ACCEPTS_A_TURN = 64, BACKLOG = 1024 };
+#define SWEEP_NS 500000000ll
+
+struct http_server *conn_server(const struct conn *c)
+{
+    return c->sl->server;
+}
+
+void conn_done(struct conn *c)
+{
+    c->dead = true;
+}
+
+// ---- one connection -----------------------------------------------------------------------------------------------
+static void accept_more(struct server_loop *sl)
+{
+    bool want = !sl->stopping && sl->n_conns < sl->max_conns;
+    if (sl->io && want != sl->accepting && loop_io_set(sl->io, want ? LOOP_READ : 0) == ERR_OK)
+        sl->accepting = want;
+}
+
+static void loop_empty(struct server_loop *sl)
+{
+    struct http_server *s = sl->server;
+    pthread_mutex_lock(&s->lock);
+    if (--s->n_open == 0)
+        pthread_cond_broadcast(&s->drained);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void conn_free(struct conn *c)
+{
+    struct server_loop *sl = c->sl;
+    while (c->reqs)
+        req_detach(c->reqs);
+    nghttp2_session_del(c->h2);
+    loop_io_remove(c->io);
+    close(c->fd);
+    buf_free(&c->in);
+    segs_clear(&c->out);
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        sl->conns = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    mem_free(c);
+    sl->n_conns--;
+    accept_more(sl);
+    if (sl->stopping && !sl->conns)
+        loop_empty(sl);
+}
+
+// Sends what there is. False when the socket is full.
+static bool flush(struct conn *c)
+{
+    for (;;) {
+        if (c->kind == CONN_H2)
+            h2_fill(c);
+        if (!c->out.n || c->dead)
+            return true;
+        struct iovec v[SEG_IOVECS];
+        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)segs_iov(&c->out, v, SEG_IOVECS)};
+        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return false;
+        if (n < 0) {
+            conn_done(c);
+            return true;
+        }
+        segs_drop(&c->out, (size_t)n);
+        c->active = loop_now(c->sl->loop);
+    }
+}
+
+static void h1_rest(struct conn *c)
+{
+    size_t n = h1_input(c, c->in.p, c->in.n);
+    if (n == c->in.n)
+        buf_free(&c->in); // idle connections hold no memory
+    else
+        buf_drop(&c->in, n);
+}
+
+// A connection may be read unless it holds bytes enough that nobody consumes yet.
+static bool wants_read(const struct conn *c)
+{
+    if (c->eof || c->closing)
+        return false;
+    return c->kind == CONN_H2 ? c->out.n < SERVER_OUT_SOFT * 4 : c->in.n < MAX_HTTP_HEAD;
+}
+
+// Ends every visit to a connection: goes on with what waits, sends, decides what to watch. c may be freed.
+static void settle(struct conn *c)
+{
+    bool sent = true;
+    for (size_t before = 1; !c->dead && before;) {
+        before = 0;
+        if (c->kind == CONN_H1 && c->in.n) {
+            size_t had = c->in.n;
+            h1_rest(c);
+            before = had - c->in.n;
+        }
+        sent = flush(c);
+        if (!sent)
+            break;
+    }
+    if (!c->dead && sent && c->kind == CONN_H1) {
+        bool over = c->closing || (c->state == H1_LINGER && c->eof) || (c->sl->stopping && !c->reqs && c->state == H1_HEAD);
+        if (over)
+            c->dead = true;
+        else if (c->state == H1_LINGER)
+            shutdown(c->fd, SHUT_WR);
+    }
+    if (!c->dead && c->kind == CONN_H2 && sent &&
+        (c->closing || (!nghttp2_session_want_read(c->h2) && !nghttp2_session_want_write(c->h2)) || (c->goaway && !c->reqs)))
+        c->dead = true;
+    if (!c->dead && loop_io_set(c->io, (wants_read(c) ? LOOP_READ : 0) | (sent ? 0 : LOOP_WRITE)) != ERR_OK)
+        c->dead = true;
+    c->busy = false;
+    if (c->dead)
+        conn_free(c);
+}
+
+void conn_kick(struct conn *c)
+{
+    if (c->busy)
+        return;
+    c->busy = true;
+    settle(c);
+}
+
+// The first bytes tell the protocol.
+static bool detect(struct conn *c, const char *p, size_t n)
+{
+    size_t seen = c->in.n, k = n < PREFACE_LEN - seen ? n : PREFACE_LEN - seen;
+    if (memcmp(p, preface + seen, k) != 0) {
+        c->kind = CONN_H1;
+    } else if (seen + k == PREFACE_LEN) {
+        c->kind = CONN_H2;
+        if (h2_start(c) != ERR_OK)
+            conn_done(c);
+    }
+    return c->kind != CONN_NEW;
+}
+
+static void input(struct conn *c, const char *p, size_t n)
+{
+    c->active = loop_now(c->sl->loop);
+    if (c->kind == CONN_NEW && !detect(c, p, n)) {
+        buf_put(&c->in, p, n);
+        return;
+    }
+    if (c->dead)
+        return;
+    if (c->kind == CONN_H2) {
+        if (c->in.n)
+            h2_input(c, c->in.p, c->in.n);
+        buf_free(&c->in);
+        if (!c->dead)
+            h2_input(c, p, n);
+        return;
+    }
+    size_t used = c->in.n ? 0 : h1_input(c, p, n);
+    if (used < n)
+        buf_put(&c->in, p + used, n - used);
+    if (c->in.err != ERR_OK)
+        conn_done(c);
+    else if (used == 0)
+        h1_rest(c);
+}
+
+static void on_readable(struct conn *c)
+{
+    for (int i = 0; i < READS_A_TURN && !c->dead && wants_read(c); i++) {
+        ssize_t n = recv(c->fd, c->sl->scratch, SERVER_SCRATCH, 0);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+            return;
+        if (n < 0) {
+            conn_done(c);
+        } else if (n == 0) {
+            c->eof = true;
+            if (c->kind == CONN_H1)
+                h1_eof(c);
+            else
+                conn_done(c);
+        } else {
+            input(c, c->sl->scratch, (size_t)n);
+        }
+        if (n < (ssize_t)SERVER_SCRATCH)
+            return;
+    }
+}
+
+static void on_io(struct loop_io *io, unsigned events, void *arg)
+{
+    struct conn *c = arg;
+    c->busy = true;
+    if ((events & LOOP_READ) && wants_read(c))
+        on_readable(c);
+    else if (events & LOOP_HUP)
+        conn_done(c);
+    settle(c);
+}
+
+// ---- accepting ----------------------------------------------------------------------------------------------------
+static void peer_name(char *out, size_t n, const struct sockaddr_storage *a)
+{
+    char host[INET6_ADDRSTRLEN] = "?";
+    if (a->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *s = (const struct sockaddr_in6 *)a;
+        if (IN6_IS_ADDR_V4MAPPED(&s->sin6_addr)) {
+            inet_ntop(AF_INET, &s->sin6_addr.s6_addr[12], host, sizeof host);
+            snprintf(out, n, "%s:%d", host, ntohs(s->sin6_port));
+            return;
+        }
+        inet_ntop(AF_INET6, &s->sin6_addr, host, sizeof host);
+        snprintf(out, n, "[%s]:%d", host, ntohs(s->sin6_port));
+    } else {
+        const struct sockaddr_in *s = (const struct sockaddr_in *)a;
+        inet_ntop(AF_INET, &s->sin_addr, host, sizeof host);
+        snprintf(out, n, "%s:%d", host, ntohs(s->sin_port));
+    }
+}
+
+static void accepted(struct server_loop *sl, int fd, const struct sockaddr_storage *a)
+{
+    int one = 1;
+    struct conn *c = mem_zalloc(sizeof *c);
+    if (!c || loop_io_add(sl->loop, fd, LOOP_READ, on_io, c, &c->io, NULL) != ERR_OK) {
+        mem_free(c);
+        close(fd);
+        return;
+    }
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    c->sl = sl;
+    c->fd = fd;
+    c->active = loop_now(sl->loop);
+    buf_init(&c->in, MAX_HTTP_HEAD + SERVER_SCRATCH);
+    peer_name(c->peer, sizeof c->peer, a);
+    c->next = sl->conns;
+    if (c->next)
+        c->next->prev = c;
+    sl->conns = c;
+    sl->n_conns++;
+}
+
+static void on_accept(struct loop_io *io, unsigned events, void *arg)
+{
+    struct server_loop *sl = arg;
+    for (int i = 0; i < ACCEPTS_A_TURN && sl->n_conns < sl->max_conns; i++) {
+        struct sockaddr_storage a;
+        socklen_t n = sizeof a;
+        int fd = accept4(sl->fd, (struct sockaddr *)&a, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            accepted(sl, fd, &a);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+            // no descriptors: asking again at once would spin; the sweep tries anew
+            if (loop_io_set(sl->io, 0) == ERR_OK)
+                sl->accepting = false;
+            return;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            break;
+        }
+    }
+    accept_more(sl);
+}
+
+// ---- the sweep: what took too long --------------------------------------------------------------------------------
+static void check_time(struct conn *c, int64_t now)
+{
+    struct server_loop *sl = c->sl;
+    int64_t quiet = now - c->active;
+    bool lingering = c->kind == CONN_H1 && c->state == H1_LINGER;
+    bool idle = !c->reqs && !c->out.n && (c->kind == CONN_H2 || (!c->since && c->state == H1_HEAD));
+    bool body = c->kind == CONN_H1 && (c->state == H1_LENGTH || c->state == H1_CHUNKED);
+    c->busy = true;
+    if ((sl->stopping && now >= sl->stop_at) || (lingering && quiet > LINGER_NS) || (c->out.n && quiet > REQUEST_TIMEOUT_NS)) {
+        c->dead = true;
+    } else if (c->kind == CONN_H1 &&
+               ((c->since && now - c->since > REQUEST_TIMEOUT_NS) || (body && quiet > REQUEST_TIMEOUT_NS))) {
+        h1_timeout(c);
+    } else if (idle && quiet > sl->server->o.idle_ns) {
+        if (c->kind == CONN_H2)
+            h2_shutdown(c);
+        else
+            c->dead = true;
+    }
+    settle(c);
+}
+
+static void on_sweep(struct loop_timer *t, void *arg)
+{
+    struct server_loop *sl = arg;
+    int64_t now = loop_now(sl->loop);
+    for (struct conn *next, *c = sl->conns; c; c = next) {
+        next = c->next;
+        check_time(c, now);
+    }
+    accept_more(sl);
+    int64_t every = sl->server->o.idle_ns / 4;
+    if (!sl->stopping || sl->conns)
+        loop_timer_set(t, sl->stopping ? SWEEP_NS / 50 : every < SWEEP_NS ? every : SWEEP_NS);
+}
+
+// ---- starting and stopping ----------------------------------------------------------------------------------------
+static void start_loop(struct loop_item *it)
+{
+    struct server_loop *sl = (struct server_loop *)((char *)it - offsetof(struct server_loop, start));
+    if (sl->stopping || loop_io_add(sl->loop, sl->fd, LOOP_READ, on_accept, sl, &sl->io, NULL) != ERR_OK)
+        return;
+    sl->accepting = true;
+    on_sweep(sl->sweep, sl);
+}
+
+static void stop_loop(struct loop_item *it)
+{
+    struct server_loop *sl = (struct server_loop *)((char *)it - offsetof(struct server_loop, stop));
+    if (sl->stopping)
+        return;
+    sl->stopping = true;
+    sl->stop_at = clock_mono_ns() + sl->server->deadline_ns;
+    loop_io_remove(sl->io);
+    sl->io = NULL;
+    close(sl->fd);
+    sl->fd = -1;
+    if (!sl->conns)
+        loop_empty(sl);
+    for (struct conn *next, *c = sl->conns; c; c = next) {
+        next = c->next;
+        c->busy = true;
+        if (c->kind == CONN_H2)
+            h2_shutdown(c);
+        else if (c->kind == CONN_NEW || (c->state == H1_HEAD && !c->reqs && !c->out.n))
+            c->dead = true;
+        settle(c);
+    }
+    if (sl->conns)
+        loop_timer_set(sl->sweep, 0);
+}
+
+void http_server_stop(struct http_server *s, int64_t deadline_ns)
+{
+    bool here = false, running = false;
+    s->deadline_ns = deadline_ns > 0 ? deadline_ns : 0;
+    for (size_t i = 0; i < s->n_loops; i++) {
+        struct server_loop *sl = &s->loops[i];
+        here = here || (loop_running(sl->loop) && loop_here(sl->loop));
+        running = running || loop_running(sl->loop);
+        if (!sl->stop.fn) {
+            sl->stop.fn = stop_loop;
+            loop_post_item(sl->loop, &sl->stop);
+        }
+    }
+    if (here || !running)
+        return;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    int64_t ns = until.tv_nsec + s->deadline_ns % 1000000000 + 200000000; // the sweep needs a moment for the rest
+    until.tv_sec += s->deadline_ns / 1000000000 + ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    pthread_mutex_lock(&s->lock);
+    while (s->n_open && pthread_cond_timedwait(&s->drained, &s->lock, &until) == 0)
+        ;
+    pthread_mutex_unlock(&s->lock);
+}
+
+int http_server_port(const struct http_server *s)
+{
+    return s->port;
+}
+
+void http_server_free(struct http_server *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n_loops; i++) {
+        struct server_loop *sl = &s->loops[i];
+        loop_unpost(sl->loop, &sl->start);
+        loop_unpost(sl->loop, &sl->stop);
+        for (struct conn *c; (c = sl->conns);) {
+            c->busy = true;
+            conn_free(c);
+        }
+        loop_io_remove(sl->io);
+        loop_timer_free(sl->sweep);
+        if (sl->fd >= 0)
+            close(sl->fd);
+        mem_free(sl->scratch);
+    }
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->drained);
+    mem_free(s->loops);
+    mem_free(s);
+}
+
+static enum errc loops_init(struct http_server *s, const char *address, struct loop *const *loops, size_t n_loops,
+                            struct error *err)
+{
+    size_t max = s->o.max_connections / n_loops;
+    for (size_t i = 0; i < n_loops; i++)
+        s->loops[i].fd = -1;
+    for (size_t i = 0; i < n_loops; i++) {
+        struct server_loop *sl = &s->loops[i];
+        s->n_loops = s->n_open = i + 1;
+        sl->server = s;
+        sl->loop = loops[i];
+        sl->max_conns = max ? max : 1;
+        TRY(listen_on(address, n_loops > 1, &s->port, &sl->fd, err));
+        sl->scratch = mem_alloc(SERVER_SCRATCH);
+        sl->sweep = loop_timer_new(sl->loop, on_sweep, sl);
+        if (!sl->scratch || !sl->sweep)
+            return ERR(err, NOMEM, "no memory for an HTTP server on %s", address);
+    }
+    return ERR_OK;
+}
+
+enum errc http_server_new(struct http_server **out, const char *address, struct loop *const *loops, size_t n_loops,
+                          const struct http_server_options *o, struct error *err)
+{
+    enum errc rc;
+    struct http_server *s = mem_zalloc(sizeof *s);
+    if (s && n_loops)
+        s->loops = mem_zalloc(n_loops * sizeof *s->loops);
+    if (!s || !s->loops) {
+        mem_free(s);
+        return n_loops ? ERR(err, NOMEM, "no memory for an HTTP server") : ERR(err, BUG, "an HTTP server needs a loop");
+    }
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->drained, NULL);
+    s->o = *o;
+    s->o.idle_ns = o->idle_ns > 0 ? o->idle_ns : 75000000000ll;
+    s->o.max_connections = o->max_connections ? o->max_connections : 4096;
+    GO(loops_init(s, address, loops, n_loops, err));
+    for (size_t i = 0; i < n_loops; i++) { // the loops may run already: each starts in its own thread
+        s->loops[i].start.fn = start_loop;
+        loop_post_item(loops[i], &s->loops[i].start);
+    }
+    *out = s;
+    return ERR_OK;
+out:
+    http_server_free(s);
+    return rc;
+}
