@@ -12,7 +12,8 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
-// after the four above
+
+// cmocka needs those above
 #include <cmocka.h>
 
 #define CHECK_ROWS(table) (sizeof(table) / sizeof(table)[0])
@@ -58,10 +59,10 @@ __attribute__((unused)) static bool check_int(const char *file, int line, long l
 }
 
 // Each evaluates to whether the check held.
-#define CHECK(cond)          ((cond) ? true : (check_failed(__FILE__, __LINE__, "%s", #cond), false))
-#define CHECK_STR(got, want) check_str(__FILE__, __LINE__, (got), slice_str(want))
+#define CHECK(cond)            ((cond) ? true : (check_failed(__FILE__, __LINE__, "%s", #cond), false))
+#define CHECK_STR(got, want)   check_str(__FILE__, __LINE__, (got), slice_str(want))
 #define CHECK_SLICE(got, want) check_str(__FILE__, __LINE__, (got), (want))
-#define CHECK_INT(got, want) check_int(__FILE__, __LINE__, (long long)(got), (long long)(want))
+#define CHECK_INT(got, want)   check_int(__FILE__, __LINE__, (long long)(got), (long long)(want))
 
 __attribute__((unused)) static void check_done(void)
 {
