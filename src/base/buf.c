@@ -52,7 +52,7 @@ char *buf_reserve(struct buf *b, size_t n)
     return b->p + b->n;
 }
 
-void buf_put(struct buf *b, const void *p, size_t n)
+void buf_put_slow(struct buf *b, const void *p, size_t n)
 {
     if (n == 0)
         return;
@@ -61,15 +61,6 @@ void buf_put(struct buf *b, const void *p, size_t n)
         return;
     memcpy(to, p, n);
     b->n += n;
-}
-
-void buf_char(struct buf *b, char c)
-{
-    char *to = buf_reserve(b, 1);
-    if (!to)
-        return;
-    *to = c;
-    b->n++;
 }
 
 void buf_str(struct buf *b, const char *s)
@@ -103,9 +94,15 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 // Decimal digits of v, ending at end; returns where they begin.
 static char *digits_before(char *end, uint64_t v)
 {
-    do
-        *--end = (char)('0' + v % 10);
-    while (v /= 10);
+    static const char pairs[] =
+        "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354"
+        "555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    for (; v >= 100; v /= 100)
+        memcpy(end -= 2, pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(end -= 2, pairs + v * 2, 2);
+    else
+        *--end = (char)('0' + v);
     return end;
 }
 

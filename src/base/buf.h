@@ -18,8 +18,23 @@ static inline struct slice buf_slice(const struct buf *b) { return slice_of(b->p
 
 // Room for n more bytes: returns where they go (then add to b->n), NULL on failure.
 char *buf_reserve(struct buf *b, size_t n);
-void buf_put(struct buf *b, const void *p, size_t n);
-void buf_char(struct buf *b, char c);
+void buf_put_slow(struct buf *b, const void *p, size_t n); // buf_put where it has to grow, or may not append
+static inline void buf_put(struct buf *b, const void *p, size_t n)
+{
+    if (__builtin_expect(n - 1 >= b->cap - b->n || b->err != ERR_OK, 0)) { // n = 0 goes there too
+        buf_put_slow(b, p, n);
+        return;
+    }
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
+static inline void buf_char(struct buf *b, char c)
+{
+    if (__builtin_expect(b->n == b->cap || b->err != ERR_OK, 0))
+        buf_put_slow(b, &c, 1);
+    else
+        b->p[b->n++] = c;
+}
 static inline void buf_add(struct buf *b, struct slice s) { buf_put(b, s.p, s.n); }
 void buf_str(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -1,34 +1,12 @@
 #include "base/kernel.h"
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define ONES  0x0101010101010101ull
-#define HIGHS 0x8080808080808080ull
-
-static uint64_t load(const char *p)
-{
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    v = __builtin_bswap64(v);
-#endif
-    return v;
-}
-
-// The lowest marked byte is right: a borrow makes false marks only above a true one.
-static uint64_t zero_bytes(uint64_t v)
-{
-    return (v - ONES) & ~v & HIGHS;
-}
 
 static const char *json_special(const char *p, const char *end)
 {
     for (; end - p >= 8; p += 8) {
-        uint64_t v = load(p);
-        uint64_t hit = zero_bytes(v ^ ONES * '"') | zero_bytes(v ^ ONES * '\\') | ((v - ONES * 0x20) & ~v & HIGHS);
+        uint64_t hit = swar_special(swar_load(p));
         if (hit)
-            return p + (__builtin_ctzll(hit) >> 3);
+            return p + swar_first(hit);
     }
     for (; p < end; p++)
         if (*p == '"' || *p == '\\' || (unsigned char)*p < 0x20)
@@ -39,9 +17,9 @@ static const char *json_special(const char *p, const char *end)
 static const char *non_ascii(const char *p, const char *end)
 {
     for (; end - p >= 8; p += 8) {
-        uint64_t hit = load(p) & HIGHS;
+        uint64_t hit = swar_load(p) & SWAR_EACH(0x80);
         if (hit)
-            return p + (__builtin_ctzll(hit) >> 3);
+            return p + swar_first(hit);
     }
     while (p < end && (unsigned char)*p < 0x80)
         p++;
