@@ -1,0 +1,329 @@
+// Phases of a request as lanes (what each process did, overlapping as it really did) and as one consecutive row whose lengths sum
+// to the wall time. The row is painted: the window is cut at every boundary of an interval, and each piece gets the name of the
+// most specific interval that covers it.
+#include "analyze/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { WORKERS_MAX = 64, NAMED_MAX = 512, PIECES_MAX = 4096 };
+
+// A span that is itself a phase. In order of precedence where several cover the same moment.
+static const struct {
+    const char *name;
+    enum phase_kind kind;
+} named_phases[] = {{"kv_transfer", PHASE_TRANSFER}, {"decode", PHASE_WORK}, {"prefill", PHASE_WORK}, {"queue", PHASE_WAIT}};
+enum { N_NAMED = sizeof named_phases / sizeof *named_phases };
+
+struct interval {
+    int64_t from, to;
+    int which; // named: index into named_phases; workers: enum role
+    const struct span *span;
+    struct slice service;
+};
+
+struct canvas {
+    const struct trace *t;
+    struct request *r;
+    int64_t first_token; // 0: unknown
+    struct interval named[NAMED_MAX], workers[WORKERS_MAX];
+    uint32_t n_named, n_workers;
+    int64_t first_worker, prefill_end, failed_at; // INT64_MAX / 0 / 0 when there is none
+    struct slice frontend;
+};
+
+static bool overlaps(const struct interval *i, int64_t from, int64_t to) { return i->from < to && i->to > from; }
+
+static struct slice decode_service(const struct canvas *c)
+{
+    for (uint32_t i = 0; i < c->n_workers; i++)
+        if (c->workers[i].which == ROLE_DECODE)
+            return c->workers[i].service;
+    return c->frontend;
+}
+
+// The span covers the work of one worker: Dynamo's and our handle_payload, or, where that never came (the worker was killed),
+// the frontend's route span that waited for it.
+static bool is_worker_span(const struct span *s) { return slice_eq(s->name, SLICE("handle_payload")) || slice_eq(s->name, SLICE("llm_request")); }
+
+static bool is_route_span(const struct span *s)
+{
+    static const char tail[] = "route_request";
+    return s->name.n >= sizeof tail - 1 && memcmp(s->name.p + s->name.n - (sizeof tail - 1), tail, sizeof tail - 1) == 0;
+}
+
+static bool has_worker_child(const struct trace *t, const struct span *route)
+{
+    for (uint32_t i = 0; i < t->n; i++)
+        if (t->spans[i].parent >= 0 && &t->spans[t->spans[i].parent] == route && is_worker_span(&t->spans[i]))
+            return true;
+    return false;
+}
+
+static void collect(struct canvas *c)
+{
+    for (uint32_t i = 0; i < c->t->n; i++) {
+        const struct span *s = &c->t->spans[i];
+        struct interval it = {s->start, s->end, 0, s, s->service};
+        for (int k = 0; k < N_NAMED; k++)
+            if (slice_eq(s->name, slice_str(named_phases[k].name)) && c->n_named < NAMED_MAX) {
+                it.which = k;
+                c->named[c->n_named++] = it;
+            }
+        bool stands_in = is_route_span(s) && !has_worker_child(c->t, s);
+        if (!is_worker_span(s) && !stands_in)
+            continue;
+        it.which = span_role(c->t, s);
+        if (c->n_workers == WORKERS_MAX || (it.which != ROLE_PREFILL && it.which != ROLE_DECODE))
+            continue;
+        c->workers[c->n_workers++] = it;
+        if (s->start < c->first_worker)
+            c->first_worker = s->start;
+        if (it.which == ROLE_PREFILL && s->end > c->prefill_end)
+            c->prefill_end = s->end;
+        if (s->status == 2 && s->end > c->failed_at)
+            c->failed_at = s->end;
+    }
+    for (uint32_t i = 0; i < c->t->n; i++) {
+        const struct span *s = &c->t->spans[i];
+        if (is_route_span(s) && s->status == 2 && s->end > c->failed_at)
+            c->failed_at = s->end;
+    }
+    for (uint32_t i = 0; i < c->n_named; i++)
+        if (c->named[i].from < c->first_worker)
+            c->first_worker = c->named[i].from;
+}
+
+static const struct interval *worker_at(const struct canvas *c, int role, int64_t from, int64_t to)
+{
+    for (uint32_t i = 0; i < c->n_workers; i++)
+        if (c->workers[i].which == role && overlaps(&c->workers[i], from, to))
+            return &c->workers[i];
+    return NULL;
+}
+
+static struct phase make(const char *name, enum phase_kind kind, struct slice service, const struct interval *it)
+{
+    return (struct phase){.name = name, .kind = kind, .service = service, .span_id = it ? it->span->id : 0};
+}
+
+// What the request was doing between from and to, where nothing begins or ends.
+static struct phase paint(const struct canvas *c, int64_t from, int64_t to)
+{
+    for (int k = 0; k < N_NAMED; k++)
+        for (uint32_t i = 0; i < c->n_named; i++)
+            if (c->named[i].which == k && overlaps(&c->named[i], from, to))
+                return make(named_phases[k].name, named_phases[k].kind, c->named[i].service, &c->named[i]);
+    const struct interval *prefill = worker_at(c, ROLE_PREFILL, from, to), *decode = worker_at(c, ROLE_DECODE, from, to);
+    bool fine_grained = c->n_named > 0; // a program that names its phases leaves the rest unaccounted on purpose
+    if (from < c->first_worker)
+        return make("routing", PHASE_WORK, c->frontend, NULL);
+    if (!fine_grained) {
+        bool before_token = c->first_token && from < c->first_token;
+        if (prefill && (before_token || !c->first_token))
+            return make("prefill", PHASE_WORK, prefill->service, prefill);
+        if (before_token && c->prefill_end)
+            return make("handover", PHASE_TRANSFER, decode ? decode->service : c->frontend, decode);
+        if (decode)
+            return make("decode", PHASE_WORK, decode->service, decode);
+        if (prefill)
+            return make("prefill", PHASE_WORK, prefill->service, prefill);
+    }
+    if (c->failed_at && from >= c->failed_at)
+        return make("retry", PHASE_WAIT, c->frontend, NULL);
+    if (c->prefill_end && from >= c->prefill_end && (!c->first_token || from < c->first_token))
+        return make("handover", PHASE_TRANSFER, c->frontend, NULL);
+    return make("unaccounted", PHASE_UNACCOUNTED, c->frontend, NULL);
+}
+
+static int by_value(const void *x, const void *y)
+{
+    const int64_t *a = x, *b = y;
+    return (*a > *b) - (*a < *b);
+}
+
+static uint32_t add_cut(const struct canvas *c, int64_t *cuts, uint32_t n, int64_t at)
+{
+    if (at > c->r->start && at < c->r->end && n < PIECES_MAX - 2)
+        cuts[n++] = at;
+    return n;
+}
+
+static uint32_t collect_cuts(const struct canvas *c, int64_t *cuts)
+{
+    uint32_t n = 0;
+    cuts[n++] = c->r->start;
+    for (uint32_t i = 0; i < c->n_named; i++) {
+        n = add_cut(c, cuts, n, c->named[i].from);
+        n = add_cut(c, cuts, n, c->named[i].to);
+    }
+    for (uint32_t i = 0; i < c->n_workers; i++) {
+        n = add_cut(c, cuts, n, c->workers[i].from);
+        n = add_cut(c, cuts, n, c->workers[i].to);
+    }
+    if (c->first_token)
+        n = add_cut(c, cuts, n, c->first_token);
+    if (c->failed_at)
+        n = add_cut(c, cuts, n, c->failed_at);
+    if (c->first_worker != INT64_MAX)
+        n = add_cut(c, cuts, n, c->first_worker);
+    cuts[n++] = c->r->end;
+    qsort(cuts, n, sizeof *cuts, by_value);
+    return n;
+}
+
+static enum errc paint_row(struct canvas *c, struct arena *arena, struct error *err)
+{
+    int64_t *cuts = arena_alloc(arena, PIECES_MAX * sizeof *cuts);
+    struct phase *row = arena_alloc(arena, PIECES_MAX * sizeof *row);
+    if (!cuts || !row)
+        return ERR(err, LIMIT, "no memory for the phases of a request");
+    uint32_t n_cuts = collect_cuts(c, cuts), n = 0;
+    for (uint32_t i = 0; i + 1 < n_cuts; i++) {
+        if (cuts[i] == cuts[i + 1])
+            continue;
+        struct phase p = paint(c, cuts[i], cuts[i + 1]);
+        p.start = cuts[i];
+        p.ns = cuts[i + 1] - cuts[i];
+        if (n && strcmp(row[n - 1].name, p.name) == 0 && slice_eq(row[n - 1].service, p.service))
+            row[n - 1].ns += p.ns;
+        else
+            row[n++] = p;
+    }
+    c->r->phases = row;
+    c->r->n_phases = n;
+    return ERR_OK;
+}
+
+// ---- lanes --------------------------------------------------------------------------------------------------------
+
+static struct lane *lane_of(struct request *r, struct slice service, enum role role)
+{
+    for (uint32_t i = 0; i < r->n_lanes; i++)
+        if (slice_eq(r->lanes[i].service, service)) {
+            if (r->lanes[i].role == ROLE_OTHER)
+                r->lanes[i].role = role;
+            return &r->lanes[i];
+        }
+    if (r->n_lanes == REQUEST_LANES_MAX)
+        return NULL;
+    r->lanes[r->n_lanes] = (struct lane){.service = service, .role = role};
+    return &r->lanes[r->n_lanes++];
+}
+
+static void add_block(struct arena *arena, struct lane *l, struct phase p, int64_t from, int64_t to)
+{
+    if (!l || to <= from)
+        return;
+    struct phase *more = arena_grow(arena, l->blocks, l->n_blocks * sizeof *more, (l->n_blocks + 1) * sizeof *more);
+    if (!more)
+        return;
+    p.start = from;
+    p.ns = to - from;
+    l->blocks = more;
+    l->blocks[l->n_blocks++] = p;
+}
+
+static void add_mark(struct arena *arena, struct lane *l, const char *name, int64_t time)
+{
+    if (!l)
+        return;
+    struct mark *more = arena_grow(arena, l->marks, l->n_marks * sizeof *more, (l->n_marks + 1) * sizeof *more);
+    if (!more)
+        return;
+    l->marks = more;
+    l->marks[l->n_marks++] = (struct mark){name, time};
+}
+
+static bool worker_names_phases(const struct canvas *c, const struct interval *w)
+{
+    for (uint32_t i = 0; i < c->n_named; i++)
+        if (slice_eq(c->named[i].service, w->service))
+            return true;
+    return false;
+}
+
+// A worker that names no phases: prefill is one block; decode waits until the prefill is done, takes over, and decodes from the
+// first token on.
+static void derive_blocks(struct canvas *c, struct arena *arena, const struct interval *w)
+{
+    struct lane *l = lane_of(c->r, w->service, is_worker_span(w->span) ? (enum role)w->which : ROLE_FRONTEND);
+    if (!is_worker_span(w->span)) // only the frontend's view is there: its lane shows it as the row does
+        return;
+    if (w->which == ROLE_PREFILL) {
+        add_block(arena, l, make("prefill", PHASE_WORK, w->service, w), w->from, w->to);
+        return;
+    }
+    int64_t ready = c->prefill_end > w->from ? c->prefill_end : w->from, token = c->first_token;
+    if (ready > w->to)
+        ready = w->to;
+    if (!token || token < ready)
+        token = ready;
+    if (token > w->to)
+        token = w->to;
+    add_block(arena, l, make("waiting", PHASE_WAIT, w->service, w), w->from, ready);
+    add_block(arena, l, make("handover", PHASE_TRANSFER, w->service, w), ready, token);
+    add_block(arena, l, make("decode", PHASE_WORK, w->service, w), token, w->to);
+}
+
+static void lane_blocks(struct canvas *c, struct arena *arena)
+{
+    struct request *r = c->r;
+    lane_of(r, c->frontend, ROLE_FRONTEND);
+    for (int role = ROLE_PREFILL; role <= ROLE_DECODE; role++) // in the order of the request, not of arrival
+        for (uint32_t i = 0; i < c->n_workers; i++)
+            if (c->workers[i].which == role && is_worker_span(c->workers[i].span))
+                lane_of(r, c->workers[i].service, (enum role)role);
+    for (uint32_t i = 0; i < c->t->n; i++)
+        lane_of(r, c->t->spans[i].service, span_role(c->t, &c->t->spans[i]));
+    for (uint32_t i = 0; i < c->n_workers; i++)
+        if (!worker_names_phases(c, &c->workers[i]))
+            derive_blocks(c, arena, &c->workers[i]);
+    for (uint32_t i = 0; i < c->n_named; i++) {
+        const struct interval *it = &c->named[i];
+        struct phase p = make(named_phases[it->which].name, named_phases[it->which].kind, it->service, it);
+        add_block(arena, lane_of(r, it->service, ROLE_OTHER), p, it->from, it->to);
+    }
+    for (uint32_t i = 0; i < r->n_phases; i++) // what the row attributes to the frontend
+        if (slice_eq(r->phases[i].service, c->frontend))
+            add_block(arena, lane_of(r, c->frontend, ROLE_FRONTEND), r->phases[i], r->phases[i].start, r->phases[i].start + r->phases[i].ns);
+}
+
+static void lane_marks(struct canvas *c, const struct request_logs *logs, struct arena *arena)
+{
+    static const char *const names[] = {"first_token", "last_token", "preempted"};
+    bool token = false;
+    for (uint32_t i = 0; i < c->t->n; i++) {
+        struct slice events = column_str(c->t->batch->field[FIELD_EVENTS], c->t->spans[i].row);
+        struct span_event e;
+        while (span_event_next(&events, &e))
+            for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+                if (slice_eq(e.name, slice_str(names[k]))) {
+                    add_mark(arena, lane_of(c->r, c->t->spans[i].service, ROLE_OTHER), names[k], e.time);
+                    token = token || k == 0;
+                }
+    }
+    if (!token && c->first_token)
+        add_mark(arena, lane_of(c->r, decode_service(c), ROLE_OTHER), "first_token", c->first_token);
+    for (uint32_t i = 0; logs && i < logs->n; i++)
+        if (strcmp(logs->at[i].level, "ERROR") == 0)
+            add_mark(arena, lane_of(c->r, logs->at[i].service, ROLE_OTHER), "error", logs->at[i].time);
+}
+
+enum errc request_phases(const struct trace *t, const struct request_logs *logs, int64_t first_token, struct arena *arena, struct request *r,
+                         struct error *err)
+{
+    struct canvas *c = ARENA_NEW(arena, struct canvas);
+    if (!c)
+        return ERR(err, LIMIT, "no memory for the phases of a request");
+    c->t = t;
+    c->r = r;
+    c->first_token = first_token;
+    c->first_worker = INT64_MAX;
+    c->frontend = r->service;
+    collect(c);
+    TRY(paint_row(c, arena, err));
+    lane_blocks(c, arena);
+    lane_marks(c, logs, arena);
+    return ERR_OK;
+}
