@@ -1,13 +1,16 @@
 // What the tests of event/ share: batches as text, requests by hand.
 #pragma once
-#include "base/pb.h"
-#include "event/wire.h"
-#include <cmocka.h>
-#include <dirent.h>
+// cmocka wants these four first.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/pb.h"
+#include "event/wire.h"
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -187,7 +187,7 @@ static void entry_limits(void **state)
     memset((char *)huge.p, 'x', huge.n);
     char *big = strndup(huge.p, MAX_METADATA_BYTES);
     const char *many[2 * (MAX_METADATA_ENTRIES + 1) + 1] = {0};
-    char names[MAX_METADATA_ENTRIES + 1][8];
+    char names[MAX_METADATA_ENTRIES + 1][16];
     for (int i = 0; i <= MAX_METADATA_ENTRIES; i++) {
         snprintf(names[i], sizeof names[i], "m%d", i);
         many[2 * i] = names[i];
