@@ -102,7 +102,7 @@ static char *alloc_slow(struct arena *a, size_t n)
     bool own = least > CHUNK_LAST / 4 && least > size / 2;
     if (own || size < least)
         size = least;
-    if (a->used >= a->max || size > a->max - a->used)
+    if (size > a->max - a->used)
         size = least; // what the budget may still allow
     struct arena_chunk *c = chunk_new(a, size);
     if (!c)

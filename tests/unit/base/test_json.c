@@ -353,6 +353,7 @@ static void strings(void **state)
         ROW("\"\\ud83dx\"", "\xef\xbf\xbdx"),
         ROW("\"\\ud83d\\n\"", "\xef\xbf\xbd\n"),
         ROW("\"\\ude00\\ud83d\"", "\xef\xbf\xbd\xef\xbf\xbd"),
+        ROW("\"\\ude00\\ude01\"", "\xef\xbf\xbd\xef\xbf\xbd"),
         ROW("\"\\ud83d\\u0041\"", "\xef\xbf\xbd"
                                   "A"),
         ROW("\"\\ud83d\\ud83d\\ude00\"", "\xef\xbf\xbd\xf0\x9f\x98\x80"),
