@@ -68,7 +68,8 @@ struct http_server_options {
     http_handler *not_found;       // null: 404 in text. Also 405 is answered by the server itself (with Allow)
     void *not_found_arg;
     // Called when a request was refused before its handler ran (bad gzip, too large, bad HTTP/1 …): lets a protocol
-    // answer in its own format by http_reply/grpc_reply. Null: text.
+    // answer in its own format by http_reply; a request whose head could not be read has an empty method and path, and no
+    // route. Null: text. gRPC requests are refused by the server itself, with a gRPC status.
     void (*refused)(struct http_req *r, int status, const char *why, void *arg);
     void *refused_arg;
     int64_t idle_ns;               // keep-alive connections without traffic are closed (default 75 s)
@@ -84,7 +85,11 @@ void http_server_stop(struct http_server *s, int64_t deadline_ns);
 void http_server_free(struct http_server *s); // after the loops have stopped
 
 // ---- client -----------------------------------------------------------------------------------------------------
-// Asynchronous, on one loop; keep-alive connections are pooled by origin. http://, and https:// where OpenSSL is built in.
+// Asynchronous, on one loop; keep-alive connections are pooled by origin. Only http://: https:// is refused with
+// ERR_UNSUPPORTED (TLS is not built in). Redirects are not followed, replies are not decoded. A call that was sent on
+// a kept connection and lost before a byte of the reply came is tried once more on a new one. Addresses in numbers and
+// "localhost" are resolved at once; other names ask the system's resolver, which may block the loop's thread.
+// Callbacks run on the loop's thread and may start and cancel calls, but not free the client.
 struct http_client;
 struct http_call;
 struct http_call_options {
@@ -96,6 +101,7 @@ struct http_call_options {
     bool http2;          // prior knowledge
     void (*on_head)(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg); // may be null
     void (*on_data)(struct http_call *c, struct slice bytes, void *arg);                                // may be null
+    void (*on_trailers)(struct http_call *c, const struct http_header *h, size_t n, void *arg);         // HTTP/2; may be null
     // Exactly once. ok: the reply came whole. Else why holds the cause (connection refused, reset, timeout …).
     void (*on_done)(struct http_call *c, bool ok, const struct error *why, void *arg);
     void *arg;
