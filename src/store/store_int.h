@@ -1,0 +1,132 @@
+// What the files of src/store share. Who may touch what:
+//
+//   log thread (commit.c)   gathers requests, writes the log, adds to heads, owns each table's dedup
+//   worker (flush.c)        turns heads into parts, removes old parts, trims the log
+//   any thread              store_append (queue), scans (snapshot under the table's lock)
+//
+// Locks, in their order: flush_lock > tables_lock > table.lock > part.lock; queue_lock, work_lock and wal.lock stand alone.
+#pragma once
+#include "store/dedup.h"
+#include "store/part.h"
+#include "store/store.h"
+#include "store/wal.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+// A batch of committed rows that is not in a part yet. The sequences are those of its first and last request.
+struct head_batch {
+    struct batch *batch;
+    uint64_t first, last;
+    int64_t max_end; // of spans: the latest end; of logs: max_time
+    size_t memory;
+};
+struct head_list {
+    struct head_batch *v;
+    uint32_t n, cap;
+    size_t bytes;
+    uint64_t rows;
+    int64_t since; // monotonic time when its first row came
+};
+
+// The rows of one tenant and signal. Lives as long as the store.
+struct table {
+    struct store *store;
+    struct slice tenant;
+    enum signal signal;
+    struct dedup dedup; // log thread only
+    pthread_mutex_t lock;
+    struct head_list head;     // the log's thread adds at its end
+    struct head_list flushing; // being written to a part; unchanged while so
+    uint64_t swaps;            // times that head became flushing
+    struct part **parts;       // ascending by first sequence, one reference each
+    uint32_t n_parts, cap_parts;
+};
+
+struct request {
+    struct request *next;
+    struct table *table;
+    struct batch *batch; // null once in the head
+    struct slice raw;    // in the batch's arena
+    struct wal_record record;
+    uint64_t *hashes;  // in the batch's arena, one a row
+    uint32_t *dropped; // likewise
+    bool logged;       // it has rows to keep, so it stands in the log
+    store_commit_fn *done;
+    void *arg;
+};
+
+struct store {
+    struct store_options opt;
+    char *dir, *parts_dir;
+    int lock_fd;
+    struct wal wal;
+
+    pthread_mutex_t queue_lock;
+    pthread_cond_t queue_more, queue_room;
+    struct request *queue, **queue_end;
+    size_t queue_bytes;
+    bool queue_closed;
+    pthread_t log_thread;
+    bool log_running;
+    bool commit_failing; // the last commit failed; log thread only
+    bool replayed;       // set before the threads start
+    bool rebuild_filter; // the log's thread first reads the covered requests' hashes
+
+    pthread_mutex_t tables_lock;
+    struct table **tables;
+    uint32_t n_tables, cap_tables;
+
+    pthread_mutex_t flush_lock; // one flush, retention or trim at a time
+    pthread_mutex_t work_lock;
+    pthread_cond_t work_more, work_done;
+    bool work_wanted, work_closed;
+    pthread_t worker;
+    bool worker_running;
+    _Atomic size_t head_bytes;  // of all tables, flushing included
+    _Atomic bool flush_failing; // the last flush did not succeed
+
+    struct {
+        _Atomic uint64_t appended_rows, duplicate_rows, commits, commit_errors, replayed_requests;
+        _Atomic uint64_t commit_ns_total, commit_ns_max;
+    } stats;
+};
+
+// ---- table.c ----
+// Finds or makes; null when out of memory.
+struct table *table_get(struct store *s, struct slice tenant, enum signal signal);
+struct table *table_find(struct store *s, struct slice tenant, enum signal signal); // null if none
+void table_free(struct table *t);
+// Calls fn for every table (a snapshot: tables are never removed) until it returns something else than ERR_OK.
+enum errc tables_each(struct store *s, enum errc (*fn)(struct table *t, void *arg), void *arg);
+bool table_covers(struct table *t, uint64_t sequence); // a part has it
+// Adds committed rows and merges small batches. Takes the batch over. Log thread only.
+enum errc table_insert(struct table *t, struct batch *b, uint64_t sequence);
+// Adds a part (its reference is taken over when ERR_OK); parts whose sequences it covers leave and are removed.
+enum errc table_add_part(struct table *t, struct part *p);
+// A flush, under flush_lock: the head becomes `flushing` (false: there was none) …
+bool table_take_head(struct table *t);
+// … and then gives way to the part at one moment, as table_add_part, or becomes the head's beginning again. When that
+// fails for want of memory it stays where it is, visible, and is taken up by the next flush.
+enum errc table_flushed(struct table *t, struct part *p);
+enum errc table_flush_failed(struct table *t);
+void head_clear(struct head_list *h);
+int64_t batch_max_end(const struct batch *b);
+
+// ---- commit.c ----
+enum errc commit_start(struct store *s, struct error *err);
+void commit_stop(struct store *s); // completes what is queued
+// The rows of b without those named (ascending numbers), self-contained and sealed. Null: out of memory.
+struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint32_t n);
+enum errc store_replay(struct store *s, struct error *err);
+enum errc store_rebuild_filter(struct store *s);
+
+// ---- flush.c ----
+enum errc worker_start(struct store *s, struct error *err);
+void worker_stop(struct store *s);
+void worker_wake(struct store *s);
+void worker_wait(struct store *s); // for the end of the next pass, or a moment
+
+// ---- catalog.c ----
+enum errc catalog_open(struct store *s, uint64_t *next_sequence, struct error *err);
+// DIR/parts/<tenant>/<signal>-<first>-<last>.part; makes the folder. To be freed; null when out of memory.
+char *catalog_path(const struct store *s, const struct table *t, uint64_t first, uint64_t last);

@@ -1,0 +1,310 @@
+// Tables: the head's batches and the list of parts of one tenant and signal.
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "store/store_int.h"
+
+// Small batches are merged when a row of MERGE_WIDTH of them stands at the end, by tiers of 16, 256 … rows: so each
+// row is copied a few times at most, and a head of one-row requests does not stay one.
+enum { MERGE_WIDTH = 16, MERGE_BELOW = 1024 };
+
+static struct table *find_locked(struct store *s, struct slice tenant, enum signal signal)
+{
+    for (uint32_t i = 0; i < s->n_tables; i++)
+        if (s->tables[i]->signal == signal && slice_eq(s->tables[i]->tenant, tenant))
+            return s->tables[i];
+    return NULL;
+}
+
+struct table *table_find(struct store *s, struct slice tenant, enum signal signal)
+{
+    pthread_mutex_lock(&s->tables_lock);
+    struct table *t = find_locked(s, tenant, signal);
+    pthread_mutex_unlock(&s->tables_lock);
+    return t;
+}
+
+static struct table *table_new(struct store *s, struct slice tenant, enum signal signal)
+{
+    struct table *t = mem_zalloc(sizeof *t + tenant.n);
+    if (!t)
+        return NULL;
+    char *name = (char *)(t + 1);
+    if (tenant.n)
+        memcpy(name, tenant.p, tenant.n);
+    t->store = s;
+    t->tenant = slice_of(name, tenant.n);
+    t->signal = signal;
+    pthread_mutex_init(&t->lock, NULL);
+    return t;
+}
+
+struct table *table_get(struct store *s, struct slice tenant, enum signal signal)
+{
+    pthread_mutex_lock(&s->tables_lock);
+    struct table *t = find_locked(s, tenant, signal);
+    if (!t && s->n_tables == s->cap_tables) {
+        uint32_t cap = s->cap_tables ? s->cap_tables * 2 : 8;
+        struct table **p = mem_realloc(s->tables, cap * sizeof *p);
+        if (!p)
+            goto out;
+        s->tables = p;
+        s->cap_tables = cap;
+    }
+    if (!t && (t = table_new(s, tenant, signal)))
+        s->tables[s->n_tables++] = t;
+out:
+    pthread_mutex_unlock(&s->tables_lock);
+    return t;
+}
+
+void head_clear(struct head_list *h)
+{
+    for (uint32_t i = 0; i < h->n; i++)
+        batch_unref(h->v[i].batch);
+    mem_free(h->v);
+    *h = (struct head_list){0};
+}
+
+void table_free(struct table *t)
+{
+    head_clear(&t->head);
+    head_clear(&t->flushing);
+    for (uint32_t i = 0; i < t->n_parts; i++)
+        part_unref(t->parts[i]);
+    mem_free(t->parts);
+    dedup_free(&t->dedup);
+    pthread_mutex_destroy(&t->lock);
+    mem_free(t);
+}
+
+enum errc tables_each(struct store *s, enum errc (*fn)(struct table *t, void *arg), void *arg)
+{
+    enum errc rc = ERR_OK;
+    for (uint32_t i = 0; rc == ERR_OK; i++) {
+        pthread_mutex_lock(&s->tables_lock);
+        struct table *t = i < s->n_tables ? s->tables[i] : NULL;
+        pthread_mutex_unlock(&s->tables_lock);
+        if (!t)
+            break;
+        rc = fn(t, arg);
+    }
+    return rc;
+}
+
+bool table_covers(struct table *t, uint64_t sequence)
+{
+    pthread_mutex_lock(&t->lock);
+    uint32_t lo = 0, hi = t->n_parts; // the last part with first <= sequence is lo - 1
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        if (t->parts[mid]->info.first <= sequence)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    bool yes = lo && t->parts[lo - 1]->info.last >= sequence;
+    pthread_mutex_unlock(&t->lock);
+    return yes;
+}
+
+int64_t batch_max_end(const struct batch *b)
+{
+    int64_t max = b->max_time;
+    const struct column *d = b->field[FIELD_DURATION];
+    if (b->signal != SIGNAL_SPAN || !d)
+        return max;
+    for (uint32_t i = 0; i < d->n; i++) {
+        int64_t end;
+        if (__builtin_add_overflow(b->time[d->row ? d->row[i] : i], d->i64[i], &end))
+            end = INT64_MAX;
+        max = end > max ? end : max;
+    }
+    return max;
+}
+
+static uint32_t tier(uint32_t rows)
+{
+    return rows < 16 ? 0 : rows < 256 ? 1 : rows < MERGE_BELOW ? 2 : UINT32_MAX;
+}
+
+// How many batches at the end are of the last one's tier or a lower one.
+static uint32_t mergeable(const struct head_list *h)
+{
+    uint32_t n = 0, top = h->n ? tier(h->v[h->n - 1].batch->rows) : UINT32_MAX;
+    if (top == UINT32_MAX)
+        return 0;
+    while (n < h->n && tier(h->v[h->n - 1 - n].batch->rows) <= top)
+        n++;
+    return n;
+}
+
+static struct head_batch head_entry(struct batch *b, uint64_t first, uint64_t last)
+{
+    return (struct head_batch){b, first, last, batch_max_end(b), batch_memory(b)};
+}
+
+// Merges the last MERGE_WIDTH batches if that many are small. False when there is nothing (more) to merge.
+// Only the log's thread changes the list, except that a flush may take it away: then the merge is dropped.
+static bool merge_tail(struct table *t)
+{
+    struct batch *in[MERGE_WIDTH];
+    pthread_mutex_lock(&t->lock);
+    uint64_t swaps = t->swaps;
+    bool enough = mergeable(&t->head) >= MERGE_WIDTH;
+    uint32_t at = t->head.n - MERGE_WIDTH;
+    for (uint32_t i = 0; enough && i < MERGE_WIDTH; i++)
+        in[i] = batch_ref(t->head.v[at + i].batch);
+    pthread_mutex_unlock(&t->lock);
+    if (!enough)
+        return false;
+    struct batch *b = batch_merge(in, MERGE_WIDTH, MAX_BATCH_MEMORY);
+    for (uint32_t i = 0; i < MERGE_WIDTH; i++)
+        batch_unref(in[i]);
+    if (!b)
+        return false;
+    pthread_mutex_lock(&t->lock);
+    bool same = t->swaps == swaps;
+    if (same) {
+        struct head_batch *v = &t->head.v[at], e = head_entry(b, v[0].first, v[MERGE_WIDTH - 1].last);
+        size_t before = 0;
+        for (uint32_t i = 0; i < MERGE_WIDTH; i++) {
+            before += v[i].memory;
+            batch_unref(v[i].batch);
+        }
+        v[0] = e;
+        t->head.n = at + 1;
+        t->head.bytes += e.memory - before;
+        atomic_fetch_add(&t->store->head_bytes, e.memory - before);
+    }
+    pthread_mutex_unlock(&t->lock);
+    if (!same)
+        batch_unref(b);
+    return same;
+}
+
+enum errc table_insert(struct table *t, struct batch *b, uint64_t sequence)
+{
+    struct head_batch e = head_entry(b, sequence, sequence);
+    pthread_mutex_lock(&t->lock);
+    struct head_list *h = &t->head;
+    if (h->n == h->cap) {
+        uint32_t cap = h->cap ? h->cap * 2 : 64;
+        struct head_batch *v = mem_realloc(h->v, cap * sizeof *v);
+        if (!v) {
+            pthread_mutex_unlock(&t->lock);
+            batch_unref(b);
+            return ERR_NOMEM;
+        }
+        h->v = v;
+        h->cap = cap;
+    }
+    if (!h->n)
+        h->since = clock_mono_ns();
+    h->v[h->n++] = e;
+    h->bytes += e.memory;
+    h->rows += b->rows;
+    bool full = h->bytes > t->store->opt.head_max_bytes;
+    atomic_fetch_add(&t->store->head_bytes, e.memory);
+    pthread_mutex_unlock(&t->lock);
+    while (merge_tail(t))
+        ;
+    if (full)
+        worker_wake(t->store);
+    return ERR_OK;
+}
+
+// Room for one more part.
+static bool reserve_part(struct table *t)
+{
+    if (t->n_parts < t->cap_parts)
+        return true;
+    uint32_t cap = t->cap_parts ? t->cap_parts * 2 : 8;
+    struct part **v = mem_realloc(t->parts, cap * sizeof *v);
+    if (!v)
+        return false;
+    t->parts = v;
+    t->cap_parts = cap;
+    return true;
+}
+
+static enum errc add_part_locked(struct table *t, struct part *p)
+{
+    if (!reserve_part(t))
+        return ERR_NOMEM;
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < t->n_parts; i++) {
+        struct part *old = t->parts[i];
+        if (old->info.first >= p->info.first && old->info.last <= p->info.last) {
+            part_remove(old);
+            part_unref(old);
+        } else {
+            t->parts[k++] = old;
+        }
+    }
+    t->n_parts = k;
+    uint32_t at = t->n_parts++;
+    for (; at > 0 && t->parts[at - 1]->info.first > p->info.first; at--)
+        t->parts[at] = t->parts[at - 1];
+    t->parts[at] = p;
+    return ERR_OK;
+}
+
+enum errc table_add_part(struct table *t, struct part *p)
+{
+    pthread_mutex_lock(&t->lock);
+    enum errc rc = add_part_locked(t, p);
+    pthread_mutex_unlock(&t->lock);
+    return rc;
+}
+
+bool table_take_head(struct table *t)
+{
+    pthread_mutex_lock(&t->lock);
+    bool any = t->head.n > 0;
+    if (any) {
+        t->flushing = t->head;
+        t->head = (struct head_list){0};
+        t->swaps++;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return any;
+}
+
+enum errc table_flushed(struct table *t, struct part *p)
+{
+    pthread_mutex_lock(&t->lock);
+    enum errc rc = add_part_locked(t, p);
+    struct head_list old = t->flushing;
+    if (rc == ERR_OK) {
+        t->flushing = (struct head_list){0};
+        atomic_fetch_sub(&t->store->head_bytes, old.bytes);
+    }
+    pthread_mutex_unlock(&t->lock);
+    if (rc == ERR_OK)
+        head_clear(&old);
+    return rc;
+}
+
+enum errc table_flush_failed(struct table *t)
+{
+    enum errc rc = ERR_OK;
+    pthread_mutex_lock(&t->lock);
+    struct head_list *a = &t->flushing, *b = &t->head;
+    if (b->n) {
+        struct head_batch *v = mem_realloc(a->v, (a->n + b->n) * sizeof *v);
+        if (!v) {
+            rc = ERR_NOMEM;
+            goto out;
+        }
+        memcpy(v + a->n, b->v, b->n * sizeof *v);
+        *a = (struct head_list){v, a->n + b->n, a->n + b->n, a->bytes + b->bytes, a->rows + b->rows, a->since};
+        mem_free(b->v);
+    }
+    t->head = *a;
+    t->flushing = (struct head_list){0};
+    t->swaps++;
+out:
+    pthread_mutex_unlock(&t->lock);
+    return rc;
+}
