@@ -1,0 +1,260 @@
+// The backend: empties all rings in time order, writes the lines, feeds the exporter.
+//
+// Order: a round takes a time stamp first and then only records up to it, so a record can come out after a later one of
+// another thread only if its call was interrupted between reading the clock and committing, and never within a thread.
+// Waiting: 1 ms after work, doubling to 10 ms; after 2 s without a record it sleeps until a record wakes it. That wake-up can be
+// missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms.
+#include "base/limits.h"
+#include "sdk/sdk.h"
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BATCH_BYTES = 256 << 10, MERGE_MAX = 4096 };
+
+static pthread_t thread;
+
+static void futex_wait(atomic_int *word, int value, int64_t ns)
+{
+    struct timespec ts = {ns / 1000000000, ns % 1000000000};
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &ts, NULL, 0);
+}
+static void futex_wake(atomic_int *word)
+{
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+// ---- output -----------------------------------------------------------------------------------------------------------
+static void write_lines(struct pipeline *p)
+{
+    struct buf *b = &p->out;
+    size_t at = 0, n = b->err == ERR_OK ? b->n : 0;
+    for (int tries = 0; at < n && tries < 100;) {
+        ssize_t k = write(STDERR_FILENO, b->p + at, n - at);
+        if (k > 0) {
+            at += (size_t)k;
+            tries = 0;
+        } else if (k < 0 && errno == EINTR) {
+            continue;
+        } else if (k < 0 && errno == EAGAIN) { // somebody made the terminal non-blocking
+            struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+            poll(&fd, 1, 10);
+            tries++;
+        } else {
+            break; // closed or broken: the records stay in the ring and go to the exporter
+        }
+    }
+    if (b->cap > MIB(4)) // a burst's memory is not kept
+        buf_free(b), buf_init(b, LINE_MAX);
+    else
+        buf_reset(b);
+}
+
+// ---- merging ----------------------------------------------------------------------------------------------------------
+struct head {
+    struct ring_thread *thread;
+    const char *p;
+    uint64_t tick;
+};
+
+static bool load(struct head *h, struct ring *r, uint64_t limit)
+{
+    h->p = ring_read_peek(r, h->thread);
+    if (h->p)
+        h->tick = ((const struct rec_head *)h->p)->tick;
+    return h->p && h->tick <= limit;
+}
+
+static void one(struct sdk *s, struct head *h, const struct clock_cal *cal)
+{
+    struct rec_head head;
+    struct rec r;
+    memcpy(&head, h->p, sizeof head);
+    enum rec_kind kind = rec_kind(head.what);
+    uint32_t n = 0;
+    const uint8_t *types = kind == REC_LOG ? NULL : rec_types(kind, &n);
+    struct site *site = site_get(&s->sites, rec_site(head.what));
+    if (kind == REC_LOG && site) {
+        types = site->type;
+        n = site->n;
+    }
+    if (rec_read(&r, h->p, head.size, types, n, true))
+        pipeline_record(&s->pipe, &r, site, clock_to_wall(cal, head.tick));
+    ring_read_next(h->thread, head.size);
+}
+
+static unsigned earliest(const struct head *heads, unsigned n, uint64_t *second)
+{
+    unsigned best = 0;
+    *second = UINT64_MAX;
+    for (unsigned i = 1; i < n; i++) {
+        if (heads[i].tick < heads[best].tick) {
+            *second = heads[best].tick;
+            best = i;
+        } else if (heads[i].tick < *second) {
+            *second = heads[i].tick;
+        }
+    }
+    return best;
+}
+
+static bool merge(struct sdk *s, uint64_t limit)
+{
+    static struct head heads[MERGE_MAX]; // under the drain lock
+    unsigned n = 0;
+    struct clock_cal cal = ring_clock(s->ring);
+    for (struct ring_thread *t = __atomic_load_n(&s->ring->threads, __ATOMIC_ACQUIRE); t && n < MERGE_MAX; t = t->next) {
+        heads[n].thread = t;
+        if (ring_read_refresh(s->ring, t) && load(&heads[n], s->ring, limit))
+            n++;
+    }
+    bool any = n > 0;
+    while (n) {
+        uint64_t second;
+        unsigned best = earliest(heads, n, &second);
+        bool more;
+        do {
+            one(s, &heads[best], &cal);
+            if (s->pipe.out.n >= BATCH_BYTES)
+                write_lines(&s->pipe);
+            more = load(&heads[best], s->ring, limit);
+        } while (more && heads[best].tick <= second);
+        if (!more)
+            heads[best] = heads[--n];
+    }
+    return any;
+}
+
+static void tell_losses(struct sdk *s, int64_t now, bool last)
+{
+    uint64_t lost = ring_lost(s->ring);
+    if (lost == s->lost_told || (!last && now - s->lost_told_at < 1000000000))
+        return;
+    struct line_extra extra[] = {{"lost", (int64_t)(lost - s->lost_told)}, {"lost_total", (int64_t)lost}};
+    s->lost_told = lost;
+    s->lost_told_at = now;
+    pipeline_say(&s->pipe, clock_wall_ns(), SONDE_LEVEL_WARN, "records lost: the ring was full", extra, 2);
+}
+
+static bool round_locked(struct sdk *s, bool last)
+{
+    if (!s->ring)
+        return false;
+    bool any = merge(s, clock_tick());
+    int64_t now = clock_mono_ns();
+    tell_losses(s, now, last);
+    write_lines(&s->pipe);
+    ring_grow_ahead(s->ring);
+    if (now - s->calibrated_at > 1000000000 && (any || !s->calibrated_at)) {
+        ring_recalibrate(s->ring);
+        s->calibrated_at = now;
+    }
+    return any;
+}
+
+void backend_run(bool last)
+{
+    pthread_mutex_lock(&sdk.drain);
+    round_locked(&sdk, last);
+    pthread_mutex_unlock(&sdk.drain);
+}
+
+// ---- thread -----------------------------------------------------------------------------------------------------------
+static void *loop(void *arg)
+{
+    (void)arg;
+    pthread_setname_np(pthread_self(), "sonde-backend");
+    int64_t wait = SDK_POLL_NS, busy_at = clock_mono_ns();
+    while (!atomic_load(&sdk.stopping)) {
+        unsigned asked = atomic_load(&sdk.flush_asked);
+        pthread_mutex_lock(&sdk.drain);
+        bool any = round_locked(&sdk, asked != atomic_load(&sdk.flush_done));
+        pthread_mutex_unlock(&sdk.drain);
+        atomic_store(&sdk.flush_done, asked);
+        int64_t now = clock_mono_ns();
+        if (any)
+            busy_at = now;
+        wait = any ? SDK_POLL_NS : wait * 2 < SDK_POLL_MAX_NS ? wait * 2 : SDK_POLL_MAX_NS;
+        if (atomic_load(&sdk.flush_asked) != asked)
+            continue;
+        // 2: flush and stop wake us; 1: every record does.
+        int doze = now - busy_at > SDK_DOZE_AFTER_NS;
+        atomic_store(&sdk.dozing, doze);
+        static atomic_int never;
+        if (doze) {
+            futex_wait(&sdk.dozing, 1, SDK_DOZE_NS);
+        } else {
+            struct timespec ts = {0, wait};
+            syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &ts, NULL, 0);
+        }
+        atomic_store(&sdk.dozing, 0);
+    }
+    return NULL;
+}
+
+void sdk_wrote_slow(void)
+{
+    if (atomic_load(&sdk.dozing) == 2) { // stopped: nobody else writes it out
+        backend_run(true);
+        return;
+    }
+    int one_ = 1;
+    if (atomic_compare_exchange_strong(&sdk.dozing, &one_, 0))
+        futex_wake(&sdk.dozing);
+}
+
+void backend_start(void)
+{
+    sigset_t all, old;
+    sdk.stopping = false;
+    sdk.dozing = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); // the application's signals are not for our threads
+    sdk.has_thread = pthread_create(&thread, NULL, loop, NULL) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!sdk.has_thread)
+        sdk.dozing = 2; // every record is written by its own thread
+}
+
+bool backend_flush(int64_t until)
+{
+    if (!sdk.has_thread) {
+        backend_run(true);
+        return true;
+    }
+    unsigned ticket = atomic_fetch_add(&sdk.flush_asked, 1) + 1;
+    int expected = 1;
+    if (atomic_compare_exchange_strong(&sdk.dozing, &expected, 0))
+        futex_wake(&sdk.dozing);
+    while ((int)(atomic_load(&sdk.flush_done) - ticket) < 0) {
+        if (clock_mono_ns() >= until)
+            return false;
+        usleep(200);
+    }
+    return true;
+}
+
+void backend_stop(int64_t until)
+{
+    atomic_store(&sdk.stopping, true);
+    int expected = 1;
+    if (atomic_compare_exchange_strong(&sdk.dozing, &expected, 0))
+        futex_wake(&sdk.dozing);
+    if (sdk.has_thread) {
+        struct timespec ts;
+        int64_t at = clock_wall_ns() + (until - clock_mono_ns());
+        ts = (struct timespec){at / 1000000000, at % 1000000000};
+        // Blocked in a write to a terminal or pipe that nobody reads: leave it behind.
+        if (pthread_timedjoin_np(thread, NULL, &ts) != 0) {
+            pthread_detach(thread);
+            return;
+        }
+    }
+    sdk.has_thread = false;
+    atomic_store(&sdk.dozing, 2);
+    backend_run(true);
+}

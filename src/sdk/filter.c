@@ -1,0 +1,233 @@
+#include "sdk/filter.h"
+#include <stdio.h>
+
+bool filter_level_word(struct slice word, unsigned *level)
+{
+    static const struct {
+        const char *word;
+        unsigned level;
+    } rows[] = {{"off", 0},   {"error", 1}, {"warn", 2}, {"info", 3}, {"debug", 4}, {"trace", 5}, {"warning", 2}, {"critical", 1},
+                {"fatal", 1}, {"0", 0},     {"1", 1},    {"2", 2},    {"3", 3},     {"4", 4},     {"5", 5}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (slice_ieq(word, slice_str(rows[i].word))) {
+            *level = rows[i].level;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void note(struct buf *notes, struct slice text, const char *why)
+{
+    if (notes)
+        buf_printf(notes, "sonde: DYN_LOG: ignoring '%.*s': %s\n", (int)(text.n < 200 ? text.n : 200), text.p, why);
+}
+
+static bool same(const struct filter_directive *a, const struct filter_directive *b)
+{
+    return slice_eq(a->target, b->target) && slice_eq(a->span, b->span) && a->has_span == b->has_span &&
+           a->conditions == b->conditions;
+}
+
+static void add(struct filter *f, struct filter_directive d, struct slice text, struct buf *notes)
+{
+    for (unsigned i = 0; i < f->n; i++) {
+        if (same(&f->row[i], &d)) {
+            f->row[i] = d;
+            return;
+        }
+    }
+    if (f->n == FILTER_MAX)
+        note(notes, text, "more than 128 directives");
+    else
+        f->row[f->n++] = d;
+}
+
+static bool add_condition(struct filter *f, struct slice text, struct filter_directive *d)
+{
+    struct filter_condition c = {.field = text};
+    ptrdiff_t eq = slice_find(text, SLICE("="));
+    if (eq >= 0) {
+        c = (struct filter_condition){slice_trim(slice_cut(text, (size_t)eq)), slice_trim(slice_from(text, (size_t)eq + 1)),
+                                      true};
+        if (c.value.n >= 2 && c.value.p[0] == '"' && c.value.p[c.value.n - 1] == '"')
+            c.value = slice_of(c.value.p + 1, c.value.n - 2);
+    }
+    if (!c.field.n || f->n_conditions == FILTER_CONDITIONS)
+        return false;
+    for (unsigned i = 0; i < f->n_conditions; i++) {
+        if (slice_eq(f->condition[i].field, c.field) && f->condition[i].has_value == c.has_value &&
+            slice_eq(f->condition[i].value, c.value)) {
+            d->conditions |= 1u << i;
+            return true;
+        }
+    }
+    d->conditions |= 1u << f->n_conditions;
+    f->condition[f->n_conditions++] = c;
+    return true;
+}
+
+// The inside of [span{field=value, …}]. Returns null, or what is wrong.
+static const char *parse_span(struct filter *f, struct slice in, struct filter_directive *d)
+{
+    d->has_span = true;
+    ptrdiff_t brace = slice_find(in, SLICE("{"));
+    d->span = slice_trim(brace < 0 ? in : slice_cut(in, (size_t)brace));
+    if (brace < 0)
+        return NULL;
+    struct slice fields = slice_from(in, (size_t)brace + 1), part;
+    if (!fields.n || fields.p[fields.n - 1] != '}')
+        return "a '}' is missing before ']'";
+    fields.n--;
+    while (slice_split(&fields, ',', &part)) {
+        part = slice_trim(part);
+        if (part.n && !add_condition(f, part, d))
+            return "a field condition has no name, or there are more than 32";
+    }
+    return NULL;
+}
+
+// target:level, which is no directive of the original grammar but what people write.
+static bool colon_form(struct slice text, struct filter_directive *d)
+{
+    const char *colon = text.n ? memrchr(text.p, ':', text.n) : NULL;
+    if (!colon || colon == text.p || colon[-1] == ':')
+        return false;
+    size_t at = (size_t)(colon - text.p);
+    d->target = slice_cut(text, at);
+    return filter_level_word(slice_from(text, at + 1), &d->level);
+}
+
+static void parse_one(struct filter *f, struct slice text, struct buf *notes)
+{
+    struct filter_directive d = {.level = 5};
+    if (filter_level_word(text, &d.level)) {
+        f->default_level = d.level;
+        return;
+    }
+    struct slice rest = text;
+    ptrdiff_t open = slice_find(text, SLICE("["));
+    if (open >= 0) {
+        const char *close = memrchr(text.p, ']', text.n);
+        if (!close || close < text.p + open) {
+            note(notes, text, "']' is missing");
+            return;
+        }
+        d.target = slice_trim(slice_cut(text, (size_t)open));
+        const char *why = parse_span(f, slice_of(text.p + open + 1, (size_t)(close - text.p) - (size_t)open - 1), &d);
+        if (why) {
+            note(notes, text, why);
+            return;
+        }
+        rest = slice_of(close + 1, (size_t)(text.p + text.n - close - 1));
+    } else {
+        if (colon_form(text, &d)) {
+            if (notes)
+                buf_printf(notes, "sonde: DYN_LOG: '%.*s' is taken as '%.*s=%.*s': write '=' before a level\n", (int)text.n,
+                           text.p, (int)d.target.n, d.target.p, (int)(text.n - d.target.n - 1), text.p + d.target.n + 1);
+            add(f, d, text, notes);
+            return;
+        }
+        const char *eq = memrchr(text.p, '=', text.n);
+        size_t at = eq ? (size_t)(eq - text.p) : text.n;
+        d.target = slice_trim(slice_cut(text, at));
+        rest = slice_from(text, at);
+    }
+    rest = slice_trim(rest);
+    if (rest.n && (rest.p[0] != '=' || !filter_level_word(slice_trim(slice_from(rest, 1)), &d.level))) {
+        note(notes, text, "the level must be one of off, error, warn, info, debug, trace or 0 to 5");
+        return;
+    }
+    if (!d.target.n && !d.has_span) {
+        note(notes, text, "a target is missing before '='");
+        return;
+    }
+    if (d.has_span && d.level > f->max_span_level)
+        f->max_span_level = d.level;
+    add(f, d, text, notes);
+}
+
+static void builtin(struct filter *f)
+{
+    static const char *const quiet[] = {
+        "h2",   "tower", "hyper_util", "neli",          "async_nats",         "rustls",           "tokenizers",
+        "axum", "tonic", "hf_hub",     "opentelemetry", "opentelemetry-otlp", "opentelemetry_sdk"};
+    for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
+        f->row[f->n++] = (struct filter_directive){.target = slice_str(quiet[i]), .level = 1};
+}
+
+void filter_parse(struct filter *f, struct slice text, struct buf *notes)
+{
+    memset(f, 0, offsetof(struct filter, text));
+    f->used = 0;
+    f->default_level = 3;
+    builtin(f);
+    if (text.n > sizeof f->text) {
+        note(notes, text, "longer than 16 KiB");
+        text.n = 0;
+    }
+    if (text.n)
+        memcpy(f->text, text.p, text.n);
+    text.p = f->text;
+    // Commas inside [] separate fields, not directives.
+    size_t from = 0;
+    int depth = 0;
+    for (size_t i = 0; i <= text.n; i++) {
+        char c = i < text.n ? text.p[i] : ',';
+        depth += (c == '[' || c == '{') - (c == ']' || c == '}');
+        if (i < text.n && (c != ',' || depth > 0))
+            continue;
+        struct slice part = slice_trim(slice_of(text.p + from, i - from));
+        if (part.n)
+            parse_one(f, part, notes);
+        from = i + 1;
+        depth = 0;
+    }
+}
+
+unsigned filter_level(const struct filter *f, struct slice target)
+{
+    unsigned level = f->default_level;
+    size_t best = 0;
+    for (unsigned i = 0; i < f->n; i++) {
+        const struct filter_directive *d = &f->row[i];
+        if (!d->has_span && d->target.n >= best && slice_starts(target, d->target)) {
+            best = d->target.n;
+            level = d->level;
+        }
+    }
+    return level;
+}
+
+static bool same_value(struct slice want, struct slice have)
+{
+    double a, b;
+    return slice_eq(want, have) || (slice_to_f64(want, &a) && slice_to_f64(have, &b) && a == b);
+}
+
+uint32_t filter_field(const struct filter *f, struct slice key, struct slice value)
+{
+    uint32_t bits = 0;
+    for (unsigned i = 0; i < f->n_conditions; i++) {
+        const struct filter_condition *c = &f->condition[i];
+        if (slice_eq(c->field, key) && (!c->has_value || same_value(c->value, value)))
+            bits |= 1u << i;
+    }
+    return bits;
+}
+
+unsigned filter_span(const struct filter *f, struct slice target, struct slice name, uint32_t conditions)
+{
+    const struct filter_directive *best = NULL;
+    for (unsigned i = 0; i < f->n; i++) {
+        const struct filter_directive *d = &f->row[i];
+        if (!d->has_span || !slice_starts(target, d->target) || (d->span.n && !slice_eq(d->span, name)) ||
+            (d->conditions & ~conditions))
+            continue;
+        if (!best || d->target.n > best->target.n || (d->target.n == best->target.n && (d->span.n > 0) > (best->span.n > 0)) ||
+            (d->target.n == best->target.n && (d->span.n > 0) == (best->span.n > 0) &&
+             __builtin_popcount(d->conditions) >= __builtin_popcount(best->conditions)))
+            best = d;
+    }
+    return best ? best->level : 0;
+}

@@ -1,0 +1,390 @@
+#include "sdk/line.h"
+#include "base/json.h"
+#include "base/utf8.h"
+#include <math.h>
+#include <stdio.h>
+
+// ---- values -----------------------------------------------------------------------------------------------------------
+void line_time(struct buf *out, struct line_clock *c, int64_t ns, bool local)
+{
+    int64_t second = ns / 1000000000 - (ns % 1000000000 < 0);
+    if (!c->valid || c->second != second || c->local != local) {
+        c->n = time_format(c->text, second * 1000000000, 6, local);
+        *c = (struct line_clock){.second = second, .n = c->n, .valid = true, .local = local, .text = {0}};
+        c->n = time_format(c->text, second * 1000000000, 6, local);
+    }
+    int64_t us = (ns - second * 1000000000) / 1000;
+    char *p = c->text + 20; // behind "2026-01-15T08:30:12."
+    for (int i = 5; i >= 0; i--, us /= 10)
+        p[i] = (char)('0' + us % 10);
+    buf_put(out, c->text, (size_t)c->n);
+}
+
+// Decimals with up to six places, the common case, without the search for the shortest form.
+static bool short_decimal(struct buf *out, double v)
+{
+    static const double scale[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
+    double a = fabs(v);
+    if (!(a < 1e9) || (a < 1e-3 && a != 0))
+        return false;
+    for (int k = 0; k <= 6; k++) {
+        double r = nearbyint(a * scale[k]);
+        if (r / scale[k] != a)
+            continue;
+        uint64_t whole = (uint64_t)r, unit = (uint64_t)scale[k];
+        if (signbit(v))
+            buf_char(out, '-');
+        buf_u64(out, whole / unit);
+        buf_char(out, '.');
+        if (k == 0)
+            buf_char(out, '0');
+        for (uint64_t rest = whole % unit, at = unit / 10; at; at /= 10)
+            buf_char(out, (char)('0' + rest / at % 10));
+        return true;
+    }
+    return false;
+}
+
+// Digits and exponent of the shortest form, laid out as Rust does: whole values keep ".0"; an exponent from 1e16 on and below
+// `small`.
+static void put_f64(struct buf *out, double v, double small)
+{
+    if (short_decimal(out, v))
+        return;
+    struct buf b;
+    char digits[40];
+    int n = 0, point = 0, exp = 0;
+    bool seen = false;
+    buf_init(&b, 256);
+    buf_f64(&b, fabs(v));
+    for (size_t i = 0; b.err == ERR_OK && i < b.n; i++) {
+        char c = b.p[i];
+        if (c == 'e' || c == 'E') {
+            bool minus = i + 1 < b.n && b.p[i + 1] == '-';
+            for (i++; i < b.n; i++)
+                exp = b.p[i] >= '0' && b.p[i] <= '9' ? exp * 10 + (b.p[i] - '0') : exp;
+            exp = minus ? -exp : exp;
+        } else if (c == '.') {
+            seen = true;
+        } else if (n < 39 && (n || c != '0')) {
+            digits[n++] = c;
+            point += !seen;
+        } else {
+            point -= n == 0 && seen;
+        }
+    }
+    // A whole number written out has its zeros among the digits.
+    point += exp;
+    while (n > 1 && digits[n - 1] == '0')
+        n--;
+    buf_free(&b);
+    if (signbit(v))
+        buf_char(out, '-');
+    double a = fabs(v);
+    if (n == 0) {
+        buf_str(out, "0.0");
+    } else if (a >= 1e16 || a < small) {
+        buf_char(out, digits[0]);
+        if (n > 1)
+            buf_char(out, '.');
+        buf_put(out, digits + 1, (size_t)n - 1);
+        buf_printf(out, "e%d", point - 1);
+    } else if (point <= 0) {
+        buf_str(out, "0.");
+        for (int i = point; i < 0; i++)
+            buf_char(out, '0');
+        buf_put(out, digits, (size_t)n);
+    } else {
+        for (int i = 0; i < point; i++)
+            buf_char(out, i < n ? digits[i] : '0');
+        buf_char(out, '.');
+        if (n > point)
+            buf_put(out, digits + point, (size_t)(n - point));
+        else
+            buf_char(out, '0');
+    }
+}
+
+static double as_f64(uint64_t u)
+{
+    double v;
+    memcpy(&v, &u, 8);
+    return v;
+}
+
+void line_json_key(struct buf *out, struct slice key)
+{
+    buf_put(out, ",\"", 2);
+    json_escape(out, key);
+    buf_put(out, "\":", 2);
+}
+
+void line_json_value(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
+{
+    switch (type) {
+    case SONDE_TYPE_STR:
+        buf_char(out, '"');
+        json_escape(out, s);
+        buf_char(out, '"');
+        break;
+    case SONDE_TYPE_INT:
+        buf_i64(out, (int64_t)u);
+        break;
+    case SONDE_TYPE_UINT:
+        buf_u64(out, u);
+        break;
+    case SONDE_TYPE_F64:
+        if (isfinite(as_f64(u)))
+            put_f64(out, as_f64(u), 1e-5);
+        else
+            buf_char(out, '0');
+        break;
+    case SONDE_TYPE_BOOL:
+        buf_str(out, u ? "true" : "false");
+        break;
+    }
+}
+
+// ---- JSONL ------------------------------------------------------------------------------------------------------------
+struct item {
+    struct slice key;
+    const struct field *field;      // of the span, or
+    const struct line_extra *extra; // of the pipeline, or
+    unsigned index;                 // a field of the record
+};
+
+static void put_item(struct buf *out, const struct line *l, const struct item *i)
+{
+    if (i->field) {
+        buf_add(out, i->field->json);
+        return;
+    }
+    line_json_key(out, i->key);
+    if (i->extra)
+        buf_i64(out, i->extra->value);
+    else
+        line_json_value(out, l->rec->v[i->index].type, l->rec->v[i->index].u, l->rec->v[i->index].s);
+}
+
+static unsigned insert(struct item *items, unsigned n, struct item it)
+{
+    unsigned at = 0;
+    while (at < n && slice_cmp(items[at].key, it.key) < 0)
+        at++;
+    if (at < n && slice_eq(items[at].key, it.key))
+        return n; // the first to come stays
+    memmove(items + at + 1, items + at, (n - at) * sizeof *items);
+    items[at] = it;
+    return n + 1;
+}
+
+// The general way: everything sorted, collisions renamed.
+static void members_slow(struct buf *out, const struct line *l, const struct field *span, uint32_t n_span)
+{
+    struct item items[SPAN_FIELDS_MAX + 8 + SONDE_FIELDS_MAX + 8];
+    char names[SONDE_FIELDS_MAX][256];
+    unsigned n = 0;
+    for (uint32_t i = 0; i < l->n_extra && i < 8; i++)
+        n = insert(items, n, (struct item){.key = slice_str(l->extra[i].key), .extra = &l->extra[i]});
+    for (uint32_t i = 0; i < n_span; i++)
+        n = insert(items, n, (struct item){.key = span[i].key, .field = &span[i]});
+    for (unsigned k = 0; l->rec && k < l->site->n_order; k++) {
+        unsigned i = l->site->order[k];
+        if (l->rec->v[i].absent)
+            continue;
+        struct item it = {.key = l->site->key[i], .index = i};
+        unsigned before = n;
+        n = insert(items, n, it);
+        if (n == before) {
+            int len = snprintf(names[i], sizeof names[i], "field.%.*s", (int)it.key.n, it.key.p);
+            it.key = slice_of(names[i], len < (int)sizeof names[i] ? (size_t)len : sizeof names[i] - 1);
+            n = insert(items, n, it);
+        }
+    }
+    for (unsigned i = 0; i < n; i++)
+        put_item(out, l, &items[i]);
+}
+
+static void put_member(struct buf *out, const struct line *l, unsigned i)
+{
+    buf_add(out, l->site->json_key[i]);
+    line_json_value(out, l->rec->v[i].type, l->rec->v[i].u, l->rec->v[i].s);
+}
+
+// Two sorted lists; false (and nothing usable written) when a key is in both.
+static bool members_merge(struct buf *out, const struct line *l, const struct field *span, uint32_t n_span)
+{
+    uint32_t s = 0;
+    for (unsigned k = 0; l->rec && k < l->site->n_order; k++) {
+        unsigned i = l->site->order[k];
+        if (l->rec->v[i].absent)
+            continue;
+        int c = 1;
+        while (s < n_span && (c = slice_cmp(span[s].key, l->site->key[i])) < 0)
+            buf_add(out, span[s++].json);
+        if (s < n_span && c == 0)
+            return false;
+        put_member(out, l, i);
+    }
+    while (s < n_span)
+        buf_add(out, span[s++].json);
+    return true;
+}
+
+static void head_json(struct buf *out, const struct line *l)
+{
+    const struct site *s = l->site;
+    if (!l->message.p) {
+        buf_add(out, s->json_head);
+        return;
+    }
+    buf_printf(out, ",\"level\":\"%s\"", level_text(s->level));
+    if (s->file.n) {
+        buf_str(out, ",\"file\":\"");
+        json_escape(out, s->file);
+        buf_printf(out, "\",\"line\":%u", s->line);
+    }
+    buf_str(out, ",\"target\":\"");
+    json_escape(out, s->target);
+    buf_str(out, "\",\"message\":\"");
+    json_escape(out, l->message);
+    buf_char(out, '"');
+}
+
+static void write_json(struct buf *out, const struct line_style *style, struct line_clock *clock, const struct line *l)
+{
+    uint32_t n_span = 0;
+    const struct field *span = l->span ? span_items(l->span, &n_span) : NULL;
+    buf_str(out, "{\"time\":\"");
+    line_time(out, clock, l->time, style->local_tz);
+    buf_char(out, '"');
+    head_json(out, l);
+    size_t mark = out->n;
+    if (l->n_extra || !members_merge(out, l, span, n_span)) {
+        if (out->err == ERR_OK)
+            out->n = mark;
+        members_slow(out, l, span, n_span);
+    }
+    buf_put(out, "}\n", 2);
+}
+
+// ---- text -------------------------------------------------------------------------------------------------------------
+// Escapes what could forge lines or drive a terminal: C0, DEL, C1. quoted: also " and \, as Rust's debug form.
+static void put_text(struct buf *out, struct slice s, bool quoted)
+{
+    size_t from = 0;
+    if (!utf8_valid(s)) {
+        struct buf b;
+        buf_init(&b, LINE_MAX);
+        utf8_append_clean(&b, s);
+        if (b.err == ERR_OK)
+            put_text(out, buf_slice(&b), quoted);
+        buf_free(&b);
+        return;
+    }
+    for (size_t i = 0; i < s.n; i++) {
+        uint8_t c = (uint8_t)s.p[i];
+        bool c1 = c == 0xc2 && i + 1 < s.n && (uint8_t)s.p[i + 1] < 0xa0;
+        bool plain = c >= 0x20 && c != 0x7f && !c1 && !(quoted && (c == '"' || c == '\\'));
+        if (plain)
+            continue;
+        buf_put(out, s.p + from, i - from);
+        if (c1)
+            buf_printf(out, "\\u{%x}", (uint8_t)s.p[++i]);
+        else if (c == '\n' || c == '\r' || c == '\t')
+            buf_str(out, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
+        else if (c == '"' || c == '\\')
+            buf_printf(out, "\\%c", c);
+        else if (quoted && c)
+            buf_printf(out, "\\u{%x}", c);
+        else if (quoted)
+            buf_str(out, "\\0");
+        else
+            buf_printf(out, "\\x%02x", c);
+        from = i + 1;
+    }
+    buf_put(out, s.p + from, s.n - from);
+}
+
+static void put_value(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
+{
+    double v = as_f64(u);
+    if (type == SONDE_TYPE_STR) {
+        buf_char(out, '"');
+        put_text(out, s, true);
+        buf_char(out, '"');
+    } else if (type == SONDE_TYPE_F64 && !isfinite(v)) {
+        buf_str(out, isnan(v) ? "NaN" : v > 0 ? "inf" : "-inf");
+    } else if (type == SONDE_TYPE_F64) {
+        put_f64(out, v, 1e-4);
+    } else {
+        line_json_value(out, type, u, s);
+    }
+}
+
+static void put_pair(struct buf *out, bool color, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
+{
+    buf_str(out, color ? " \x1b[3m" : " ");
+    put_text(out, key, false);
+    buf_str(out, color ? "\x1b[0m\x1b[2m=\x1b[0m" : "=");
+    put_value(out, type, u, s);
+}
+
+// Root first.
+static void put_chain(struct buf *out, bool color, const struct bspan *s)
+{
+    if (s->parent)
+        put_chain(out, color, s->parent);
+    buf_str(out, color ? "\x1b[1m" : "");
+    put_text(out, s->name, false);
+    buf_str(out, color ? "\x1b[0m:" : ":");
+}
+
+static void put_span_fields(struct buf *out, bool color, const struct bspan *s)
+{
+    if (s->parent)
+        put_span_fields(out, color, s->parent);
+    for (uint32_t i = 0; i < s->n_fields; i++)
+        put_pair(out, color, s->field[i].key, s->field[i].type, s->field[i].u, s->field[i].s);
+    if (s->request_id.n && !(s->parent && s->parent->request_id.n)) // once, where it entered this process
+        put_pair(out, color, SLICE("x_request_id"), SONDE_TYPE_STR, 0, s->request_id);
+}
+
+static void write_text(struct buf *out, const struct line_style *style, struct line_clock *clock, const struct line *l)
+{
+    static const char *const colors[] = {"", "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[34m", "\x1b[35m"};
+    bool color = style->color;
+    buf_str(out, color ? "\x1b[2m" : "");
+    line_time(out, clock, l->time, style->local_tz);
+    buf_str(out, color ? "\x1b[0m " : " ");
+    const char *level = level_text(l->site->level);
+    buf_str(out, color ? colors[l->site->level] : "");
+    buf_printf(out, "%5s", level);
+    buf_str(out, color ? "\x1b[0m " : " ");
+    if (l->span && l->span->started) {
+        put_chain(out, color, l->span);
+        buf_char(out, ' ');
+    }
+    buf_str(out, color ? "\x1b[2m" : "");
+    put_text(out, l->site->target, false);
+    buf_str(out, color ? "\x1b[0m\x1b[2m:\x1b[0m " : ": ");
+    put_text(out, l->message.p ? l->message : l->site->message, false);
+    for (unsigned i = 0; l->rec && i < l->site->n; i++) {
+        bool last = memchr(l->site->order, (int)i, l->site->n_order) != NULL; // a later field of the same name replaces it
+        if (last && !l->rec->v[i].absent)
+            put_pair(out, color, l->site->key[i], l->rec->v[i].type, l->rec->v[i].u, l->rec->v[i].s);
+    }
+    for (uint32_t i = 0; i < l->n_extra; i++)
+        put_pair(out, color, slice_str(l->extra[i].key), SONDE_TYPE_INT, (uint64_t)l->extra[i].value, SLICE_NONE);
+    if (l->span && l->span->started)
+        put_span_fields(out, color, l->span);
+    buf_char(out, '\n');
+}
+
+void line_write(struct buf *out, const struct line_style *style, struct line_clock *clock, const struct line *l)
+{
+    if (style->jsonl)
+        write_json(out, style, clock, l);
+    else
+        write_text(out, style, clock, l);
+}

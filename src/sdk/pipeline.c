@@ -1,0 +1,136 @@
+#include "sdk/pipeline.h"
+#include "base/alloc.h"
+
+void pipeline_init(struct pipeline *p)
+{
+    memset(p, 0, sizeof *p);
+    buf_init(&p->out, LINE_MAX);
+}
+
+void pipeline_free(struct pipeline *p)
+{
+    span_table_free(&p->spans);
+    buf_free(&p->out);
+}
+
+static void emit(struct pipeline *p, const struct line *l, bool export)
+{
+    line_write(&p->out, &p->style, &p->clock, l);
+    if (export && p->on_log)
+        p->on_log(p->arg, l);
+}
+
+// The place of a line whose site the reader does not know: a damaged or overfull dictionary.
+static const struct site *nowhere(void)
+{
+    static struct site s;
+    if (!s.level) {
+        s.target = SLICE("sonde");
+        s.message = SLICE("record of an unknown call site");
+        s.json_head = SLICE(",\"level\":\"INFO\",\"target\":\"sonde\",\"message\":\"record of an unknown call site\"");
+        s.level = SONDE_LEVEL_INFO;
+    }
+    return &s;
+}
+
+void pipeline_say(struct pipeline *p, int64_t time, unsigned level, const char *message, const struct line_extra *extra,
+                  uint32_t n)
+{
+    struct site s = {.level = (uint8_t)level, .target = SLICE("sonde"), .message = slice_str(message)};
+    struct line l = {.time = time, .site = &s, .message = s.message, .extra = extra, .n_extra = n};
+    emit(p, &l, true);
+}
+
+static void log_record(struct pipeline *p, struct rec *r, const struct site *site, int64_t time)
+{
+    struct bspan *known = r->in_span ? span_find(&p->spans, r->span_id, r->trace_id) : NULL;
+    struct bspan *unknown = r->in_span && !known ? span_unknown(r) : NULL;
+    struct line l = {.time = time,
+                     .site = site ? site : nowhere(),
+                     .rec = site && r->n == site->n ? r : NULL,
+                     .span = known ? known : unknown};
+    emit(p, &l, true);
+    if (unknown)
+        span_finish(NULL, unknown);
+}
+
+static void span_line(struct pipeline *p, struct bspan *s, int64_t time, const char *message, const struct line_extra *extra,
+                      uint32_t n)
+{
+    if (!p->style.span_events || !p->style.jsonl)
+        return;
+    const struct site *site = s->site ? s->site : nowhere();
+    if (p->filter && site->level > filter_level(p->filter, site->target))
+        return;
+    struct line l = {.time = time, .site = site, .message = slice_str(message), .span = s, .extra = extra, .n_extra = n};
+    emit(p, &l, false);
+}
+
+static void span_enter(struct pipeline *p, struct bspan *s, int64_t time)
+{
+    if (!s->entered)
+        span_line(p, s, time, "SPAN_FIRST_ENTRY", NULL, 0);
+    s->entered = true;
+    if (s->depth++ == 0)
+        s->entered_ns = time;
+}
+
+static void span_exit(struct bspan *s, int64_t time)
+{
+    if (s->depth && --s->depth == 0)
+        s->busy_ns += time - s->entered_ns;
+}
+
+static void span_end(struct pipeline *p, struct bspan *s, int64_t end)
+{
+    while (s->depth)
+        span_exit(s, end);
+    int64_t duration = end > s->start_ns ? (end - s->start_ns) / 1000 : 0;
+    int64_t busy = s->busy_ns / 1000 < duration ? s->busy_ns / 1000 : duration;
+    struct line_extra times[] = {{"time.busy_us", busy}, {"time.duration_us", duration}, {"time.idle_us", duration - busy}};
+    span_line(p, s, end, "SPAN_CLOSED", times, 3);
+    if (p->on_span && (s->flags & 1) && !s->inherited)
+        p->on_span(p->arg, s, end);
+    span_finish(&p->spans, s);
+}
+
+static void span_record(struct pipeline *p, struct rec *r, int64_t time)
+{
+    struct bspan *s = span_find(&p->spans, r->span_id, r->trace_id);
+    if (!s)
+        return; // its start was lost, and that was counted
+    switch (r->kind) {
+    case REC_SPAN_END:
+        span_end(p, s, r->n && r->v[0].u ? (int64_t)r->v[0].u : time);
+        break;
+    case REC_SPAN_ENTER:
+        span_enter(p, s, time);
+        break;
+    case REC_SPAN_EXIT:
+        span_exit(s, time);
+        break;
+    case REC_SPAN_STATUS:
+        span_set_status(s, r);
+        break;
+    case REC_SPAN_EVENT:
+        if (r->n && !r->v[0].u)
+            r->v[0].u = (uint64_t)time;
+        span_moment(s, r);
+        break;
+    default:
+        span_attribute(s, r);
+        break;
+    }
+}
+
+void pipeline_record(struct pipeline *p, struct rec *r, const struct site *site, int64_t time)
+{
+    if (r->kind == REC_LOG)
+        log_record(p, r, site, time);
+    else if (r->kind == REC_SPAN_START)
+        span_begin(&p->spans, r, site, time);
+    else if (r->kind != REC_THREAD && r->in_span)
+        span_record(p, r, time);
+    mem_free(r->heap);
+    r->heap = NULL;
+}

@@ -1,0 +1,483 @@
+#include "sdk/ring.h"
+#include "base/alloc.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(struct ring_head) <= RING_HEAD, "the head fits its page");
+_Static_assert(offsetof(struct ring_head, cal) == 56 && offsetof(struct ring_head, service) == 176, "head layout");
+_Static_assert(sizeof(struct ring_chunk) == RING_CHUNK_HEAD && offsetof(struct ring_chunk, seq) == 8, "chunk layout");
+_Static_assert(sizeof(struct rec_head) == 16, "record layout");
+_Static_assert(RING_RECORD_MAX * 4 <= RING_CHUNK, "a record fits a chunk several times");
+
+// ---- files --------------------------------------------------------------------------------------------------------------
+static bool own_dir(const char *path, bool make)
+{
+    struct stat st;
+    if (make && mkdir(path, 0700) != 0 && errno != EEXIST)
+        return false;
+    // A link, or a directory of somebody else in a shared place, could make us write into foreign files.
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && (st.st_uid == geteuid() || !make);
+}
+
+static bool ring_dir(char *out, size_t n)
+{
+    const char *dir = getenv("SONDE_RING_DIR");
+    if (dir && *dir) {
+        mkdir(dir, 0700);
+        return snprintf(out, n, "%s", dir) < (int)n && access(dir, W_OK | X_OK) == 0;
+    }
+    dir = getenv("XDG_RUNTIME_DIR");
+    if (dir && *dir && snprintf(out, n, "%s/sonde", dir) < (int)n && own_dir(out, true))
+        return true;
+    return snprintf(out, n, "/dev/shm/sonde-%u", (unsigned)geteuid()) < (int)n && own_dir(out, true);
+}
+
+static void file_name(char *out, size_t n, const char *dir, const char *service)
+{
+    char safe[64];
+    size_t k = 0;
+    for (; service[k] && k < sizeof safe - 1; k++) {
+        char c = service[k];
+        bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+        safe[k] = ok && (k || c != '.') ? c : '_';
+    }
+    safe[k] = 0;
+    snprintf(out, n, "%s/%s-%d.ring", dir, k ? safe : "process", (int)getpid());
+}
+
+// Files of dead processes are kept for a day, so that a crash can be looked at, then removed by whoever starts next.
+static void collect_stale(const char *dir)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        const char *dash = strrchr(e->d_name, '-');
+        char *end = NULL;
+        long pid = dash ? strtol(dash + 1, &end, 10) : 0;
+        struct stat st;
+        if (pid <= 0 || strcmp(end, ".ring") != 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
+            continue;
+        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && time(NULL) - st.st_mtime > 86400)
+            unlinkat(dirfd(d), e->d_name, 0);
+    }
+    if (d)
+        closedir(d);
+}
+
+static int open_file(struct ring *r, const char *service, struct error *err)
+{
+    char dir[400];
+    if (!ring_dir(dir, sizeof dir)) {
+        ERR(err, IO,
+            "no directory for the ring file (SONDE_RING_DIR, XDG_RUNTIME_DIR, /dev/shm): records will not survive a crash");
+        return -1;
+    }
+    collect_stale(dir);
+    file_name(r->path, sizeof r->path, dir, service);
+    unlink(r->path); // of an earlier process with our number
+    int fd = open(r->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0 || ftruncate(fd, (off_t)r->mapped) != 0 || posix_fallocate(fd, 0, RING_HEAD) != 0 ||
+        posix_fallocate(fd, RING_HEAD + RING_DICT, (off_t)RING_GROW * RING_CHUNK) != 0) {
+        ERR(err, IO, "%s: %s; records will not survive a crash (set SONDE_RING_DIR to a place with room)", r->path,
+            strerror(errno));
+        if (fd >= 0) {
+            unlink(r->path);
+            close(fd);
+        }
+        return -1;
+    }
+    return fd;
+}
+
+// ---- life ------------------------------------------------------------------------------------------------------------
+static void fill_head(struct ring *r, const char *service)
+{
+    struct ring_head *h = r->head;
+    h->version = RING_VERSION;
+    h->head_size = RING_HEAD;
+    h->dict_at = RING_HEAD;
+    h->dict_size = RING_DICT;
+    h->chunks_at = RING_HEAD + RING_DICT;
+    h->chunk_size = RING_CHUNK;
+    h->n_chunks = RING_CHUNKS_MAX;
+    h->n_backed = RING_GROW;
+    h->pid = (uint32_t)getpid();
+    h->start_ns = clock_wall_ns();
+    clock_calibrate(&h->cal[0]);
+    snprintf(h->sdk_version, sizeof h->sdk_version, "%s", SONDE_VERSION);
+    snprintf(h->service, sizeof h->service, "%s", service);
+    snprintf(h->program, sizeof h->program, "%s", program_invocation_short_name);
+    memcpy(h->magic, RING_MAGIC, 8);
+}
+
+enum errc ring_new(struct ring **out, const char *service, size_t size, struct error *err)
+{
+    struct ring *r = mem_zalloc(sizeof *r);
+    if (!r)
+        return ERR(err, NOMEM, "no memory for the ring's state");
+    pthread_mutex_init(&r->lock, NULL);
+    r->nominal = (uint32_t)(size / RING_CHUNK);
+    r->nominal = r->nominal < RING_GROW ? RING_GROW : r->nominal > RING_CHUNKS_MAX ? RING_CHUNKS_MAX : r->nominal;
+    r->mapped = RING_HEAD + RING_DICT + (size_t)RING_CHUNKS_MAX * RING_CHUNK;
+    r->fd = open_file(r, service, err);
+    r->base = MAP_FAILED;
+    if (r->fd >= 0)
+        r->base = mmap(NULL, r->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+    if (r->base == MAP_FAILED) {
+        if (r->fd >= 0) {
+            ERR(err, IO, "%s: cannot be mapped: %s; records will not survive a crash", r->path, strerror(errno));
+            unlink(r->path);
+            close(r->fd);
+        }
+        r->fd = -1;
+        r->path[0] = 0;
+        r->base = mmap(NULL, r->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    }
+    if (r->base == MAP_FAILED) {
+        mem_free(r);
+        return ERR(err, NOMEM, "no address space for the ring");
+    }
+    madvise(r->base, r->mapped, MADV_DONTFORK);
+    r->head = (struct ring_head *)r->base;
+    fill_head(r, service);
+    *out = r;
+    return ERR_OK;
+}
+
+void ring_rename(struct ring *r, const char *service)
+{
+    snprintf(r->head->service, sizeof r->head->service, "%s", service);
+    if (!r->path[0])
+        return;
+    char dir[400], path[512];
+    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(r->path, '/') - r->path), r->path);
+    file_name(path, sizeof path, dir, service);
+    if (strcmp(path, r->path) != 0 && rename(r->path, path) == 0)
+        memcpy(r->path, path, sizeof path);
+}
+
+void ring_forget(struct ring *r)
+{
+    if (r->fd >= 0)
+        close(r->fd);
+    // The threads' states are the parent's; what they hold is small and lost to the child.
+    mem_free(r);
+}
+
+void ring_free(struct ring *r, bool remove_file)
+{
+    if (!r)
+        return;
+    for (struct ring_thread *t = r->threads, *next; t; t = next) {
+        next = t->next;
+        free(t);
+    }
+    if (remove_file && r->path[0])
+        unlink(r->path);
+    munmap(r->base, r->mapped);
+    if (r->fd >= 0)
+        close(r->fd);
+    pthread_mutex_destroy(&r->lock);
+    mem_free(r);
+}
+
+struct clock_cal ring_clock(const struct ring *r)
+{
+    return r->head->cal[__atomic_load_n(&r->head->cal_index, __ATOMIC_ACQUIRE) & 1];
+}
+
+void ring_recalibrate(struct ring *r)
+{
+    uint32_t other = !(r->head->cal_index & 1);
+    r->head->cal[other] = r->head->cal[!other];
+    clock_calibrate(&r->head->cal[other]);
+    __atomic_store_n(&r->head->cal_index, other, __ATOMIC_RELEASE);
+}
+
+bool ring_dict_add(struct ring *r, const char *entry, size_t n)
+{
+    bool ok = false;
+    pthread_mutex_lock(&r->lock);
+    uint32_t used = r->head->dict_used;
+    if (n <= RING_DICT - used && (r->fd < 0 || posix_fallocate(r->fd, RING_HEAD + used, (off_t)n) == 0)) {
+        memcpy(r->base + RING_HEAD + used, entry, n);
+        __atomic_store_n(&r->head->dict_used, used + (uint32_t)n, __ATOMIC_RELEASE);
+        ok = true;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return ok;
+}
+
+uint64_t ring_lost(const struct ring *r)
+{
+    return __atomic_load_n(&r->head->lost, __ATOMIC_RELAXED);
+}
+
+// ---- chunks -----------------------------------------------------------------------------------------------------------
+static struct ring_chunk *chunk_at(const struct ring *r, uint32_t number)
+{
+    return (struct ring_chunk *)(r->base + RING_HEAD + RING_DICT + (size_t)number * RING_CHUNK);
+}
+static uint32_t chunk_number(const struct ring *r, const struct ring_chunk *c)
+{
+    return (uint32_t)(((const char *)c - (r->base + RING_HEAD + RING_DICT)) / RING_CHUNK);
+}
+
+// Memory for RING_GROW more chunks. Asked for from the file system first: touching a page of a full tmpfs would end
+// the process with SIGBUS.
+static bool grow(struct ring *r, uint32_t limit)
+{
+    uint32_t have = __atomic_load_n(&r->head->n_backed, __ATOMIC_RELAXED);
+    if (have + RING_GROW > limit)
+        return false;
+    off_t at = RING_HEAD + RING_DICT + (off_t)have * RING_CHUNK;
+    if (r->fd >= 0 && posix_fallocate(r->fd, at, (off_t)RING_GROW * RING_CHUNK) != 0)
+        return false;
+    __atomic_store_n(&r->head->n_backed, have + RING_GROW, __ATOMIC_RELEASE);
+    return true;
+}
+
+void ring_grow_ahead(struct ring *r)
+{
+    uint32_t populate = UINT32_MAX;
+    pthread_mutex_lock(&r->lock);
+    if (r->fresh + RING_GROW / 2 > r->head->n_backed && grow(r, r->nominal))
+        populate = r->head->n_backed - RING_GROW;
+    pthread_mutex_unlock(&r->lock);
+#ifdef MADV_POPULATE_WRITE
+    if (populate != UINT32_MAX)
+        madvise(chunk_at(r, populate), (size_t)RING_GROW * RING_CHUNK, MADV_POPULATE_WRITE);
+#endif
+}
+
+// Never-used memory first, so that history is kept as long as possible; then the oldest read chunk. A thread without any
+// chunk may take memory beyond the nominal size.
+static struct ring_chunk *chunk_take(struct ring *r, bool first, uint64_t *seq)
+{
+    struct ring_chunk *c = NULL;
+    pthread_mutex_lock(&r->lock);
+    if (r->fresh < r->head->n_backed || grow(r, r->nominal) || (first && !r->retired_n && grow(r, RING_CHUNKS_MAX))) {
+        c = chunk_at(r, r->fresh++);
+    } else if (r->retired_n) {
+        c = chunk_at(r, r->retired[r->retired_at]);
+        r->retired_at = (r->retired_at + 1) % RING_CHUNKS_MAX;
+        r->retired_n--;
+    }
+    *seq = c ? ++r->seq : 0;
+    pthread_mutex_unlock(&r->lock);
+    return c;
+}
+
+static void chunk_retire(struct ring *r, struct ring_chunk *c)
+{
+    pthread_mutex_lock(&r->lock);
+    r->retired[(r->retired_at + r->retired_n++) % RING_CHUNKS_MAX] = chunk_number(r, c);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void chunk_open(struct ring_thread *t, struct ring_chunk *c, uint64_t seq)
+{
+    __atomic_store_n(&c->seq, 0, __ATOMIC_RELEASE); // an inspector that is reading the old contents notices
+    __atomic_store_n(&c->commit, RING_CHUNK_HEAD, __ATOMIC_RELAXED);
+    __atomic_store_n(&c->next, 0, __ATOMIC_RELAXED);
+    c->thread = t->number;
+    c->tid = t->tid;
+    c->opened = clock_tick();
+    memcpy(c->name, t->name, sizeof c->name);
+    __atomic_store_n(&c->seq, seq, __ATOMIC_RELEASE);
+    struct ring_chunk *old = t->chunk;
+    t->chunk = c;
+    t->at = (char *)c + RING_CHUNK_HEAD;
+    t->end = (char *)c + RING_CHUNK;
+    if (old)
+        __atomic_store_n(&old->next, chunk_number(t->ring, c) + 1, __ATOMIC_RELEASE);
+    else
+        __atomic_store_n(&t->first, c, __ATOMIC_RELEASE);
+}
+
+static bool chunk_next(struct ring_thread *t, enum ring_wait wait)
+{
+    uint64_t seq;
+    struct ring_chunk *c = chunk_take(t->ring, !t->chunk, &seq);
+    for (int i = 0; !c && wait == RING_WAIT && i < 100; i++) {
+        usleep(100); // 10 ms in all
+        c = chunk_take(t->ring, !t->chunk, &seq);
+    }
+    if (!c) {
+        __atomic_fetch_add(&t->ring->head->lost, 1, __ATOMIC_RELAXED);
+        return false;
+    }
+    chunk_open(t, c, seq);
+    return true;
+}
+
+// ---- threads ----------------------------------------------------------------------------------------------------------
+struct ring_thread *ring_thread_get(struct ring *r)
+{
+    pthread_mutex_lock(&r->lock);
+    struct ring_thread *t = r->idle;
+    bool adopted = t != NULL;
+    if (t) {
+        r->idle = t->next_idle;
+    } else if ((t = aligned_alloc(64, sizeof *t))) {
+        memset(t, 0, sizeof *t);
+        t->ring = r;
+        t->number = ++r->n_threads;
+        t->next = r->threads;
+        __atomic_store_n(&r->threads, t, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (t) {
+        t->tid = (uint32_t)syscall(SYS_gettid);
+        prctl(PR_GET_NAME, t->name);
+    }
+    if (adopted && t->chunk) {
+        struct sonde_arg a[2] = {{.value.u = t->tid}, {.value.s = t->name, .n = strlen(t->name)}};
+        uint32_t n;
+        const uint8_t *types = rec_types(REC_THREAD, &n);
+        ring_push(t, (uint32_t)REC_THREAD << 24, NULL, types, a, n, RING_DROP);
+    }
+    return t;
+}
+
+void ring_thread_end(struct ring_thread *t)
+{
+    struct ring *r = t->ring;
+    t->busy = 0;
+    pthread_mutex_lock(&r->lock);
+    t->next_idle = r->idle;
+    r->idle = t;
+    pthread_mutex_unlock(&r->lock);
+}
+
+// ---- writing ----------------------------------------------------------------------------------------------------------
+static inline uint64_t str_slot(size_t length, size_t kept)
+{
+    return (length >= UINT32_MAX ? UINT32_MAX : (uint64_t)length) | (uint64_t)kept << 32;
+}
+
+// Values and strings from p on; strings cut so that at most `room` bytes of them are kept.
+static char *write_values(char *p, const uint8_t *types, const struct sonde_arg *a, uint32_t n, size_t room)
+{
+    char *s = p + 8 * (size_t)n;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t slot = a[i].value.u;
+        if (types[i] == SONDE_TYPE_STR) {
+            size_t kept = a[i].n == SIZE_MAX ? 0 : a[i].n < room ? a[i].n : room;
+            slot = str_slot(a[i].n, kept);
+            memcpy(s, a[i].value.s ? a[i].value.s : "", kept);
+            s += kept;
+            room -= kept;
+        }
+        memcpy(p + 8 * (size_t)i, &slot, 8);
+    }
+    return s;
+}
+
+static size_t strings_size(const uint8_t *types, const struct sonde_arg *a, uint32_t n)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (types[i] == SONDE_TYPE_STR && a[i].n != SIZE_MAX)
+            size += a[i].n;
+    return size;
+}
+
+// A copy of all values in the heap; null if it cannot be had (the record is then cut).
+static char *heap_copy(const uint8_t *types, const struct sonde_arg *a, uint32_t n, size_t strings)
+{
+    char *p = strings < UINT32_MAX - 4096 ? mem_alloc(8 * (size_t)n + strings) : NULL;
+    if (p)
+        write_values(p, types, a, n, strings);
+    return p;
+}
+
+bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const uint8_t *types, const struct sonde_arg *args,
+               uint32_t n, enum ring_wait wait)
+{
+    bool ok = false;
+    if (t->busy) { // a signal handler interrupted us in here
+        __atomic_fetch_add(&t->ring->head->lost, 1, __ATOMIC_RELAXED);
+        return false;
+    }
+    t->busy = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    size_t strings = strings_size(types, args, n);
+    size_t fixed = sizeof(struct rec_head) + (ids ? 24 : 0) + 8 * (size_t)n;
+    char *heap = NULL;
+    size_t room = strings, heap_size = 8 * (size_t)n + strings;
+    if (__builtin_expect(fixed + strings > RING_RECORD_MAX, 0)) {
+        heap = heap_copy(types, args, n, strings);
+        fixed += 16;
+        room = RING_RECORD_MAX - fixed;
+        what |= REC_EXTERN;
+        heap_size = heap ? heap_size : 0;
+    }
+    size_t size = (fixed + room + 7) & ~(size_t)7;
+    uint64_t tick = clock_tick();
+    if (__builtin_expect((size_t)(t->end - t->at) < size, 0) && !chunk_next(t, wait)) {
+        mem_free(heap);
+        goto out;
+    }
+    char *p = t->at;
+    struct rec_head h = {(uint32_t)size, what | (ids ? REC_IN_SPAN : 0), tick};
+    memcpy(p, &h, sizeof h);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); // the head first: a reader can tell that a record was begun
+    p += sizeof h;
+    if (ids) {
+        memcpy(p, ids, 24);
+        p += 24;
+    }
+    if (__builtin_expect(what & REC_EXTERN, 0)) {
+        uint64_t ext[2] = {(uint64_t)(uintptr_t)heap, heap_size};
+        memcpy(p, ext, 16);
+        p += 16;
+    }
+    write_values(p, types, args, n, room);
+    t->at += size;
+    __atomic_store_n(&t->chunk->commit, (uint32_t)(t->at - (char *)t->chunk), __ATOMIC_RELEASE);
+    ok = true;
+out:
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    t->busy = 0;
+    return ok;
+}
+
+// ---- reading ----------------------------------------------------------------------------------------------------------
+bool ring_read_refresh(struct ring *r, struct ring_thread *t)
+{
+    if (!t->read) {
+        t->read = __atomic_load_n(&t->first, __ATOMIC_ACQUIRE);
+        if (!t->read)
+            return false;
+        t->read_at = RING_CHUNK_HEAD;
+    }
+    t->read_to = __atomic_load_n(&t->read->commit, __ATOMIC_ACQUIRE);
+    return ring_read_peek(r, t) != NULL;
+}
+
+const char *ring_read_peek(struct ring *r, struct ring_thread *t)
+{
+    while (t->read && t->read_at >= t->read_to) {
+        uint32_t next = __atomic_load_n(&t->read->next, __ATOMIC_ACQUIRE);
+        t->read_to = __atomic_load_n(&t->read->commit, __ATOMIC_ACQUIRE);
+        if (t->read_at < t->read_to)
+            break;
+        if (!next)
+            return NULL;
+        chunk_retire(r, t->read);
+        t->read = chunk_at(r, next - 1);
+        t->read_at = RING_CHUNK_HEAD;
+        t->read_to = __atomic_load_n(&t->read->commit, __ATOMIC_ACQUIRE);
+    }
+    return t->read ? (const char *)t->read + t->read_at : NULL;
+}

@@ -1,0 +1,197 @@
+// The ring: one mapped file a process, in which every record lies before anything else happens to it. It survives the
+// process (kill -9 included) and is read by the backend thread, by `sonde inspect ring` and by an agent that adopts it.
+//
+// File, little-endian, every constant asserted in ring.c:
+//   0            struct ring_head, RING_HEAD bytes: magic, version, geometry, clock calibration, process
+//   dict_at      call-site dictionary, dict_size bytes, append only, dict_used bytes valid (release store):
+//                  u32 size (whole entry, multiple of 4) · u32 number · u32 line · u8 level · u8 n_fields · u8 is_span · u8 0
+//                  then strings, each u16 length + bytes: target, file, message; then a field each: u8 type, string key
+//   chunks_at    n_chunks chunks of chunk_size bytes; only the first n_backed have memory behind them
+//
+// Chunk: struct ring_chunk (64 bytes), then records up to `commit`. A chunk belongs to one thread at a time; a thread fills
+// chunk after chunk, so its records are the chunks of its number in the order of seq. Chunks that the backend has read go
+// back to the pool in that order and are overwritten last: the file always holds the latest records of the process,
+// written out or not.
+//
+// Record, 8-byte aligned:
+//   u32 size · u32 what (bits 0-23 site number, 24-27 enum rec_kind, 28-31 REC_ flags) · u64 tick
+//   REC_IN_SPAN: 16 bytes trace id, 8 bytes span id          REC_EXTERN: u64 pointer, u64 bytes (see below)
+//   one u64 a value: the number, or for a string u32 length (0xffffffff: absent) and u32 bytes kept here
+//   the kept bytes of the strings, one after the other
+// A record larger than RING_RECORD_MAX keeps the beginning of its strings here and all of it in the sender's heap (REC_EXTERN,
+// same layout from the values on), for the backend only.
+//
+// Commit: the owner writes the record, then stores the chunk's new `commit` with release order. A reader that loads
+// `next` before `commit` knows, when next is not 0, that commit is final. What lies behind commit was never finished: a
+// reader that finds a sensible beginning there counts one torn record.
+//
+// Threads: ring_push and ring_thread_* by their owner; ring_read_* by one reader; the pool of chunks has a mutex (`lock`,
+// innermost, taken once in some hundred records). The backend never overwrites unread chunks: when all are unread, records are
+// dropped and counted.
+#pragma once
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/slice.h"
+#include <pthread.h>
+#include <sonde/sonde.h>
+
+#define RING_MAGIC "SONDRNG1"
+enum {
+    RING_VERSION = 1,
+    RING_HEAD = 4096,
+    RING_DICT = 1 << 20,
+    RING_CHUNK = 16 << 10,
+    RING_CHUNK_HEAD = 64,
+    RING_CHUNKS_MAX = 4096, // address space; memory is given as used
+    RING_GROW = 16,         // chunks that get memory in one step
+    RING_RECORD_MAX = 4096,
+};
+
+struct ring_head {
+    char magic[8];
+    uint32_t version, head_size;
+    uint64_t dict_at, chunks_at;
+    uint32_t dict_size, dict_used; // dict_used: atomic
+    uint32_t chunk_size, n_chunks;
+    uint32_t n_backed;  // atomic
+    uint32_t cal_index; // atomic: which calibration is valid
+    struct clock_cal cal[2];
+    int64_t start_ns;
+    uint32_t pid, clean; // clean: 1 after an orderly shutdown
+    uint64_t lost;       // atomic: records dropped by all threads
+    char sdk_version[32];
+    char service[128];
+    char program[128];
+};
+
+struct ring_chunk {
+    uint32_t commit; // atomic: bytes valid, from the chunk's start
+    uint32_t next;   // atomic: number + 1 of the chunk in which its thread went on; 0: none
+    uint64_t seq;    // atomic: from 1, counts all chunks of the process; 0 while being set up or never used
+    uint32_t thread; // number of the ring_thread
+    uint32_t tid;    // of the operating system, when it was opened
+    uint64_t opened; // tick
+    char name[16];   // of the thread
+    char reserved[16];
+};
+
+enum rec_kind {
+    REC_LOG,
+    REC_SPAN_START, // uint parent id (bytes as they are), uint flags | kind << 8 | remote << 16 | inherited << 17, int start, str
+                    // name, request id, tracestate
+    REC_SPAN_END,   // int end; 0: the tick
+    REC_SPAN_ENTER, // only with span events
+    REC_SPAN_EXIT,
+    REC_SPAN_STATUS, // uint status, str message
+    REC_SPAN_EVENT,  // int time, str name
+    REC_THREAD,      // uint tid, str name: another thread goes on with this ring_thread
+    REC_SPAN_ATTR,   // + type - 1: str key, the value
+    REC_KINDS = REC_SPAN_ATTR + 5,
+};
+#define REC_IN_SPAN   0x10000000u
+#define REC_EXTERN    0x20000000u
+#define REC_INHERITED (1u << 17) // a forked child's copy of a span that its parent owns: never exported
+
+struct rec_head {
+    uint32_t size, what;
+    uint64_t tick;
+};
+static inline enum rec_kind rec_kind(uint32_t what)
+{
+    return (enum rec_kind)(what >> 24 & 15);
+}
+static inline uint32_t rec_site(uint32_t what)
+{
+    return what & 0xffffff;
+}
+
+// ---- reading a record (any reader) ----------------------------------------------------------------------------------
+struct rec_value {
+    enum sonde_type type;
+    bool absent;
+    bool cut; // only the beginning of the string is there
+    uint64_t u;
+    struct slice s;
+};
+struct rec {
+    enum rec_kind kind;
+    uint32_t site;
+    uint64_t tick;
+    bool in_span;
+    uint8_t trace_id[16], span_id[8];
+    uint32_t n;
+    struct rec_value v[SONDE_FIELDS_MAX];
+    char *heap; // the sender's copy (REC_EXTERN), to be freed by who consumes the record
+};
+// Types of the values of the kinds other than REC_LOG; *n gets their number.
+const uint8_t *rec_types(enum rec_kind kind, uint32_t *n);
+// Reads one record of `size` bytes at p. own: p is in this process's ring, so that a heap copy may be followed. False:
+// damaged (nothing is read outside p).
+bool rec_read(struct rec *out, const char *p, size_t size, const uint8_t *types, uint32_t n, bool own);
+
+// ---- the ring of this process -----------------------------------------------------------------------------------------
+struct ring;
+struct ring_thread {
+    // owner
+    char *at, *end; // free part of the chunk
+    struct ring_chunk *chunk;
+    struct ring *ring;
+    volatile uint32_t busy; // a call is under way on this thread (a signal handler must not write)
+    uint32_t number, tid;
+    char name[17];
+    // reader
+    struct ring_chunk *read;
+    uint32_t read_at, read_to;
+    struct ring_thread *next;      // list of all, never removed
+    struct ring_thread *next_idle; // list of those whose thread has ended
+    struct ring_chunk *first;      // atomic: the first chunk it ever got
+} __attribute__((aligned(64)));
+
+struct ring {
+    struct ring_head *head;
+    char *base;
+    size_t mapped;
+    int fd;           // -1: anonymous
+    char path[512];   // "" if anonymous
+    uint32_t nominal; // chunks that are used before old ones are overwritten
+    pthread_mutex_t lock;
+    uint32_t fresh; // first chunk never used
+    uint64_t seq;
+    uint32_t retired[RING_CHUNKS_MAX]; // queue of read chunks, oldest first
+    uint32_t retired_at, retired_n;
+    struct ring_thread *threads; // atomic
+    struct ring_thread *idle;
+    uint32_t n_threads;
+};
+
+// Where a record waits for room when all chunks are unread.
+enum ring_wait { RING_DROP, RING_WAIT };
+
+// Makes the file DIR/<service>-<pid>.ring; when that fails, anonymous memory and the reason in err (ERR_OK all the same unless
+// there is no memory at all). size: bytes of chunks.
+enum errc ring_new(struct ring **out, const char *service, size_t size, struct error *err);
+void ring_rename(struct ring *r, const char *service); // once the service is known
+void ring_free(struct ring *r, bool remove_file);
+void ring_forget(struct ring *r); // in a forked child: the mapping is not there any more
+struct clock_cal ring_clock(const struct ring *r);
+void ring_recalibrate(struct ring *r);
+void ring_grow_ahead(struct ring *r); // backend: memory for the next chunks, so that senders do not fault
+// Appends to the dictionary; false when it is full (records still work, a later reader lacks the words).
+bool ring_dict_add(struct ring *r, const char *entry, size_t n);
+
+struct ring_thread *ring_thread_get(struct ring *r); // for the calling thread; null without memory
+void ring_thread_end(struct ring_thread *t);         // the calling thread ends: another may go on with it
+
+// Writes one record. ids: 24 bytes or null. False if it was dropped (counted in head->lost).
+bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const uint8_t *types, const struct sonde_arg *args,
+               uint32_t n, enum ring_wait wait);
+
+// Reader: takes note of what is committed by now; true if there is something.
+bool ring_read_refresh(struct ring *r, struct ring_thread *t);
+// The next record's bytes, without moving; null if none. Moves over exhausted chunks, which go back to the pool.
+const char *ring_read_peek(struct ring *r, struct ring_thread *t);
+static inline void ring_read_next(struct ring_thread *t, uint32_t size)
+{
+    t->read_at += size;
+}
+uint64_t ring_lost(const struct ring *r);

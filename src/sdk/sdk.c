@@ -1,0 +1,312 @@
+#include "sdk/sdk.h"
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "sdk/export.h"
+#include <errno.h>
+#include <linux/futex.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER, .sample_ratio = 1};
+__thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t thread_key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+// ---- configuration ----------------------------------------------------------------------------------------------------
+void sdk_note(const char *text, size_t n)
+{
+    while (n) {
+        ssize_t k = write(STDERR_FILENO, text, n);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0)
+            return;
+        text += k;
+        n -= (size_t)k;
+    }
+}
+
+bool sdk_truthy(const char *name)
+{
+    static const char *const words[] = {"1", "true", "on", "yes"};
+    const char *v = getenv(name);
+    for (size_t i = 0; v && i < 4; i++)
+        if (slice_ieq(slice_str(v), slice_str(words[i])))
+            return true;
+    return false;
+}
+
+static bool console_jsonl(struct buf *notes)
+{
+    const char *v = getenv("DYN_LOGGING_CONSOLE_FORMAT");
+    struct slice word = slice_trim(slice_str(v ? v : ""));
+    if (slice_ieq(word, SLICE("jsonl")))
+        return true;
+    if (slice_ieq(word, SLICE("readable")))
+        return false;
+    if (word.n)
+        buf_printf(notes, "sonde: DYN_LOGGING_CONSOLE_FORMAT: '%.*s' is neither readable nor jsonl; readable is used\n",
+                   (int)(word.n < 100 ? word.n : 100), word.p);
+    return word.n == 0 && sdk_truthy("DYN_LOGGING_JSONL");
+}
+
+static double sample_ratio(struct buf *notes)
+{
+    const char *v = getenv("OTEL_TRACES_SAMPLE_RATIO");
+    double ratio;
+    if (!v || !*v)
+        return 1;
+    if (slice_to_f64(slice_trim(slice_str(v)), &ratio) && ratio >= 0 && ratio <= 1)
+        return ratio;
+    buf_printf(notes, "sonde: OTEL_TRACES_SAMPLE_RATIO: '%.100s' is not a number from 0 to 1; all traces are sampled\n", v);
+    return 1;
+}
+
+static void configure(void)
+{
+    struct buf notes;
+    buf_init(&notes, KIB(64));
+    struct line_style *style = &sdk.pipe.style;
+    style->jsonl = console_jsonl(&notes);
+    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    style->color = !style->jsonl && isatty(STDERR_FILENO) && !(no_color && *no_color) &&
+                   !sdk_truthy("DYN_SDK_DISABLE_ANSI_LOGGING") && !(term && strcmp(term, "dumb") == 0);
+    style->local_tz = sdk_truthy("DYN_LOG_USE_LOCAL_TZ");
+    style->span_events = style->jsonl && sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
+    sdk.span_events = style->span_events;
+    sdk.sample_ratio = sample_ratio(&notes);
+    const char *directives = getenv("DYN_LOG");
+    filter_parse(&sdk.filter, slice_str(directives ? directives : ""), &notes);
+    const char *service = getenv("OTEL_SERVICE_NAME");
+    if (service && *service)
+        snprintf(sdk.service, sizeof sdk.service, "%s", service);
+    else if (!sdk.service[0])
+        snprintf(sdk.service, sizeof sdk.service, "%s", program_invocation_short_name);
+    if (notes.err == ERR_OK)
+        sdk_note(notes.p, notes.n);
+    buf_free(&notes);
+}
+
+// ---- call sites -------------------------------------------------------------------------------------------------------
+static uint32_t site_state(const struct site *s)
+{
+    if (s->level <= filter_level(&sdk.filter, s->target))
+        return SONDE_SITE_ON;
+    return s->level <= sdk.filter.max_span_level ? SONDE_SITE_ASK : SONDE_SITE_OFF;
+}
+
+static struct site *add_site(const struct sonde_site *record, uint32_t number)
+{
+    struct buf entry;
+    size_t size;
+    buf_init(&entry, MIB(1));
+    site_encode(&entry, record, number);
+    struct site *s = entry.err == ERR_OK ? site_parse(entry.p, entry.n, &size) : NULL;
+    if (s && !site_put(&sdk.sites, s)) {
+        site_free(s);
+        s = NULL;
+    }
+    if (s && sdk.ring)
+        ring_dict_add(sdk.ring, entry.p, entry.n);
+    buf_free(&entry);
+    return s;
+}
+
+void sdk_register(struct sonde_site *record)
+{
+    sdk_start();
+    pthread_mutex_lock(&sdk.life);
+    if (record->state == SONDE_SITE_NEW) {
+        struct site *s = add_site(record, sdk.n_sites + 1);
+        if (s)
+            record->number = ++sdk.n_sites;
+        record->next = sdk.site_list;
+        sdk.site_list = record;
+        // A site that could not be kept (no memory, more than 65536) stays silent rather than be written wrongly.
+        __atomic_store_n(&record->state, s ? site_state(s) : SONDE_SITE_OFF, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&sdk.life);
+}
+
+// ---- threads ----------------------------------------------------------------------------------------------------------
+static void thread_ended(void *t)
+{
+    tls_ring = NULL;
+    sdk_span_forget();
+    struct ring_thread *mine = t;
+    if (mine->ring == sdk.ring) // not the state of a parent process
+        ring_thread_end(mine);
+}
+
+struct ring_thread *sdk_thread(void)
+{
+    sdk_start();
+    if (!sdk.ring)
+        return NULL;
+    tls_ring = ring_thread_get(sdk.ring);
+    if (tls_ring) {
+        pthread_setspecific(thread_key, tls_ring);
+        if (tls_span)
+            sdk_span_adopt();
+    }
+    return tls_ring;
+}
+
+// ---- fork -------------------------------------------------------------------------------------------------------------
+static void before_fork(void)
+{
+    pthread_mutex_lock(&sdk.life);
+    export_before_fork(sdk.export);
+}
+static void after_fork_parent(void)
+{
+    export_after_fork(sdk.export);
+    pthread_mutex_unlock(&sdk.life);
+}
+
+// The parent's rings, threads and pending lines are the parent's. The child begins anew with its first record; what the parent
+// allocated for them is left alone, because another thread may have been in the middle of it.
+static void after_fork_child(void)
+{
+    pthread_mutex_init(&sdk.life, NULL);
+    pthread_mutex_init(&sdk.drain, NULL);
+    if (sdk.ring)
+        ring_forget(sdk.ring);
+    sdk.ring = NULL;
+    sdk.export = NULL;
+    sdk.has_thread = false;
+    tls_ring = NULL;
+    if (sdk.phase != SDK_NONE)
+        pthread_setspecific(thread_key, NULL);
+    struct line_style style = sdk.pipe.style;
+    pipeline_init(&sdk.pipe);
+    sdk.pipe.style = style;
+    sdk.flush_asked = sdk.flush_done = 0;
+    sdk.dozing = 0;
+    sdk.stopping = false;
+    sdk.lost_told = 0;
+    sdk.phase = SDK_NONE;
+}
+
+// ---- start and stop ---------------------------------------------------------------------------------------------------
+static void at_exit(void)
+{
+    sonde_shutdown(2000);
+}
+
+static void first_time(void)
+{
+    pthread_key_create(&thread_key, thread_ended);
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+    atexit(at_exit);
+}
+
+static size_t ring_size(void)
+{
+    const char *v = getenv("SONDE_RING_SIZE");
+    uint64_t bytes;
+    return v && slice_to_u64(slice_str(v), &bytes) && bytes <= MIB(64) ? (size_t)bytes : MIB(8);
+}
+
+static void start_locked(void)
+{
+    clock_init();
+    if (!sdk.pipe.out.max)
+        pipeline_init(&sdk.pipe);
+    configure();
+    struct error err = {0};
+    if (ring_new(&sdk.ring, sdk.service, ring_size(), &err) != ERR_OK || err.code != ERR_OK) {
+        char text[ERROR_MESSAGE_MAX + 16];
+        sdk_note(text, (size_t)snprintf(text, sizeof text, "sonde: %s\n", err.msg));
+    }
+    for (uint32_t i = 1; sdk.ring && i <= sdk.n_sites; i++) { // a forked child: the sites are known already
+        struct site *s = site_get(&sdk.sites, i);
+        if (s)
+            ring_dict_add(sdk.ring, s->entry.p, s->entry.n);
+    }
+    sdk.pipe.filter = &sdk.filter;
+    sdk.export = export_new(sdk.service, sdk.resource);
+    export_attach(sdk.export, &sdk.pipe);
+    backend_start();
+}
+
+void sdk_start(void)
+{
+    if (__builtin_expect(atomic_load_explicit(&sdk.phase, memory_order_acquire) != SDK_NONE, 1))
+        return;
+    pthread_once(&once, first_time);
+    pthread_mutex_lock(&sdk.life);
+    if (sdk.phase == SDK_NONE) {
+        start_locked();
+        atomic_store_explicit(&sdk.phase, SDK_RUNNING, memory_order_release);
+    }
+    pthread_mutex_unlock(&sdk.life);
+}
+
+void sonde_init(const struct sonde_options *o)
+{
+    static bool done;
+    pthread_once(&once, first_time);
+    pthread_mutex_lock(&sdk.life);
+    bool mine = !done;
+    done = true;
+    if (mine && o) {
+        const char *env = getenv("OTEL_SERVICE_NAME");
+        if (o->service && !(env && *env))
+            snprintf(sdk.service, sizeof sdk.service, "%s", o->service);
+        if (o->resource)
+            snprintf(sdk.resource, sizeof sdk.resource, "%s", o->resource);
+        if (sdk.phase != SDK_NONE) { // records came before us
+            if (sdk.ring)
+                ring_rename(sdk.ring, sdk.service);
+            export_describe(sdk.export, sdk.service, sdk.resource);
+        }
+    }
+    pthread_mutex_unlock(&sdk.life);
+    sdk_start();
+}
+
+static int64_t deadline(unsigned ms)
+{
+    return clock_mono_ns() + (int64_t)ms * 1000000;
+}
+
+bool sonde_flush(unsigned timeout_ms)
+{
+    if (sdk.phase == SDK_NONE)
+        return true;
+    int64_t until = deadline(timeout_ms);
+    bool ok = backend_flush(until);
+    return export_flush(sdk.export, until) && ok;
+}
+
+bool sonde_shutdown(unsigned timeout_ms)
+{
+    int expected = SDK_RUNNING;
+    int64_t until = deadline(timeout_ms);
+    if (!atomic_compare_exchange_strong(&sdk.phase, &expected, SDK_STOPPED))
+        return true; // never started, or stopped already
+    bool ok = backend_flush(until);
+    backend_stop(until);
+    ok = export_stop(sdk.export, until) && ok;
+    if (ok && sdk.ring) {
+        sdk.ring->head->clean = 1;
+        if (sdk.ring->path[0] && !sdk_truthy("SONDE_RING_KEEP")) {
+            unlink(sdk.ring->path);
+            sdk.ring->path[0] = 0;
+        }
+    }
+    return ok;
+}
+
+void sonde_counts_get(struct sonde_counts *out)
+{
+    memset(out, 0, sizeof *out);
+    if (sdk.ring)
+        out->records_lost = ring_lost(sdk.ring);
+    export_counts(sdk.export, out);
+}

@@ -1,0 +1,61 @@
+// The one instance of libsonde in a process, and how its parts reach each other.
+//
+// Locks, outermost first: life (start, stop, fork, registration of call sites), drain (whoever empties the rings), ring.lock.
+// A record takes none of them; the first record of a call site or of a thread takes life.
+#pragma once
+#include "sdk/pipeline.h"
+#include <stdatomic.h>
+
+enum sdk_phase { SDK_NONE, SDK_RUNNING, SDK_STOPPED };
+enum { SDK_POLL_NS = 1000000, SDK_POLL_MAX_NS = 10000000, SDK_DOZE_AFTER_NS = 2000000000, SDK_DOZE_NS = 250000000 };
+
+struct export;
+struct sdk {
+    pthread_mutex_t life;
+    atomic_int phase; // enum sdk_phase
+    atomic_bool stopping;
+    struct ring *ring; // null before the first use and in a fresh child
+    struct filter filter;
+    bool span_events;
+    double sample_ratio; // of new traces; 1: all
+    char service[128], resource[1024];
+    struct site_table sites;
+    uint32_t n_sites;
+    struct sonde_site *site_list; // registered static records
+    // backend
+    pthread_mutex_t drain;
+    struct pipeline pipe;
+    bool has_thread;
+    atomic_int dozing; // futex: 1 while the backend sleeps until woken
+    atomic_uint flush_asked, flush_done;
+    uint64_t lost_told;
+    int64_t lost_told_at, calibrated_at;
+    struct export *export; // null: nothing is exported
+};
+extern struct sdk sdk;
+
+// What a thread needs at hand. In the static TLS block: one load.
+extern __thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")));
+extern __thread struct sonde_span *tls_span __attribute__((tls_model("initial-exec")));
+
+struct ring_thread *sdk_thread(void); // the calling thread's ring; starts the library if needed; null if impossible
+void sdk_start(void);                 // idempotent
+void sdk_wrote_slow(void);            // wakes a sleeping backend, or writes out at once when there is none any more
+static inline void sdk_wrote(void)
+{
+    if (__builtin_expect(atomic_load_explicit(&sdk.dozing, memory_order_relaxed) != 0, 0))
+        sdk_wrote_slow();
+}
+void sdk_register(struct sonde_site *site); // gives it a number and a state
+unsigned sdk_span_level(void);              // what the current spans' directives let through on this thread
+const uint8_t *sdk_span_ids(void);          // 24 bytes of the current span, or null
+void sdk_span_adopt(void);                  // after a fork: makes the current span known to the new ring
+void sdk_span_forget(void);                 // the calling thread ends
+void sdk_note(const char *text, size_t n);  // plain lines to stderr (configuration complaints)
+bool sdk_truthy(const char *name);          // 1, true, on, yes in any case
+
+// backend.c
+void backend_start(void);
+void backend_run(bool last);             // empties the rings once; any thread, takes drain
+bool backend_flush(int64_t deadline_ns); // monotonic
+void backend_stop(int64_t deadline_ns);
