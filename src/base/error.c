@@ -28,10 +28,8 @@ enum errc error_raise(struct error *e, enum errc code, const char *file, int lin
 
 enum errc error_prefix(struct error *e, const char *fmt, ...)
 {
-    if (!e)
-        return ERR_OK;
-    if (e->code == ERR_OK)
-        return ERR_OK;
+    if (!e || e->code == ERR_OK)
+        return ERR_BUG; // never a success: callers hand this on as the reason of their failure
     char front[ERROR_MESSAGE_MAX];
     va_list ap;
     va_start(ap, fmt);

@@ -49,7 +49,8 @@ const char *errc_text(enum errc code);
 enum errc error_raise(struct error *e, enum errc code, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 
-// Puts text in front of the message, to say what was being done: "loading /x/y: …". Returns e->code.
+// Puts text in front of the message, to say what was being done: "loading /x/y: …". Returns e->code, so
+// that a failing function may return it; without an error to read the code from (null, or none raised) ERR_BUG.
 enum errc error_prefix(struct error *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 // ERR(e, SYNTAX, "expected ',' at byte %zu", at) → raises and evaluates to ERR_SYNTAX.

@@ -18,6 +18,7 @@ static void error_keeps_the_first_cause(void **state)
     CHECK_INT(error_prefix(&e, "loading %s: ", "/x"), ERR_SYNTAX);
     CHECK_STR(slice_str(e.msg), "loading /x: bad byte 7");
     CHECK_INT(ERR(NULL, NET, "nobody listens"), ERR_NET);
+    CHECK(error_prefix(NULL, "x: ") != ERR_OK);
     CHECK_STR(slice_str(errc_text(ERR_FULL)), "no space left");
     CHECK_STR(slice_str(errc_text((enum errc)999)), "unknown error");
     check_done();
