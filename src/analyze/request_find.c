@@ -156,6 +156,23 @@ out:
     return rc;
 }
 
+// A trace id is known when it has a span, whenever that was.
+static enum errc find_trace(struct store *s, struct slice tenant, struct id128 id, struct budget *budget, struct ref_set *set, struct error *err)
+{
+    struct scan_request q = {.tenant = tenant, .signal = SIGNAL_SPAN, .from = INT64_MIN, .to = INT64_MAX, .trace_id = id, .newest_first = true,
+                             .fields = 1ull << FIELD_TRACE_ID, .budget = budget};
+    struct scan *scan = NULL;
+    struct scan_batch part;
+    enum errc rc;
+    GO(store_scan(s, &q, &scan, err));
+    GO(scan_next(scan, &part, err));
+    if (part.batch)
+        rc = refs_add(set, id, part.batch->time[part.rows[0]], err);
+out:
+    scan_close(scan);
+    return rc;
+}
+
 enum errc request_find(struct store *s, struct slice tenant, struct slice id, int64_t from, int64_t to, struct budget *budget, struct trace_refs *out,
                        struct error *err)
 {
@@ -166,8 +183,8 @@ enum errc request_find(struct store *s, struct slice tenant, struct slice id, in
     if (id.n == 0)
         return ERR(err, INPUT, "the id is empty; give an x-request-id or a trace id of 32 hexadecimal digits");
     if (parse_id128(id, &trace))
-        GO(refs_add(&set, trace, to, err));
-    else {
+        GO(find_trace(s, tenant, trace, budget, &set, err));
+    if (set.n == 0) { // also for 32 digits: many clients send a bare UUID as their request id
         GO(find_in(s, tenant, SIGNAL_SPAN, id, from, to, budget, &set, err));
         if (set.n == 0) // no span told it: a killed process exports none
             GO(find_in(s, tenant, SIGNAL_LOG, id, from, to, budget, &set, err));

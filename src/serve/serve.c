@@ -15,7 +15,7 @@
 #define ROW(flag_, env_, type_, value_, argument_, about_, field_) \
     {.flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, .offset = offsetof(struct serve_settings, field_)}
 
-const struct setting serve_settings[] = {
+const struct setting serve_settings[SERVE_SETTINGS_N] = {
     ROW("data", "SONDE_DATA", SETTING_STR, "./sonde-data", "DIR", "data directory, made if missing", data),
     ROW("http", "SONDE_HTTP", SETTING_STR, "127.0.0.1:3100", "ADDR", "UI, Loki, Tempo and Sonde APIs, Loki push, OTLP", http),
     ROW("otlp-grpc", "SONDE_OTLP_GRPC", SETTING_STR, "127.0.0.1:4317", "ADDR", "OTLP over gRPC; off = none", otlp_grpc),
@@ -32,7 +32,6 @@ const struct setting serve_settings[] = {
     ROW("discover-service", "SONDE_DISCOVER_SERVICE", SETTING_BOOL, "off", "", "add a service_name label to Loki pushes that have none", discover_service),
     ROW("quiet", NULL, SETTING_BOOL, "off", "", "print nothing when ready", quiet),
 };
-const size_t serve_settings_n = sizeof serve_settings / sizeof *serve_settings;
 
 // ---- helpers of the handlers --------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ struct serve_settings {
     int64_t threads, query_threads, retention, head_bytes, inflight_bytes, query_bytes, query_timeout;
     bool discover_service, quiet;
 };
-extern const struct setting serve_settings[];
-extern const size_t serve_settings_n;
+enum { SERVE_SETTINGS_N = 13 };
+extern const struct setting serve_settings[SERVE_SETTINGS_N];
 
 // Counters of one receiver protocol, shown on /metrics.
 struct receiver_stats {

@@ -1,0 +1,68 @@
+// The `sonde` program: one file for each command, registered in the table of main.c. What commands share stands here.
+#pragma once
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/setting.h"
+
+// Exit codes; `sonde help` lists them.
+enum {
+    EXIT_FOUND = 0,
+    EXIT_NOTHING = 1,  // ran fine, nothing matched
+    EXIT_USAGE = 2,    // usage or query syntax
+    EXIT_SERVER = 3,   // cannot reach the server, refused
+    EXIT_PARTIAL = 4,  // a limit was hit: the output is valid but not all
+    EXIT_DATA = 5,     // data or storage error
+};
+
+struct command {
+    const char *name, *arguments, *about;
+    const char *examples; // lines, may be null
+    const struct setting *settings;
+    size_t n_settings;
+    int (*run)(int argc, char **argv); // argv[0] is the command's name
+};
+extern const struct command cmd_serve, cmd_logs, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_version;
+void command_help(const struct command *c, struct buf *out);
+
+// Says "sonde: message" on stderr; returns the exit code that fits the error.
+int cli_fail(const struct error *err);
+// Writes everything to stdout; a closed pipe ends quietly.
+void cli_write(struct slice s);
+
+// ---- options of the commands that ask a server ----------------------------------------------------------------------
+struct client_settings {
+    const char *url, *org, *output, *color;
+    const char *since, *until;
+    int64_t limit, timeout;
+};
+enum { CLIENT_SETTINGS_N = 8 };
+extern const struct setting client_settings[CLIENT_SETTINGS_N];
+
+enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };
+// Loads settings (client_settings) and checks the output's name. False: *code holds the exit code, the message was printed.
+bool client_load(struct client_settings *s, enum output *output, const struct command *c, int argc, char **argv, int *words, int *code);
+// GET url + path; the body into *out. Prints what was wrong and returns the exit code, or EXIT_FOUND.
+int client_get(const struct client_settings *s, struct slice path, struct buf *out);
+// Times of --since and --until as ns; --since may be a duration back from now (15m, 3h, 2d) or RFC 3339 or seconds.
+bool client_range(const struct client_settings *s, int64_t *from, int64_t *to, struct error *err);
+
+// ---- terminal -------------------------------------------------------------------------------------------------------
+bool term_color(const char *when); // auto, always, never; NO_COLOR, FORCE_COLOR, TERM=dumb
+int term_width(void);              // columns of stdout, COLUMNS, else 100
+
+// ---- a JSON text as a tree ------------------------------------------------------------------------------------------
+enum tree_type { TREE_NULL, TREE_BOOL, TREE_NUMBER, TREE_STRING, TREE_ARRAY, TREE_OBJECT };
+struct tree {
+    enum tree_type type;
+    struct slice key;  // in an object
+    struct slice text; // string, or the number as written; for arrays and objects the raw JSON
+    double number;
+    bool yes;
+    struct tree *first, *next;
+};
+// Null with *err when it is no JSON.
+struct tree *tree_parse(struct slice json, struct arena *arena, struct error *err);
+const struct tree *tree_get(const struct tree *t, const char *key); // null if absent
+struct slice tree_text(const struct tree *t, const char *key);      // "" if absent
+double tree_number(const struct tree *t, const char *key, double otherwise);
+int64_t tree_i64(const struct tree *t, const char *key); // also of a string; 0 if absent

@@ -1,0 +1,179 @@
+// What the commands that ask a server have in common: options, one GET, times, the terminal.
+#include "base/clock.h"
+#include "base/limits.h"
+#include "cli/cli.h"
+#include "net/http.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define ROW(flag_, env_, type_, value_, argument_, about_, field_) \
+    {.flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, .offset = offsetof(struct client_settings, field_)}
+
+const struct setting client_settings[CLIENT_SETTINGS_N] = {
+    ROW("url", "SONDE_URL", SETTING_STR, "http://127.0.0.1:3100", "URL", "the server to ask", url),
+    ROW("org", "SONDE_ORG", SETTING_STR, "", "TENANT", "tenant, sent as X-Scope-OrgID", org),
+    ROW("o", NULL, SETTING_STR, "text", "FORMAT", "output: text, json (one document) or jsonl (a line each)", output),
+    ROW("color", NULL, SETTING_STR, "auto", "WHEN", "auto, always or never", color),
+    ROW("since", NULL, SETTING_STR, "1h", "TIME", "from when: 15m, 3h, 2d back, or 2026-01-31T12:00:00Z", since),
+    ROW("until", NULL, SETTING_STR, "", "TIME", "until when, likewise; now by default", until),
+    {.flag = "limit", .type = SETTING_INT, .value = "1000", .min = 1, .max = 1000000, .argument = "N", .about = "how many at most",
+     .offset = offsetof(struct client_settings, limit)},
+    ROW("timeout", NULL, SETTING_DURATION, "30s", "TIME", "how long to wait for the answer", timeout),
+};
+
+int cli_fail(const struct error *err)
+{
+    fprintf(stderr, "sonde: %s\n", err->msg);
+    switch (err->code) {
+    case ERR_INPUT:
+    case ERR_SYNTAX:
+        return EXIT_USAGE;
+    case ERR_NET:
+    case ERR_TIMEOUT:
+    case ERR_CLOSED:
+    case ERR_DENIED:
+        return EXIT_SERVER;
+    case ERR_LIMIT:
+        return EXIT_PARTIAL;
+    default:
+        return EXIT_DATA;
+    }
+}
+
+void cli_write(struct slice s)
+{
+    while (s.n) {
+        ssize_t n = write(STDOUT_FILENO, s.p, s.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            exit(errno == EPIPE ? 0 : EXIT_DATA);
+        s = slice_from(s, (size_t)n);
+    }
+}
+
+bool client_load(struct client_settings *s, enum output *output, const struct command *c, int argc, char **argv, int *words, int *code)
+{
+    static const char *const names[] = {"text", "json", "jsonl"};
+    struct error err = {0};
+    memset(s, 0, sizeof *s);
+    if (settings_load(client_settings, CLIENT_SETTINGS_N, s, argc, argv, words, &err) != ERR_OK) {
+        *code = cli_fail(&err);
+        return false;
+    }
+    for (int i = 0; i < 3; i++)
+        if (strcmp(s->output, names[i]) == 0) {
+            *output = (enum output)i;
+            return true;
+        }
+    fprintf(stderr, "sonde: option -o %s: text, json and jsonl are accepted\n", s->output);
+    *code = EXIT_USAGE;
+    return false;
+}
+
+static int refused(const struct client_settings *s, const struct http_answer *a)
+{
+    struct slice body = slice_trim(buf_slice(&a->body));
+    struct arena arena;
+    arena_init(&arena, MIB(1));
+    struct tree *t = tree_parse(body, &arena, NULL);
+    struct slice why = tree_text(t, "error");
+    if (why.n == 0)
+        why = tree_text(t, "message");
+    if (why.n == 0)
+        why = slice_cut(body, 2000);
+    fprintf(stderr, "sonde: %.*s\n", (int)why.n, why.p);
+    arena_free(&arena);
+    if (a->status == 404)
+        return EXIT_NOTHING;
+    return a->status == 400 ? EXIT_USAGE : a->status < 500 || a->status == 503 ? EXIT_SERVER : EXIT_DATA;
+}
+
+int client_get(const struct client_settings *s, struct slice path, struct buf *out)
+{
+    struct error err = {0};
+    struct http_answer a = {0};
+    char url[4096 + MAX_HTTP_TARGET];
+    struct http_header org = {SLICE("x-scope-orgid"), slice_str(s->org)};
+    size_t base = strlen(s->url);
+    while (base && s->url[base - 1] == '/')
+        base--;
+    if (base + path.n + 1 > sizeof url) {
+        fprintf(stderr, "sonde: the query is too long: at most %d bytes are accepted\n", MAX_HTTP_TARGET);
+        return EXIT_USAGE;
+    }
+    snprintf(url, sizeof url, "%.*s%.*s", (int)base, s->url, (int)path.n, path.p);
+    struct http_fetch f = {.url = url, .headers = &org, .n_headers = *s->org ? 1 : 0, .timeout_ns = s->timeout};
+    if (http_fetch(NULL, &f, &a, &err) != ERR_OK) {
+        http_answer_free(&a);
+        fprintf(stderr, "sonde: cannot reach %.*s: %s\n       is `sonde serve` running? --url or SONDE_URL names another server\n", (int)base, s->url, err.msg);
+        return EXIT_SERVER;
+    }
+    int code = a.status == 200 ? EXIT_FOUND : refused(s, &a);
+    if (code == EXIT_FOUND)
+        buf_add(out, buf_slice(&a.body));
+    http_answer_free(&a);
+    if (out->err) {
+        fprintf(stderr, "sonde: the answer is larger than %zu MiB; narrow the time range or lower --limit\n", out->max >> 20);
+        return EXIT_PARTIAL;
+    }
+    return code;
+}
+
+static bool read_time(const char *text, const char *flag, int64_t now, int64_t *out, struct error *err)
+{
+    int64_t v;
+    struct slice s = slice_trim(slice_str(text));
+    struct slice back = s.n && s.p[0] == '-' ? slice_from(s, 1) : s;
+    if (time_parse(s.p, s.n, out))
+        return true;
+    if (slice_to_i64(s, &v) && v >= 0) {
+        *out = v < 10000000000 ? v * 1000000000 : v;
+        return true;
+    }
+    if (setting_parse_duration(back, &v, NULL) == ERR_OK) {
+        *out = now - v;
+        return true;
+    }
+    ERR(err, INPUT, "option --%s %s: write 15m, 3h or 2d (back from now), seconds since 1970, or 2026-01-31T12:00:00Z", flag, text);
+    return false;
+}
+
+bool client_range(const struct client_settings *s, int64_t *from, int64_t *to, struct error *err)
+{
+    int64_t now = clock_wall_ns();
+    *to = now + 1000000000; // clocks of senders may be a little ahead
+    if (!read_time(s->since, "since", now, from, err) || (*s->until && !read_time(s->until, "until", now, to, err)))
+        return false;
+    if (*from < *to)
+        return true;
+    ERR(err, INPUT, "--since %s is not before --until %s", s->since, s->until);
+    return false;
+}
+
+bool term_color(const char *when)
+{
+    const char *no = getenv("NO_COLOR"), *force = getenv("FORCE_COLOR"), *term = getenv("TERM");
+    if (strcmp(when, "always") == 0)
+        return true;
+    if (strcmp(when, "never") == 0 || (no && *no))
+        return false;
+    if (force && *force)
+        return true;
+    return isatty(STDOUT_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+int term_width(void)
+{
+    struct winsize w;
+    const char *columns = getenv("COLUMNS");
+    int n = columns ? atoi(columns) : 0;
+    if (n >= 40 && n <= 1000)
+        return n;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col >= 40 ? w.ws_col : 100;
+}

@@ -1,0 +1,28 @@
+#include "cli/cli.h"
+#include "serve/serve.h"
+
+#include <stdio.h>
+
+static int run(int argc, char **argv)
+{
+    static struct serve_settings settings; // lives as long as the server
+    struct error err = {0};
+    int words = 0;
+    if (settings_load(serve_settings, SERVE_SETTINGS_N, &settings, argc, argv, &words, &err) != ERR_OK)
+        return cli_fail(&err);
+    if (words) {
+        fprintf(stderr, "sonde: serve takes no argument \"%s\"; `sonde help serve` lists its options\n", argv[1]);
+        return EXIT_USAGE;
+    }
+    return serve_run(&settings, &err) == ERR_OK ? 0 : cli_fail(&err);
+}
+
+const struct command cmd_serve = {
+    .name = "serve",
+    .arguments = "[OPTIONS]",
+    .about = "receive, store and answer: OTLP, Loki, Tempo, web page",
+    .examples = "  sonde serve\n  sonde serve --data /var/lib/sonde --http 0.0.0.0:3100 --retention 7d\n",
+    .settings = serve_settings,
+    .n_settings = SERVE_SETTINGS_N,
+    .run = run,
+};

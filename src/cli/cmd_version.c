@@ -1,0 +1,12 @@
+#include "base/json.h"
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+static int run(int argc, char **argv)
+{
+    printf("sonde %s (json kernel %s)\n", SONDE_VERSION, json_kernel());
+    return 0;
+}
+
+const struct command cmd_version = {.name = "version", .arguments = "", .about = "the program's version", .run = run};
