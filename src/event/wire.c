@@ -58,7 +58,8 @@ struct slice decode_text(struct decode *d, struct slice s)
 void decode_part(struct decode *d, struct pb *r, struct slice part)
 {
     pb_init(r, part, d->err);
-    if (part.p >= d->bytes.p && part.p <= d->bytes.p + d->bytes.n)
+    uintptr_t at = (uintptr_t)part.p, start = (uintptr_t)d->bytes.p;
+    if (at >= start && at - start <= d->bytes.n)
         r->start = (const uint8_t *)d->bytes.p;
 }
 
@@ -106,6 +107,7 @@ enum errc wire_decode(enum wire_format f, struct slice bytes, bool keep, const s
 {
     struct wire_report unasked;
     struct error local = {0};
+    bytes = bytes.n ? bytes : SLICE(""); // an empty request may come as a null pointer
     struct batch *b = batch_new(wire_signal(f), MAX_BATCH_MEMORY);
     *out = NULL;
     if (!b)
