@@ -1,5 +1,6 @@
 // Puts the server together: settings, store, loops, ports, routes; and takes it apart again on a signal.
 #include "serve/serve.h"
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "serve/assets.h"
@@ -96,7 +97,7 @@ bool server_param_time(struct http_req *r, const char *name, int64_t *out, struc
 
 // ---- life ---------------------------------------------------------------------------------------------------------
 
-enum { MAX_ROUTES = 96, MAX_LOOPS = 64 };
+enum { MAX_ROUTES = 96, MAX_LOOPS = 64, QUERY_QUEUE = 1000 };
 
 struct running {
     struct server server;
@@ -107,7 +108,6 @@ struct running {
     size_t n_routes;
     struct http_server *ports[3];
     struct loki_api loki;
-    struct http_server *dummy;
 };
 
 static void *loop_main(void *arg)
@@ -211,12 +211,15 @@ static void shut_down(struct running *run)
         loop_stop(run->loops[i]);
     for (size_t i = 0; i < run->n_threads; i++)
         pthread_join(run->threads[i], NULL);
+    pool_free(run->server.pool);
     loki_api_stop(&run->loki);
     store_close(run->server.store);
     for (int i = 0; i < 3; i++)
         http_server_free(run->ports[i]);
     for (size_t i = 0; i < run->n_loops; i++)
         loop_free(run->loops[i]);
+    for (size_t i = 0; i < sizeof run->server.memory / sizeof *run->server.memory; i++)
+        mem_free(run->server.memory[i]);
 }
 
 enum errc serve_run(const struct serve_settings *settings, struct error *err)
@@ -234,6 +237,7 @@ enum errc serve_run(const struct serve_settings *settings, struct error *err)
     so.discover_service = settings->discover_service;
     GO(store_open(&run.server.store, &so, err));
     GO(start_loops(&run, err));
+    GO(pool_new(&run.server.pool, (unsigned)settings->query_threads, QUERY_QUEUE, err));
     GO(loki_api_start(&run.loki, run.server.store, (int)settings->query_threads, (uint64_t)settings->query_bytes, settings->query_timeout, err));
     collect_routes(&run);
     GO(open_port(&run, 0, "http", settings->http, err));

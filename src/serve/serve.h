@@ -2,6 +2,7 @@
 #pragma once
 #include "base/setting.h"
 #include "net/http.h"
+#include "query/pool.h"
 #include "store/store.h"
 
 #include <stdatomic.h>
@@ -23,6 +24,8 @@ enum receiver { RECEIVER_OTLP_LOGS, RECEIVER_OTLP_TRACES, RECEIVER_LOKI, RECEIVE
 struct server {
     const struct serve_settings *settings;
     struct store *store;
+    struct pool *pool; // where queries run
+    void *memory[8];   // tables of routes, freed at the end
     int64_t started_ns;
     struct receiver_stats receivers[RECEIVER_COUNT];
     _Atomic uint64_t inflight; // bytes of requests between arrival and acknowledgement
