@@ -201,13 +201,14 @@ bool chat_params_read(struct slice body, const struct chat_limits *limits, struc
     struct json j;
     struct slice key;
     json_init(&j, body, a, &err);
-    if (json_peek(&j) == JSON_OBJECT && json_object(&j))
+    bool object = json_peek(&j) == JSON_OBJECT && json_object(&j);
+    if (object)
         while (!j.failed && json_next_key(&j, &key))
             if (!read_key(&j, key, out, no) && !j.failed)
                 return false;
     if (no->status)
         return false;
-    if (j.failed || !json_finish(&j))
+    if (!object || j.failed || !json_finish(&j))
         return refuse(no, NULL, NULL, "the body is not a JSON object: %s", err.msg[0] ? err.msg : "an object is wanted");
     return check(limits, out, no);
 }
