@@ -233,6 +233,8 @@ static int64_t column_place(struct batch *b, struct column *c)
     if (b->n_touched == b->cap_touched && !touched_grow(b))
         return -1;
     b->touched[b->n_touched++] = (uint32_t)(c - b->columns);
+    if (b->n_touched > b->known_touched)
+        b->known_touched = b->n_touched;
     if (c->row)
         c->row[c->n] = row;
     return c->n++;
@@ -276,6 +278,13 @@ static void put(struct batch *b, uint32_t column, const struct value *v)
 
 void batch_set(struct batch *b, enum col_scope scope, struct slice name, struct value v)
 {
+    if (b->n_touched < b->known_touched) {
+        const struct column *guess = &b->columns[b->touched[b->n_touched]];
+        if (guess->kind == v.kind && guess->scope == scope && slice_eq(guess->name, name)) {
+            put(b, b->touched[b->n_touched], &v);
+            return;
+        }
+    }
     put(b, batch_column(b, scope, FIELD_NONE, v.kind, name), &v);
 }
 

@@ -138,8 +138,10 @@ struct batch {
     uint32_t index_size;
     uint32_t *resource_index; // hash table: resource hash → number + 1; for batch_resource only
     uint32_t resource_index_size;
-    uint32_t *touched; // columns with a value for the current row; for batch_row_cancel only
-    uint32_t n_touched, cap_touched;
+    // Columns of the current row's values in the order set, for batch_row_cancel; behind them, up to known_touched, those
+    // of earlier rows: the k-th value of a row is likely to go where the k-th of the row before went.
+    uint32_t *touched;
+    uint32_t n_touched, known_touched, cap_touched;
     struct column *field[FIELD_COUNT]; // the COL_FIELD columns, null where absent. Re-pointed when columns move.
     int64_t min_time, max_time;        // over all rows, valid once sealed and rows > 0
     struct arena arena;

@@ -41,7 +41,7 @@ void decode_scope(struct decode *d, const struct scope *s); // the current row's
 // An AnyValue, checked and cleaned. False when it cannot be read.
 bool decode_any(struct decode *d, struct slice any, struct value *out);
 // A KeyValue message, likewise.
-bool decode_attr(struct decode *d, struct pb *r, struct attr *out);
+bool decode_attr(struct decode *d, struct slice message, struct attr *out);
 static inline int64_t decode_time(uint64_t t)
 {
     return t > INT64_MAX ? INT64_MAX : (int64_t)t;

@@ -71,26 +71,64 @@ bool decode_any(struct decode *d, struct slice any, struct value *out)
     return !d->b->failed;
 }
 
-bool decode_attr(struct decode *d, struct pb *r, struct attr *out)
+// What nearly all attributes look like: key, then a value with a string or an integer, lengths of one byte. Anything else
+// (false) goes the general way.
+static bool plain_attr(struct slice m, struct attr *out)
 {
+    const uint8_t *p = (const uint8_t *)m.p;
+    size_t key = m.n >= 2 && p[0] == 0x0a ? p[1] : 128;
+    if (key >= 128 || m.n < key + 6 || p[2 + key] != 0x12 || p[3 + key] != m.n - key - 4)
+        return false;
+    const uint8_t *any = p + key + 4;
+    size_t n = m.n - key - 4;
+    if (n >= 128)
+        return false;
+    out->key = slice_of(p + 2, key);
+    if (any[0] == 0x0a && any[1] == n - 2) {
+        out->value = (struct value){.kind = COL_STR, .s = slice_of(any + 2, n - 2)};
+        return true;
+    }
+    if (any[0] != 0x18 || n > 10) // nine bytes of seven bits: no number of more than 64 bits comes here
+        return false;
+    uint64_t v = 0;
+    for (size_t i = 1; i < n; i++) {
+        v |= (uint64_t)(any[i] & 0x7f) << (7 * (i - 1));
+        if ((any[i] < 0x80) != (i == n - 1))
+            return false;
+    }
+    out->value = (struct value){.kind = COL_I64, .i64 = (int64_t)v};
+    return true;
+}
+
+bool decode_attr(struct decode *d, struct slice message, struct attr *out)
+{
+    if (plain_attr(message, out)) {
+        out->key = decode_text(d, out->key);
+        if (out->value.kind == COL_STR)
+            out->value.s = decode_text(d, out->value.s);
+        return true;
+    }
     struct slice any = SLICE(""), s;
+    struct pb r;
     *out = (struct attr){.key = SLICE("")};
-    while (pb_next(r)) {
-        if (r->field == 1)
-            pb_bytes(r, &out->key);
-        else if (r->field == 2 && pb_bytes(r, &s))
+    decode_part(d, &r, message);
+    while (pb_next(&r)) {
+        if (r.field == 1)
+            pb_bytes(&r, &out->key);
+        else if (r.field == 2 && pb_bytes(&r, &s))
             decode_merge(d, &any, s);
-        else if (r->field != 2)
-            pb_skip(r);
+        else if (r.field != 2)
+            pb_skip(&r);
     }
     out->key = decode_text(d, out->key);
-    return !r->failed && decode_any(d, any, &out->value);
+    return !r.failed && decode_any(d, any, &out->value);
 }
 
 // The attributes in field `field` of the rest of r, as an array in the arena.
 static bool decode_attrs(struct decode *d, struct slice message, uint32_t field, struct attr **out, uint32_t *n)
 {
-    struct pb r, child;
+    struct pb r;
+    struct slice one;
     uint32_t count = 0;
     decode_part(d, &r, message);
     while (pb_next(&r)) {
@@ -107,7 +145,7 @@ static bool decode_attrs(struct decode *d, struct slice message, uint32_t field,
     while (pb_next(&r)) {
         if (r.field != field)
             pb_skip(&r);
-        else if (!pb_message(&r, &child) || !decode_attr(d, &child, &(*out)[(*n)++]))
+        else if (!pb_bytes(&r, &one) || !decode_attr(d, one, &(*out)[(*n)++]))
             return false;
     }
     return !r.failed;

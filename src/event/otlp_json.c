@@ -173,49 +173,91 @@ static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w
     return !r->failed;
 }
 
-// Which known fields occur (bit i: m->fields[i]), and the number of the last of each in *last (position of its value's end).
-static uint32_t fields_present(struct pb r, const struct otlp_message *m, const uint8_t *last[32])
+// What a message holds: which known fields (bit i: m->fields[i]), where the value of the last of each ends, and whether they
+// stand in a plain order: each field's occurrences together, one of what is not repeated.
+struct survey {
+    uint32_t present;
+    bool plain;
+    const uint8_t *last[32];
+};
+
+static void look_over(struct pb r, const struct otlp_message *m, struct survey *s)
 {
-    uint32_t present = 0, newest = 0;
+    uint32_t newest = 0;
+    s->present = 0;
+    s->plain = true;
     while (pb_next(&r)) {
         const struct otlp_field *f = otlp_field_by_number(m, r.field);
         pb_skip(&r);
         if (!f)
             continue;
-        newest = 1u << (f - m->fields);
-        present |= newest;
-        last[f - m->fields] = r.p;
+        uint32_t bit = 1u << (f - m->fields);
+        if ((s->present & bit) && (newest != bit || !f->repeated))
+            s->plain = false;
+        newest = bit;
+        s->present |= bit;
+        s->last[f - m->fields] = r.p;
     }
-    return m->oneof ? newest : present;
+    if (m->oneof) {
+        s->plain = s->plain && s->present == newest;
+        s->present = newest;
+    }
+}
+
+// One walk, in the order of the wire.
+static void plain_to_json(struct pb *r, const struct otlp_message *m, struct jw *w)
+{
+    const struct otlp_field *open = NULL;
+    while (pb_next(r)) {
+        const struct otlp_field *f = otlp_field_by_number(m, r->field);
+        if (!f) {
+            pb_skip(r);
+            continue;
+        }
+        if (f != open) {
+            if (open && open->repeated)
+                jw_arr_end(w);
+            jw_key(w, f->json);
+            if (f->repeated)
+                jw_arr(w);
+            open = f;
+        }
+        value_to_json(r, f, w);
+    }
+    if (open && open->repeated)
+        jw_arr_end(w);
+}
+
+// One walk for each field that occurs.
+static void field_to_json(struct pb *r, const struct otlp_field *f, const uint8_t *last, struct jw *w)
+{
+    jw_key(w, f->json);
+    if (f->repeated)
+        jw_arr(w);
+    struct pb walk = *r;
+    while (walk.p != last && pb_next(&walk)) {
+        struct pb ahead = walk;
+        pb_skip(&ahead);
+        if (walk.field == f->number && (f->repeated || ahead.p == last))
+            value_to_json(&walk, f, w);
+        else
+            walk = ahead;
+    }
+    r->failed |= walk.failed;
+    if (f->repeated)
+        jw_arr_end(w);
 }
 
 bool otlp_to_json(struct pb *r, const struct otlp_message *m, struct jw *w)
 {
-    const uint8_t *last[32];
-    uint32_t present = fields_present(*r, m, last);
+    struct survey s;
+    look_over(*r, m, &s);
     jw_obj(w);
-    for (uint32_t i = 0; i < m->n && !r->failed; i++) {
-        const struct otlp_field *f = &m->fields[i];
-        if (!(present & 1u << i))
-            continue;
-        jw_key(w, f->json);
-        if (f->repeated)
-            jw_arr(w);
-        struct pb walk = *r;
-        while (pb_next(&walk)) {
-            struct pb ahead = walk;
-            pb_skip(&ahead);
-            if (walk.field == f->number && (f->repeated || ahead.p == last[i]))
-                value_to_json(&walk, f, w);
-            else
-                walk = ahead;
-            if (walk.p == last[i])
-                break;
-        }
-        r->failed = walk.failed;
-        if (f->repeated)
-            jw_arr_end(w);
-    }
+    if (s.plain)
+        plain_to_json(r, m, w);
+    for (uint32_t i = 0; !s.plain && i < m->n && !r->failed; i++)
+        if (s.present & 1u << i)
+            field_to_json(r, &m->fields[i], s.last[i], w);
     jw_obj_end(w);
     return !r->failed;
 }

@@ -31,7 +31,6 @@ static bool read_fields(struct decode *d, struct pb *r, struct log_times *t, str
 {
     while (pb_next(r)) {
         struct slice s;
-        struct pb child;
         struct attr a;
         uint32_t u;
         uint64_t severity;
@@ -52,7 +51,7 @@ static bool read_fields(struct decode *d, struct pb *r, struct log_times *t, str
                 decode_merge(d, body, s);
             break;
         case 6:
-            if (!pb_message(r, &child) || !decode_attr(d, &child, &a))
+            if (!pb_bytes(r, &s) || !decode_attr(d, s, &a))
                 return false;
             batch_set(d->b, COL_ATTR, a.key, a.value);
             break;

@@ -154,7 +154,8 @@ const struct otlp_message otlp_traces_request = MESSAGE(traces_request_fields, f
 
 const struct otlp_field *otlp_field_by_number(const struct otlp_message *m, uint32_t number)
 {
-    for (uint32_t i = 0; i < m->n; i++)
+    // Ascending with few gaps: field n is at n - 1 or a little before.
+    for (uint32_t i = number < m->n ? number : m->n; i-- > 0 && m->fields[i].number >= number;)
         if (m->fields[i].number == number)
             return &m->fields[i];
     return NULL;

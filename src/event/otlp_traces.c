@@ -20,7 +20,6 @@ static bool read_fields(struct decode *d, struct pb *r, struct span_parts *p)
 {
     while (pb_next(r)) {
         struct slice s;
-        struct pb child;
         struct attr a;
         uint32_t u;
         switch (r->field) {
@@ -51,7 +50,7 @@ static bool read_fields(struct decode *d, struct pb *r, struct span_parts *p)
             pb_fixed64(r, &p->end);
             break;
         case 9:
-            if (!pb_message(r, &child) || !decode_attr(d, &child, &a))
+            if (!pb_bytes(r, &s) || !decode_attr(d, s, &a))
                 return false;
             batch_set(d->b, COL_ATTR, a.key, a.value);
             break;

@@ -36,12 +36,14 @@ struct wire_options {
 
 // Decodes a whole request. On ERR_OK *out is a sealed batch (possibly with 0 rows) that refers to `bytes`:
 // bytes must outlive it unless `keep` is false, in which case the decoder copies them into the arena first.
-// A request that cannot be read at all: an error that names the byte; nothing is returned.
+// A request that cannot be read at all: an error that names the byte; nothing is returned. One that needs more memory than
+// MAX_BATCH_MEMORY: ERR_LIMIT. report and err may be null. Timestamps are not judged by age: that is for the receiver.
 enum errc wire_decode(enum wire_format f, struct slice bytes, bool keep, const struct wire_options *opt, struct batch **out,
                       struct wire_report *report, struct error *err);
 
 // Batch → ExportLogsServiceRequest / ExportTraceServiceRequest (also TracesData: the same bytes), grouped by resource
-// and scope. rows: null = all. JSON: the OTLP mapping (hex ids, 64-bit integers as strings).
+// and scope. rows: null = all; then n_rows is not looked at. A Loki resource becomes string attributes. JSON: the OTLP mapping
+// (hex ids, 64-bit integers as strings).
 enum errc otlp_encode(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
 enum errc otlp_encode_json(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
 // An encoded AnyValue as plain JSON ({"a":1}) or as OTLP JSON ({"kvlistValue":…}).
@@ -51,8 +53,9 @@ enum errc anyvalue_otlp_json(struct slice any, struct jw *w);
 struct span_event {
     int64_t time;
     struct slice name;
-    struct slice attrs; // the KeyValue fields as on the wire, for keyvalue_next
+    struct slice attrs; // the event's message; its attributes: keyvalue_next(&attrs, 3, &a)
 };
 bool span_event_next(struct slice *events, struct span_event *out);
-// attrs: concatenated KeyValue messages with their tags (field number `field`). any kind comes as COL_ANY.
+// attrs: a message whose field `field` holds KeyValue messages; others are passed over. False at the end. Arrays, maps and
+// bytes come as COL_ANY. Strings from a decoded batch are UTF-8.
 bool keyvalue_next(struct slice *attrs, uint32_t field, struct attr *out);
