@@ -18,7 +18,7 @@ struct line_extra { // fields that the pipeline itself adds (span events, losses
     int64_t value;
 };
 
-enum { LINE_MAX = 64 << 20 }; // of the buffer that collects lines
+enum { LINE_MAX = 256 << 20 }; // of the buffer that collects lines
 
 void line_time(struct buf *out, struct line_clock *c, int64_t wall_ns, bool local);
 void line_json_key(struct buf *out, struct slice key); // ,"key":
