@@ -92,10 +92,9 @@ def test_a_failed_request_says_where_and_why(server, traced, fault, where, says)
     assert all(doc["logs"][i]["level"] in ("ERROR", "WARN") for i in doc["failure"]["evidence"])
 
 
-def test_a_killed_worker_leaves_its_last_records_in_the_ring(server, traced, cli, tmp_path, build_dir, monkeypatch):
+def test_a_killed_worker_leaves_its_last_records_in_the_ring(server, traced, cli, tmp_path, build_dir):
     ring = tmp_path / "rings"
     ring.mkdir()
-    monkeypatch.setenv("RINGS", str(ring))
     env = {"SONDE_RING_DIR": str(ring)}
     stack = Stack(build_dir, tmp_path, env=lambda name: {**env, "OTEL_SERVICE_NAME": name})
     try:
