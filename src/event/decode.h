@@ -15,6 +15,8 @@ struct decode {
 
 // Counts n refused rows; the first reasons are kept.
 void decode_reject(struct decode *d, uint32_t n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+// For %.*s: as many bytes of a text as a message quotes, ending between characters.
+int decode_shown(struct slice s);
 // s itself when it is UTF-8, else a cleaned copy in the arena.
 struct slice decode_text(struct decode *d, struct slice s);
 // A reader of a part of the request; errors name the byte in the whole where the part lies inside it.

@@ -34,11 +34,6 @@ static bool good_name(struct slice s)
     return true;
 }
 
-static int shown(struct slice s)
-{
-    return (int)(s.n < 60 ? s.n : 60);
-}
-
 void loki_label(struct decode *d, struct loki_stream *s, struct slice name, struct slice value)
 {
     if (s->bad)
@@ -46,13 +41,13 @@ void loki_label(struct decode *d, struct loki_stream *s, struct slice name, stru
     name = decode_text(d, name);
     value = decode_text(d, value);
     if (name.n > MAX_LABEL_NAME)
-        loki_bad(s, "label name \"%.*s…\" is %zu bytes long, at most %d are allowed", shown(name), name.p, name.n,
+        loki_bad(s, "label name \"%.*s…\" is %zu bytes long, at most %d are allowed", decode_shown(name), name.p, name.n,
                  MAX_LABEL_NAME);
     else if (!good_name(name))
         loki_bad(s, "label name \"%.*s\" is not valid; names are letters, digits and _, and do not start with a digit",
-                 shown(name), name.p);
+                 decode_shown(name), name.p);
     else if (value.n > MAX_LABEL_VALUE)
-        loki_bad(s, "value of label \"%.*s\" is %zu bytes long, at most %d are allowed", shown(name), name.p, value.n,
+        loki_bad(s, "value of label \"%.*s\" is %zu bytes long, at most %d are allowed", decode_shown(name), name.p, value.n,
                  MAX_LABEL_VALUE);
     else if (s->n == MAX_STREAM_LABELS)
         loki_bad(s, "stream has more than %d labels; send the others as structured metadata", MAX_STREAM_LABELS);
@@ -174,6 +169,7 @@ static bool take(struct slice *s, char c)
 void loki_labels_text(struct decode *d, struct loki_stream *s, struct slice text)
 {
     struct slice rest = text;
+    size_t at;
     if (!take(&rest, '{'))
         goto bad;
     if (take(&rest, '}'))
@@ -200,7 +196,9 @@ end:
     if (!rest.n)
         return;
 bad:
-    loki_bad(s, "labels cannot be read at byte %zu: %.*s", (size_t)(rest.p - text.p), shown(text), text.p);
+    at = (size_t)(rest.p - text.p);
+    text = decode_text(d, text);
+    loki_bad(s, "labels cannot be read at byte %zu: %.*s", at, decode_shown(text), text.p);
 }
 
 // ---- streams and entries ----------------------------------------------------------------------------------------

@@ -137,8 +137,8 @@ bool decode_span(struct decode *d, struct pb *r, uint32_t resource, const struct
     bool good_span = p.span_id.n == 8 && load_be64(p.span_id.p);
     if (!good_trace || !good_span) {
         const struct slice *bad = good_trace ? &p.span_id : &p.trace_id;
-        decode_reject(d, 1, "span \"%.*s\": %s id of %zu bytes; it must be %d bytes and not all zero",
-                      (int)(p.name.n < 60 ? p.name.n : 60), p.name.p, good_trace ? "span" : "trace", bad->n, good_trace ? 8 : 16);
+        decode_reject(d, 1, "span \"%.*s\": %s id of %zu bytes; it must be %d bytes and not all zero", decode_shown(p.name),
+                      p.name.p, good_trace ? "span" : "trace", bad->n, good_trace ? 8 : 16);
         batch_row_cancel(d->b);
         return true;
     }

@@ -37,8 +37,18 @@ void decode_reject(struct decode *d, uint32_t n, const char *fmt, ...)
         return;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(r->reason[r->n_reasons++], sizeof *r->reason, fmt, ap);
+    char *text = r->reason[r->n_reasons++];
+    vsnprintf(text, sizeof *r->reason, fmt, ap);
     va_end(ap);
+    text[utf8_valid_prefix(slice_str(text))] = 0; // a character cut in two at the end
+}
+
+int decode_shown(struct slice s)
+{
+    size_t n = s.n < 60 ? s.n : 60;
+    while (n < s.n && n && ((uint8_t)s.p[n] & 0xc0) == 0x80)
+        n--;
+    return (int)n;
 }
 
 struct slice decode_text(struct decode *d, struct slice s)

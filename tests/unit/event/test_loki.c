@@ -109,6 +109,9 @@ static void label_texts(void **state)
         {"{a=\"\\400\"}", NULL, "cannot be read"},
         {"{a-b=\"c\"}", NULL, "\"a-b\" is not valid"},
         {"{9=\"c\"}", NULL, "\"9\" is not valid"},
+        {"{a \xff", NULL, "cannot be read at byte 3: {a \xef\xbf\xbd"},
+        // 59 letters, then a character of two bytes: quoted whole or not at all
+        {"{aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xc3\xa9=\"c\"}", NULL, "aaaa\" is not valid"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         start();
