@@ -37,3 +37,4 @@ enum {
 #define MAX_HTTP_PENDING MIB(64)       // unsent bytes of a streamed reply
 #define MAX_HTTP_LINGER MIB(128)       // read away after a refusal, so that the client sees the answer
 #define MAX_REQUEST_MEMORY MIB(512)    // arena of one HTTP request
+#define MAX_COMPACT_BYTES MIB(32)         // parts merged at once, as they lie on disk

@@ -127,6 +127,15 @@ static enum errc lowest_uncovered(struct table *t, void *arg)
     return ERR_OK;
 }
 
+static enum errc compact(struct table *t, void *arg)
+{
+    struct error err = {0};
+    (void)arg;
+    if (table_compact(t, &err) != ERR_OK)
+        fprintf(stderr, "sonde: merging parts: %s\n", err.msg);
+    return ERR_OK;
+}
+
 static enum errc run_pass(struct store *s, bool all, struct error *err)
 {
     struct pass p = {.all = all, .now = clock_mono_ns(), .uncovered = UINT64_MAX};
@@ -142,6 +151,8 @@ static enum errc run_pass(struct store *s, bool all, struct error *err)
         tables_each(s, lowest_uncovered, &p);
         wal_trim(&s->wal, p.uncovered);
     }
+    if (!all)
+        tables_each(s, compact, NULL);
     pthread_mutex_unlock(&s->flush_lock);
     if (p.rc != ERR_OK && err && err->code == ERR_OK)
         *err = p.err;

@@ -48,6 +48,7 @@ struct part {
     struct arena resource_arena;
     int refs;     // atomic
     bool removed; // atomic: the file goes with the last reference
+    bool damaged; // a merge could not read it: it is not tried again. Under the store's flush_lock
 };
 
 struct part_meta {

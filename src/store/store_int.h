@@ -40,6 +40,7 @@ struct table {
     uint64_t swaps;            // times that head became flushing
     struct part **parts;       // ascending by first sequence, one reference each
     uint32_t n_parts, cap_parts;
+    int64_t compact_after; // monotonic: a failed merge of parts waits; under flush_lock
 };
 
 struct request {
@@ -101,7 +102,8 @@ enum errc tables_each(struct store *s, enum errc (*fn)(struct table *t, void *ar
 bool table_covers(struct table *t, uint64_t sequence); // a part has it
 // Adds committed rows and merges small batches. Takes the batch over. Log thread only.
 enum errc table_insert(struct table *t, struct batch *b, uint64_t sequence);
-// Adds a part (its reference is taken over when ERR_OK); parts whose sequences it covers leave and are removed.
+// Adds a part (its reference is taken over when ERR_OK); parts whose sequences it covers leave and are removed. If one
+// that is there covers it, it is removed itself.
 enum errc table_add_part(struct table *t, struct part *p);
 // A flush, under flush_lock: the head becomes `flushing` (false: there was none) …
 bool table_take_head(struct table *t);
@@ -125,6 +127,10 @@ enum errc worker_start(struct store *s, struct error *err);
 void worker_stop(struct store *s);
 void worker_wake(struct store *s);
 void worker_wait(struct store *s); // for the end of the next pass, or a moment
+
+// ---- compact.c ----
+// Merges a run of small neighbouring parts into one, if there is such a run. Under flush_lock.
+enum errc table_compact(struct table *t, struct error *err);
 
 // ---- catalog.c ----
 enum errc catalog_open(struct store *s, uint64_t *next_sequence, struct error *err);

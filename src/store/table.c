@@ -232,6 +232,12 @@ static enum errc add_part_locked(struct table *t, struct part *p)
 {
     if (!reserve_part(t))
         return ERR_NOMEM;
+    for (uint32_t i = 0; i < t->n_parts; i++)
+        if (t->parts[i]->info.first <= p->info.first && t->parts[i]->info.last >= p->info.last) {
+            part_remove(p); // a merge was interrupted before it removed what it had merged
+            part_unref(p);
+            return ERR_OK;
+        }
     uint32_t k = 0;
     for (uint32_t i = 0; i < t->n_parts; i++) {
         struct part *old = t->parts[i];

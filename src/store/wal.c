@@ -153,6 +153,7 @@ static enum errc start_segment(struct wal *w, struct error *err)
     w->fd = fd;
     w->offset = sizeof h;
     w->salt = h[0].salt;
+    w->current = w->next_sequence;
     return ERR_OK;
 out:
     close(fd);
@@ -201,7 +202,7 @@ enum errc wal_write(struct wal *w, struct wal_record *r, size_t n, struct error 
     if (w->fd < 0)
         TRY(start_segment(w, err));
     char path[PATH_BYTES];
-    segment_path(w, w->segment[w->n_segments - 1].first, path);
+    segment_path(w, w->current, path);
     enum errc rc = ERR_OK;
     struct wal_record_header *h = mem_alloc(n * sizeof *h);
     struct iovec *iov = mem_alloc(n * 4 * sizeof *iov);

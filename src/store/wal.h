@@ -30,7 +30,7 @@ struct wal {
     size_t n_segments, cap_segments;
     // The segment being written, the list's last, when fd >= 0. Writer only.
     int fd;
-    uint64_t offset, salt;
+    uint64_t offset, salt, current; // current: its first sequence
     uint64_t next_sequence;
     uint64_t torn_bytes;
 };

@@ -1,0 +1,127 @@
+// Merging parts: a table that gets little leaves many small parts, one every head_max_age. COMPACT_WIDTH neighbours of
+// about one size become one. The new part covers their sequences, so a crash at any moment leaves each row once: at
+// opening, a part whose sequences another covers is removed.
+#include "base/alloc.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "store/store_int.h"
+#include <unistd.h>
+
+enum {
+    COMPACT_WIDTH = 8,
+    COMPACT_MAX_ROWS = 512 << 10, // of the result: a merge happens in memory
+    COMPACT_PAUSE_S = 60,         // after a failure
+};
+
+static uint32_t size_class(uint64_t rows)
+{
+    uint32_t c = 0;
+    for (; rows >= 64; rows /= 8)
+        c++;
+    return c;
+}
+
+// The first run of COMPACT_WIDTH neighbours none of which is of a higher class than the first. False: none.
+static bool find_run(struct table *t, struct part *run[COMPACT_WIDTH])
+{
+    bool found = false;
+    pthread_mutex_lock(&t->lock);
+    for (uint32_t at = 0; !found && at + COMPACT_WIDTH <= t->n_parts; at++) {
+        uint64_t rows = 0, bytes = 0;
+        uint32_t top = size_class(t->parts[at]->info.rows), n = 0;
+        for (; n < COMPACT_WIDTH; n++) {
+            struct part *p = t->parts[at + n];
+            rows += p->info.rows;
+            bytes += p->info.bytes;
+            if (p->damaged || size_class(p->info.rows) > top || rows > COMPACT_MAX_ROWS || bytes > MAX_COMPACT_BYTES)
+                break;
+        }
+        found = n == COMPACT_WIDTH;
+        for (uint32_t i = 0; found && i < COMPACT_WIDTH; i++)
+            run[i] = part_ref(t->parts[at + i]);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return found;
+}
+
+struct merge {
+    struct part_cursor *cursor; // one a block, all alive until the merge is done
+    struct batch **in;
+    uint32_t n, cap;
+};
+
+static enum errc read_part(struct merge *m, struct part *p, struct error *err)
+{
+    int fd = part_file(p, err);
+    if (fd < 0)
+        return ERR_IO;
+    enum errc rc = ERR_OK;
+    for (uint32_t b = 0; b < p->info.n_blocks && rc == ERR_OK; b++) {
+        struct part_cursor *c = &m->cursor[m->n];
+        part_cursor_init(c, MAX_QUERY_MEMORY);
+        m->in[m->n++] = &c->out;
+        rc = part_cursor_block(c, p, fd, b, err);
+        for (uint32_t i = 0; i < p->info.n_columns && rc == ERR_OK; i++)
+            rc = part_cursor_column(c, i, err);
+    }
+    close(fd);
+    if (rc == ERR_CORRUPT)
+        p->damaged = true;
+    return rc;
+}
+
+static enum errc merge_run(struct table *t, struct part *run[COMPACT_WIDTH], struct error *err)
+{
+    struct merge m = {0};
+    struct batch *all = NULL;
+    struct part *p = NULL;
+    bool written = false;
+    uint64_t first = run[0]->info.first, last = run[COMPACT_WIDTH - 1]->info.last;
+    char *path = catalog_path(t->store, t, first, last);
+    for (uint32_t i = 0; i < COMPACT_WIDTH; i++)
+        m.cap += run[i]->info.n_blocks;
+    m.cursor = mem_zalloc(m.cap * sizeof *m.cursor);
+    m.in = mem_zalloc(m.cap * sizeof *m.in);
+    enum errc rc = ERR_OK;
+    if (!m.cursor || !m.in || !path) {
+        rc = ERR(err, NOMEM, "no memory to merge %u blocks", m.cap);
+        goto out;
+    }
+    for (uint32_t i = 0; i < COMPACT_WIDTH; i++)
+        GO(read_part(&m, run[i], err));
+    all = batch_merge(m.in, m.n, MAX_FLUSH_MEMORY);
+    if (!all) {
+        rc = ERR(err, NOMEM, "no memory to merge %u blocks", m.n);
+        goto out;
+    }
+    GO(part_write(path, all, &(struct part_meta){t->tenant, first, last}, err));
+    written = true;
+    GO(part_open(path, &p, err));
+    rc = table_add_part(t, p);
+    if (rc == ERR_OK)
+        p = NULL;
+out:
+    if (written && rc != ERR_OK)
+        unlink(path);
+    part_unref(p);
+    batch_unref(all);
+    for (uint32_t i = 0; i < m.n; i++)
+        part_cursor_free(&m.cursor[i]);
+    mem_free(m.cursor);
+    mem_free(m.in);
+    mem_free(path);
+    return rc;
+}
+
+enum errc table_compact(struct table *t, struct error *err)
+{
+    struct part *run[COMPACT_WIDTH];
+    if (t->compact_after > clock_mono_ns() || !find_run(t, run))
+        return ERR_OK;
+    enum errc rc = merge_run(t, run, err);
+    if (rc != ERR_OK)
+        t->compact_after = clock_mono_ns() + COMPACT_PAUSE_S * 1000000000ll;
+    for (uint32_t i = 0; i < COMPACT_WIDTH; i++)
+        part_unref(run[i]);
+    return rc;
+}
