@@ -193,6 +193,8 @@ def lose_worker(dynamo):
         say(f"  lost-1   {status} {ms:7.1f} ms, ended with: {last[:160]}")
     except (OSError, http.client.HTTPException) as e:
         say(f"  lost-1   broken off: {e}")
+    if dynamo.running["decode"].poll() is None:  # the answer was over before it
+        dynamo.kill("decode")
 
 
 def wait_for_request(sonde, request_id, seconds=20):

@@ -9,32 +9,59 @@
 static void chat_attributes(struct chat *c, int status, const char *outcome)
 {
     struct sonde_span *s = c->span;
-    if (c->p.prompt_tokens) {
+    if (c->p.prompt_tokens)
         sonde_span_int(s, "input_tokens", c->p.prompt_tokens);
-        sonde_span_int(s, "gen_ai.usage.input_tokens", c->p.prompt_tokens);
-    }
-    if (c->pool) {
+    if (c->pool)
         sonde_span_int(s, "output_tokens", c->tokens);
-        sonde_span_int(s, "gen_ai.usage.output_tokens", c->tokens);
-    }
-    if (c->first_ns) {
+    if (c->first_ns)
         sonde_span_f64(s, "ttft_ms", ms_since(c->started_ns, c->first_ns));
-        sonde_span_f64(s, "gen_ai.response.time_to_first_chunk", ms_since(c->started_ns, c->first_ns) / 1e3);
-    }
     if (c->tokens > 1)
         sonde_span_f64(s, "avg_itl_ms", ms_since(c->first_ns, c->last_ns) / (double)(c->tokens - 1));
     if (c->prefill_id[0])
         sonde_span_str(s, "prefill_worker_id", c->prefill_id);
     if (c->decode_id[0])
         sonde_span_str(s, "decode_worker_id", c->decode_id);
-    if (c->finish[0])
-        sonde_span_str(s, "gen_ai.response.finish_reasons", c->finish);
     sonde_span_str(s, "request.outcome", outcome);
     sonde_span_int(s, "http.response.status_code", status);
 }
 
+static void gen_ai_request(struct chat *c)
+{
+    struct sonde_span *s = c->span;
+    sonde_span_str(s, "gen_ai.operation.name", "chat");
+    sonde_span_str(s, "gen_ai.provider.name", "sonde");
+    sonde_span_bool(s, "gen_ai.request.stream", c->p.stream);
+    if (c->model[0])
+        sonde_span_str(s, "gen_ai.request.model", c->model);
+    if (c->p.max_tokens && !c->p.drawn)
+        sonde_span_int(s, "gen_ai.request.max_tokens", c->p.max_tokens);
+    if (c->p.has_temperature)
+        sonde_span_f64(s, "gen_ai.request.temperature", c->p.temperature);
+    if (c->p.has_top_p)
+        sonde_span_f64(s, "gen_ai.request.top_p", c->p.top_p);
+}
+
+static void gen_ai_response(struct chat *c)
+{
+    struct sonde_span *s = c->span;
+    char id[64];
+    snprintf(id, sizeof id, "chatcmpl-%s", c->request_id);
+    sonde_span_str(s, "gen_ai.response.id", id);
+    sonde_span_str(s, "gen_ai.response.model", c->model);
+    sonde_span_int(s, "gen_ai.usage.input_tokens", c->p.prompt_tokens);
+    sonde_span_int(s, "gen_ai.usage.output_tokens", c->tokens);
+    if (c->finish[0])
+        sonde_span_str(s, "gen_ai.response.finish_reasons", c->finish);
+    if (c->first_ns)
+        sonde_span_f64(s, "gen_ai.response.time_to_first_chunk", ms_since(c->started_ns, c->first_ns) / 1e3);
+}
+
+// The GenAI attributes come last, so that they stand on the span and not on every log line within it.
 static void chat_free(struct chat *c)
 {
+    gen_ai_request(c);
+    if (c->pool)
+        gen_ai_response(c);
     sonde_span_end(c->route);
     sonde_span_end(c->span);
     loop_timer_free(c->tick);
@@ -146,32 +173,8 @@ static void start_span(struct chat *c)
     sonde_span_str(s, "method", "POST");
     sonde_span_str(s, "uri", uri);
     sonde_span_str(s, "version", c->req->version == 20 ? "HTTP/2.0" : c->req->version == 10 ? "HTTP/1.0" : "HTTP/1.1");
-    sonde_span_str(s, "x_request_id", caller.request_id);
     sonde_span_str(s, "request_id", c->request_id);
     http_reply_header(c->req, SLICE("x-request-id"), slice_str(caller.request_id));
-}
-
-static void model_attributes(struct chat *c)
-{
-    struct sonde_span *s = c->span;
-    char id[64];
-    snprintf(id, sizeof id, "chatcmpl-%s", c->request_id);
-    snprintf(c->model, sizeof c->model, "%.*s", (int)c->p.model.n, c->p.model.p ? c->p.model.p : "");
-    if (c->model[0]) {
-        sonde_span_str(s, "model", c->model);
-        sonde_span_str(s, "gen_ai.request.model", c->model);
-        sonde_span_str(s, "gen_ai.response.model", c->model);
-    }
-    sonde_span_str(s, "gen_ai.operation.name", "chat");
-    sonde_span_str(s, "gen_ai.provider.name", "sonde");
-    sonde_span_str(s, "gen_ai.response.id", id);
-    sonde_span_bool(s, "gen_ai.request.stream", c->p.stream);
-    if (c->p.max_tokens && !c->p.drawn)
-        sonde_span_int(s, "gen_ai.request.max_tokens", c->p.max_tokens);
-    if (c->p.has_temperature)
-        sonde_span_f64(s, "gen_ai.request.temperature", c->p.temperature);
-    if (c->p.has_top_p)
-        sonde_span_f64(s, "gen_ai.request.top_p", c->p.top_p);
 }
 
 void on_chat(struct http_req *r, void *arg)
@@ -194,7 +197,9 @@ void on_chat(struct http_req *r, void *arg)
     const struct chat_limits limits = {front.set.model, front.set.context};
     struct chat_refusal no;
     bool good = chat_params_read(r->body, &limits, r->arena, &c->p, &no);
-    model_attributes(c);
+    snprintf(c->model, sizeof c->model, "%.*s", (int)c->p.model.n, c->p.model.p ? c->p.model.p : "");
+    if (c->model[0])
+        sonde_span_str(c->span, "model", c->model);
     IN_SPAN(c->span, SONDE_INFO("request received", SONDE_STR("endpoint", "chat_completions"),
                                 SONDE_STR("request_type", c->p.stream ? "stream" : "unary"),
                                 SONDE_INT("input_tokens", c->p.prompt_tokens), SONDE_INT("max_tokens", c->p.max_tokens)));

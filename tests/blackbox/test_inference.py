@@ -246,13 +246,12 @@ def test_logs_share_the_ids(stack):
     trace = uuid.uuid4().hex
     status, _, _ = chat(stack, body(5), {"x-request-id": "ids-1", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
     assert status == 200
-    got = wait_for(lambda: (lambda r: r if {n for n, _ in r} == {"frontend", "prefill", "decode"} and "http response sent" in
-                            {x["message"] for _, x in r} else None)(stack.records(trace_id=trace)))
+    wanted = {("frontend", "request received"), ("frontend", "Selected worker"), ("frontend", "Prefill completed"), ("frontend", "request completed"),
+              ("frontend", "http response sent"), ("prefill", "request received"), ("prefill", "Prefill completed"), ("prefill", "KV cache sent"),
+              ("decode", "request received"), ("decode", "KV cache received"), ("decode", "request completed")}
+    wait_for(lambda: wanted <= {(n, r["message"]) for n, r in stack.records(trace_id=trace)})
+    got = stack.records(trace_id=trace)
     assert {r["x_request_id"] for _, r in got} == {"ids-1"}
-    said = {(n, r["message"]) for n, r in got}
-    assert {("frontend", "request received"), ("frontend", "Selected worker"), ("frontend", "Prefill completed"), ("frontend", "request completed"),
-            ("frontend", "http response sent"), ("prefill", "request received"), ("prefill", "Prefill completed"), ("decode", "request received"),
-            ("decode", "request completed")} <= said
     spans = {r["span_name"] for _, r in got}
     assert {"http-request", "router.route_request", "handle_payload", "prefill", "kv_transfer", "decode"} <= spans
     # parents: what a worker logs in its top span hangs below the route span that called it
