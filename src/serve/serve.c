@@ -97,7 +97,7 @@ bool server_param_time(struct http_req *r, const char *name, int64_t *out, struc
 
 // ---- life ---------------------------------------------------------------------------------------------------------
 
-enum { MAX_ROUTES = 96, MAX_LOOPS = 64, QUERY_QUEUE = 1000 };
+enum { MAX_ROUTES = 96, MAX_LOOPS = 64 };
 
 struct running {
     struct server server;
@@ -211,7 +211,6 @@ static void shut_down(struct running *run)
         loop_stop(run->loops[i]);
     for (size_t i = 0; i < run->n_threads; i++)
         pthread_join(run->threads[i], NULL);
-    pool_free(run->server.pool);
     loki_api_stop(&run->loki);
     store_close(run->server.store);
     for (int i = 0; i < 3; i++)
@@ -237,8 +236,8 @@ enum errc serve_run(const struct serve_settings *settings, struct error *err)
     so.discover_service = settings->discover_service;
     GO(store_open(&run.server.store, &so, err));
     GO(start_loops(&run, err));
-    GO(pool_new(&run.server.pool, (unsigned)settings->query_threads, QUERY_QUEUE, err));
     GO(loki_api_start(&run.loki, run.server.store, (int)settings->query_threads, (uint64_t)settings->query_bytes, settings->query_timeout, err));
+    run.server.pool = run.loki.pool;
     collect_routes(&run);
     GO(open_port(&run, 0, "http", settings->http, err));
     GO(open_port(&run, 1, "otlp-grpc", settings->otlp_grpc, err));
