@@ -82,7 +82,7 @@ static bool ends_with(struct slice s, const char *tail)
 
 static bool is_route(const struct span *s) { return ends_with(s->name, "route_request"); }
 
-static enum role role_of_words(struct slice s)
+enum role role_of_words(struct slice s)
 {
     if (slice_find(s, SLICE("prefill")) >= 0 || slice_find(s, SLICE("Prefill")) >= 0)
         return ROLE_PREFILL;
@@ -93,21 +93,34 @@ static enum role role_of_words(struct slice s)
     return ROLE_OTHER;
 }
 
+// The span of the request itself: the first http-request, which may have a parent (the caller's own span); in a trace of other
+// programs its root.
 static const struct span *find_root(const struct trace *t)
 {
     const struct span *best = NULL;
     for (uint32_t i = 0; i < t->n; i++) {
         const struct span *s = &t->spans[i];
-        if (s->parent >= 0)
-            continue;
-        bool http = slice_eq(s->name, SLICE("http-request"));
-        if (http || (!s->orphan && !best)) {
+        if (slice_eq(s->name, SLICE("http-request")))
+            return s;
+        if (s->parent < 0 && !s->orphan && !best)
             best = s;
-            if (http)
-                break;
-        }
     }
-    return best;
+    return best && !is_route(best) ? best : NULL;
+}
+
+bool span_is_route(const struct span *s) { return is_route(s); }
+
+bool span_is_worker(const struct span *s) { return slice_eq(s->name, SLICE("handle_payload")) || slice_eq(s->name, SLICE("llm_request")); }
+
+// The worker's span below a route span, null if it never came. Spans below another stand right behind it.
+const struct span *route_worker(const struct trace *t, const struct span *route)
+{
+    enum { LOOK = 64 }; // a hostile trace may be one long chain of routes
+    uint32_t at = (uint32_t)(route - t->spans);
+    for (uint32_t i = at + 1; i < t->n && i <= at + LOOK && t->spans[i].depth > route->depth; i++)
+        if (span_is_worker(&t->spans[i]))
+            return &t->spans[i];
+    return NULL;
 }
 
 // A route span belongs to the side it routes to: told by itself, by the worker that answered, or by what it counts.
@@ -116,14 +129,14 @@ static enum role route_role(const struct trace *t, const struct span *s)
     enum role r = role_of_words(span_text(t, s, "phase"));
     if (r != ROLE_OTHER)
         return r;
-    for (uint32_t i = 0; i < t->n; i++)
-        if (t->spans[i].parent >= 0 && &t->spans[t->spans[i].parent] == s && !is_route(&t->spans[i]))
-            return span_role(t, &t->spans[i]);
-    struct slice worker = span_text(t, s, "worker_id");
+    const struct span *worker = route_worker(t, s);
+    if (worker)
+        return span_role(t, worker);
+    struct slice id = span_text(t, s, "worker_id");
     const struct span *root = find_root(t);
-    if (worker.n && root && slice_eq(worker, span_text(t, root, "decode_worker_id")))
+    if (id.n && root && slice_eq(id, span_text(t, root, "decode_worker_id")))
         return ROLE_DECODE;
-    if (worker.n && root && slice_eq(worker, span_text(t, root, "prefill_worker_id")))
+    if (id.n && root && slice_eq(id, span_text(t, root, "prefill_worker_id")))
         return ROLE_PREFILL;
     return span_text(t, s, "migration.tokens_completed").n ? ROLE_DECODE : ROLE_PREFILL;
 }
@@ -201,9 +214,10 @@ static uint32_t count_attempts(const struct trace *t)
 {
     uint32_t prefill = 0, decode = 0, other = 0;
     for (uint32_t i = 0; i < t->n; i++) {
-        if (!is_route(&t->spans[i]))
-            continue;
-        enum role role = span_role(t, &t->spans[i]);
+        const struct span *s = &t->spans[i];
+        if (!is_route(s) || (s->parent >= 0 && is_route(&t->spans[s->parent])))
+            continue; // a router that calls a router is one attempt
+        enum role role = span_role(t, s);
         prefill += role == ROLE_PREFILL;
         decode += role == ROLE_DECODE;
         other += role != ROLE_PREFILL && role != ROLE_DECODE;
@@ -265,8 +279,10 @@ struct ending {
 
 static bool is_failed_worker(const struct trace *t, const struct span *s)
 {
+    if (s->status != 2)
+        return false;
     enum role role = span_role(t, s);
-    return s->status == 2 && (is_route(s) || role == ROLE_PREFILL || role == ROLE_DECODE);
+    return is_route(s) || role == ROLE_PREFILL || role == ROLE_DECODE;
 }
 
 static void read_logs(const struct request_logs *logs, struct arena *arena, struct request *r, struct ending *e)
@@ -306,7 +322,7 @@ static void decide_status(const struct trace *t, const struct span *root, int64_
 {
     static const char *const good[] = {"success", "ok", NULL}, *const stopped[] = {"cancelled", "canceled", "client_disconnected", NULL};
     if (!root)
-        r->status = now - r->end < SETTLE_NS && !e->failed && !e->report ? REQUEST_RUNNING : REQUEST_ERROR;
+        r->status = now - r->end < SETTLE_NS && !e->exhausted && !e->report ? REQUEST_RUNNING : REQUEST_ERROR; // a failed attempt may be moved
     else if (is_word(e->outcome, stopped))
         r->status = REQUEST_CANCELLED;
     else if (is_word(e->outcome, good))
@@ -366,8 +382,12 @@ static void describe_failure(const struct trace *t, const struct request_logs *l
         f->what = e->outcome.n ? e->outcome : SLICE("error");
         if (r->http_status >= 400 && r->http_status < 500)
             f->why = arena_printf(arena, "the client's request was refused with %d%s%.*s", r->http_status, e->detail.n ? ": " : "", (int)e->detail.n, e->detail.p);
+        else if (e->detail.n)
+            f->why = e->detail;
+        else if (r->http_status >= 500 && r->prefill_worker.n == 0 && r->decode_worker.n == 0)
+            f->why = arena_printf(arena, "the frontend answered %d without asking a worker: none was ready", r->http_status);
         else
-            f->why = e->detail.n ? arena_dup(arena, e->detail) : SLICE("the frontend reports an error and no worker failed");
+            f->why = SLICE("the frontend reports an error and no worker failed");
     }
     for (uint32_t i = 0; logs && i < logs->n && f->n_evidence < 16; i++)
         if (strcmp(logs->at[i].level, "ERROR") == 0 || strcmp(logs->at[i].level, "WARN") == 0)
@@ -389,6 +409,10 @@ static void write_verdict(const struct trace *t, const struct span *root, struct
     switch (r->status) {
     case REQUEST_RUNNING:
         r->verdict = SLICE("still running");
+        if (e->failed) {
+            struct slice who = worker_words(t, e->failed, arena), how = failure_words(t, e->failed);
+            r->verdict = arena_printf(arena, "still running; so far %.*s %.*s", (int)who.n, who.p, (int)how.n, how.p);
+        }
         break;
     case REQUEST_CANCELLED:
         r->verdict = SLICE("the client went away");
@@ -410,15 +434,19 @@ static void write_verdict(const struct trace *t, const struct span *root, struct
 
 static void write_notes(const struct trace *t, const struct span *root, struct arena *arena, struct request *r)
 {
-    uint32_t orphans = 0;
-    for (uint32_t i = 0; i < t->n; i++)
-        orphans += t->spans[i].orphan;
+    uint32_t orphans = 0, requests = 0;
+    for (uint32_t i = 0; i < t->n; i++) {
+        orphans += t->spans[i].orphan && &t->spans[i] != root; // the root's parent may be the caller's, who exports elsewhere
+        requests += slice_eq(t->spans[i].name, SLICE("http-request"));
+    }
     if (!root && r->status != REQUEST_RUNNING)
         note(r, SLICE("the root span never arrived; start and end are those of the spans and log records that did"));
     else if (root && orphans)
         note(r, arena_printf(arena, "%u span%s arrived without the parent", orphans, orphans == 1 ? "" : "s"));
     if (root && r->status == REQUEST_OK && root->status == 2)
         note(r, SLICE("the root span says error, but the request was served: an error line inside a span marks it so"));
+    if (requests > 1)
+        note(r, arena_printf(arena, "the trace holds %u requests; this is the first", requests));
     bool prefill = false, decode = false;
     for (uint32_t i = 0; i < t->n; i++) {
         prefill = prefill || (!is_route(&t->spans[i]) && span_role(t, &t->spans[i]) == ROLE_PREFILL);

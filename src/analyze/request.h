@@ -112,6 +112,12 @@ enum errc request_logs_build(struct batch *b, struct request_logs *out, struct e
 
 // ---- inside the folder ----------------------------------------------------------------------------------------------
 enum role span_role(const struct trace *t, const struct span *s);
+enum role role_of_words(struct slice service_or_component);
+enum role role_of_words(struct slice s); // of a service or component name
+bool span_is_route(const struct span *s);
+// The span covers the work of one worker: Dynamo's and our handle_payload, vLLM's llm_request.
+bool span_is_worker(const struct span *s);
+const struct span *route_worker(const struct trace *t, const struct span *route); // null if it never came
 // Phases and lanes of r from its window, tokens and workers.
 enum errc request_phases(const struct trace *t, const struct request_logs *logs, int64_t first_token, struct arena *arena, struct request *r,
                          struct error *err);

@@ -81,8 +81,9 @@ void trace_refs_free(struct trace_refs *r)
 
 // ---- by an id -------------------------------------------------------------------------------------------------------
 
-static const struct slice id_keys[] = {{"x_request_id", 12}, {"request_id", 10}, {"x-request-id", 12}, {"gen_ai.request.id", 17}};
-enum { N_ID_KEYS = sizeof id_keys / sizeof *id_keys };
+// The last one is not an id to look for: it tells the trace of a record that was pushed to Loki's API with metadata.
+static const struct slice id_keys[] = {{"x_request_id", 12}, {"request_id", 10}, {"x-request-id", 12}, {"gen_ai.request.id", 17}, {"trace_id", 8}};
+enum { N_ID_KEYS = sizeof id_keys / sizeof *id_keys - 1 };
 
 static bool row_has_id(const struct batch *b, uint32_t row, struct slice id)
 {
@@ -134,7 +135,7 @@ static enum errc find_in(struct store *s, struct slice tenant, enum signal signa
                          struct ref_set *set, struct error *err)
 {
     struct scan_request q = {.tenant = tenant, .signal = signal, .from = from, .to = to, .newest_first = true,
-                             .fields = 1ull << FIELD_TRACE_ID | 1ull << FIELD_BODY, .attrs = id_keys, .n_attrs = N_ID_KEYS, .budget = budget};
+                             .fields = 1ull << FIELD_TRACE_ID | 1ull << FIELD_BODY, .attrs = id_keys, .n_attrs = N_ID_KEYS + 1, .budget = budget};
     struct scan *scan = NULL;
     struct scan_batch part;
     enum errc rc;
@@ -146,6 +147,9 @@ static enum errc find_in(struct store *s, struct slice tenant, enum signal signa
         for (uint32_t i = 0; i < part.n_rows; i++) {
             uint32_t row = part.rows[i];
             struct id128 trace = column_id128(part.batch->field[FIELD_TRACE_ID], row);
+            struct value v;
+            if (id128_zero(trace) && batch_attr(part.batch, COL_ATTR, id_keys[N_ID_KEYS], row, &v) && v.kind == COL_STR)
+                parse_id128(v.s, &trace);
             if (row_has_id(part.batch, row, id) ||
                 (signal == SIGNAL_LOG && json_line_trace(column_str(part.batch->field[FIELD_BODY], row), id, &trace)))
                 GO(refs_add(set, trace, part.batch->time[row], err));
@@ -355,7 +359,9 @@ enum errc request_logs_load(struct store *s, struct slice tenant, const struct t
                             struct error *err)
 {
     char hex[33];
-    struct scan_request q = {.tenant = tenant, .signal = SIGNAL_LOG, .from = t->start - LOG_SLACK_NS, .to = t->end + 3 * LOG_SLACK_NS,
+    int64_t from = t->start < INT64_MIN + LOG_SLACK_NS ? INT64_MIN : t->start - LOG_SLACK_NS;
+    int64_t to = t->end > INT64_MAX - 3 * LOG_SLACK_NS ? INT64_MAX : t->end + 3 * LOG_SLACK_NS;
+    struct scan_request q = {.tenant = tenant, .signal = SIGNAL_LOG, .from = from, .to = to,
                              .fields = ~0ull, .all_attrs = true, .budget = budget};
     struct batch *b = batch_new(SIGNAL_LOG, MAX_QUERY_MEMORY);
     struct scan *scan = NULL;

@@ -20,15 +20,17 @@ struct interval {
     int which; // named: index into named_phases; workers: enum role
     const struct span *span;
     struct slice service;
+    bool failed, names_phases; // of workers
 };
 
 struct canvas {
     const struct trace *t;
+    const struct request_logs *logs;
     struct request *r;
     int64_t first_token; // 0: unknown
     struct interval named[NAMED_MAX], workers[WORKERS_MAX];
     uint32_t n_named, n_workers;
-    int64_t first_worker, prefill_end, failed_at; // INT64_MAX / 0 / 0 when there is none
+    int64_t first_worker, prefill_end, decode_start; // INT64_MAX / 0 / 0 when there is none; of the last prefill and decode worker
     struct slice frontend;
 };
 
@@ -42,56 +44,55 @@ static struct slice decode_service(const struct canvas *c)
     return c->frontend;
 }
 
-// The span covers the work of one worker: Dynamo's and our handle_payload, or, where that never came (the worker was killed),
-// the frontend's route span that waited for it.
-static bool is_worker_span(const struct span *s) { return slice_eq(s->name, SLICE("handle_payload")) || slice_eq(s->name, SLICE("llm_request")); }
-
-static bool is_route_span(const struct span *s)
+// A worker that names its phases leaves the rest of its time unaccounted on purpose; for others it is derived.
+static bool names_phases(const struct canvas *c, const struct interval *w)
 {
-    static const char tail[] = "route_request";
-    return s->name.n >= sizeof tail - 1 && memcmp(s->name.p + s->name.n - (sizeof tail - 1), tail, sizeof tail - 1) == 0;
-}
-
-static bool has_worker_child(const struct trace *t, const struct span *route)
-{
-    for (uint32_t i = 0; i < t->n; i++)
-        if (t->spans[i].parent >= 0 && &t->spans[t->spans[i].parent] == route && is_worker_span(&t->spans[i]))
+    for (uint32_t i = 0; i < c->n_named; i++)
+        if (slice_eq(c->named[i].service, w->service))
             return true;
     return false;
+}
+
+// Who worked behind a route span whose own span never came: its log records may have arrived all the same.
+static struct slice service_behind(const struct canvas *c, enum role role, struct slice otherwise)
+{
+    for (uint32_t i = 0; c->logs && i < c->logs->n; i++)
+        if (role_of_words(c->logs->at[i].service) == role)
+            return c->logs->at[i].service;
+    return otherwise;
 }
 
 static void collect(struct canvas *c)
 {
     for (uint32_t i = 0; i < c->t->n; i++) {
         const struct span *s = &c->t->spans[i];
-        struct interval it = {s->start, s->end, 0, s, s->service};
+        struct interval it = {.from = s->start, .to = s->end, .span = s, .service = s->service};
         for (int k = 0; k < N_NAMED; k++)
             if (slice_eq(s->name, slice_str(named_phases[k].name)) && c->n_named < NAMED_MAX) {
                 it.which = k;
                 c->named[c->n_named++] = it;
             }
-        bool stands_in = is_route_span(s) && !has_worker_child(c->t, s);
-        if (!is_worker_span(s) && !stands_in)
+        // where the worker's span never came (it was killed), the frontend's route span that waited for it stands in
+        bool stands_in = span_is_route(s) && !route_worker(c->t, s);
+        if (!span_is_worker(s) && !stands_in)
             continue;
         it.which = span_role(c->t, s);
         if (c->n_workers == WORKERS_MAX || (it.which != ROLE_PREFILL && it.which != ROLE_DECODE))
             continue;
+        it.failed = s->status == 2 || (s->parent >= 0 && span_is_route(&c->t->spans[s->parent]) && c->t->spans[s->parent].status == 2);
         c->workers[c->n_workers++] = it;
         if (s->start < c->first_worker)
             c->first_worker = s->start;
         if (it.which == ROLE_PREFILL && s->end > c->prefill_end)
             c->prefill_end = s->end;
-        if (s->status == 2 && s->end > c->failed_at)
-            c->failed_at = s->end;
-    }
-    for (uint32_t i = 0; i < c->t->n; i++) {
-        const struct span *s = &c->t->spans[i];
-        if (is_route_span(s) && s->status == 2 && s->end > c->failed_at)
-            c->failed_at = s->end;
+        if (it.which == ROLE_DECODE && s->start > c->decode_start)
+            c->decode_start = s->start;
     }
     for (uint32_t i = 0; i < c->n_named; i++)
         if (c->named[i].from < c->first_worker)
             c->first_worker = c->named[i].from;
+    for (uint32_t i = 0; i < c->n_workers; i++)
+        c->workers[i].names_phases = names_phases(c, &c->workers[i]);
 }
 
 static const struct interval *worker_at(const struct canvas *c, int role, int64_t from, int64_t to)
@@ -100,6 +101,16 @@ static const struct interval *worker_at(const struct canvas *c, int role, int64_
         if (c->workers[i].which == role && overlaps(&c->workers[i], from, to))
             return &c->workers[i];
     return NULL;
+}
+
+// Nobody of the role is at work, and the last one who was has failed.
+static bool between_attempts(const struct canvas *c, int role, int64_t from, int64_t to)
+{
+    const struct interval *last = NULL;
+    for (uint32_t i = 0; i < c->n_workers; i++)
+        if (c->workers[i].which == role && c->workers[i].to <= from && (!last || c->workers[i].to > last->to))
+            last = &c->workers[i];
+    return last && last->failed && !worker_at(c, role, from, to);
 }
 
 static struct phase make(const char *name, enum phase_kind kind, struct slice service, const struct interval *it)
@@ -115,24 +126,19 @@ static struct phase paint(const struct canvas *c, int64_t from, int64_t to)
             if (c->named[i].which == k && overlaps(&c->named[i], from, to))
                 return make(named_phases[k].name, named_phases[k].kind, c->named[i].service, &c->named[i]);
     const struct interval *prefill = worker_at(c, ROLE_PREFILL, from, to), *decode = worker_at(c, ROLE_DECODE, from, to);
-    bool fine_grained = c->n_named > 0; // a program that names its phases leaves the rest unaccounted on purpose
+    bool before_token = c->first_token && from < c->first_token, after_prefill = c->prefill_end && from >= c->prefill_end;
     if (from < c->first_worker)
         return make("routing", PHASE_WORK, c->frontend, NULL);
-    if (!fine_grained) {
-        bool before_token = c->first_token && from < c->first_token;
-        if (prefill && (before_token || !c->first_token))
-            return make("prefill", PHASE_WORK, prefill->service, prefill);
-        if (before_token && c->prefill_end)
-            return make("handover", PHASE_TRANSFER, decode ? decode->service : c->frontend, decode);
-        if (decode)
-            return make("decode", PHASE_WORK, decode->service, decode);
-        if (prefill)
-            return make("prefill", PHASE_WORK, prefill->service, prefill);
-    }
-    if (c->failed_at && from >= c->failed_at)
+    if (prefill && !prefill->names_phases && (before_token || !c->first_token))
+        return make("prefill", PHASE_WORK, prefill->service, prefill);
+    if (between_attempts(c, ROLE_PREFILL, from, to) || between_attempts(c, ROLE_DECODE, from, to))
         return make("retry", PHASE_WAIT, c->frontend, NULL);
-    if (c->prefill_end && from >= c->prefill_end && (!c->first_token || from < c->first_token))
-        return make("handover", PHASE_TRANSFER, c->frontend, NULL);
+    if (after_prefill && (before_token || (!c->first_token && from < c->decode_start)))
+        return make("handover", PHASE_TRANSFER, decode && !decode->names_phases ? decode->service : c->frontend, decode);
+    if (decode && !decode->names_phases && !(before_token && c->prefill_end))
+        return make("decode", PHASE_WORK, decode->service, decode);
+    if (prefill && !prefill->names_phases)
+        return make("prefill", PHASE_WORK, prefill->service, prefill);
     return make("unaccounted", PHASE_UNACCOUNTED, c->frontend, NULL);
 }
 
@@ -163,8 +169,6 @@ static uint32_t collect_cuts(const struct canvas *c, int64_t *cuts)
     }
     if (c->first_token)
         n = add_cut(c, cuts, n, c->first_token);
-    if (c->failed_at)
-        n = add_cut(c, cuts, n, c->failed_at);
     if (c->first_worker != INT64_MAX)
         n = add_cut(c, cuts, n, c->first_worker);
     cuts[n++] = c->r->end;
@@ -235,23 +239,24 @@ static void add_mark(struct arena *arena, struct lane *l, const char *name, int6
     l->marks[l->n_marks++] = (struct mark){name, time};
 }
 
-static bool worker_names_phases(const struct canvas *c, const struct interval *w)
+// The lane of a worker that left log records but no span: what the frontend saw of it is shown there.
+static struct lane *empty_lane(struct request *r, enum role role)
 {
-    for (uint32_t i = 0; i < c->n_named; i++)
-        if (slice_eq(c->named[i].service, w->service))
-            return true;
-    return false;
+    for (uint32_t i = 0; i < r->n_lanes; i++)
+        if (r->lanes[i].role == role && r->lanes[i].n_blocks == 0)
+            return &r->lanes[i];
+    return NULL;
 }
 
 // A worker that names no phases: prefill is one block; decode waits until the prefill is done, takes over, and decodes from the
 // first token on.
 static void derive_blocks(struct canvas *c, struct arena *arena, const struct interval *w)
 {
-    struct lane *l = lane_of(c->r, w->service, is_worker_span(w->span) ? (enum role)w->which : ROLE_FRONTEND);
-    if (!is_worker_span(w->span)) // only the frontend's view is there: its lane shows it as the row does
+    struct lane *l = span_is_worker(w->span) ? lane_of(c->r, w->service, (enum role)w->which) : empty_lane(c->r, (enum role)w->which);
+    if (!l) // only the frontend's view is there: its lane shows it as the row does
         return;
     if (w->which == ROLE_PREFILL) {
-        add_block(arena, l, make("prefill", PHASE_WORK, w->service, w), w->from, w->to);
+        add_block(arena, l, make("prefill", PHASE_WORK, l->service, w), w->from, w->to);
         return;
     }
     int64_t ready = c->prefill_end > w->from ? c->prefill_end : w->from, token = c->first_token;
@@ -261,23 +266,28 @@ static void derive_blocks(struct canvas *c, struct arena *arena, const struct in
         token = ready;
     if (token > w->to)
         token = w->to;
-    add_block(arena, l, make("waiting", PHASE_WAIT, w->service, w), w->from, ready);
-    add_block(arena, l, make("handover", PHASE_TRANSFER, w->service, w), ready, token);
-    add_block(arena, l, make("decode", PHASE_WORK, w->service, w), token, w->to);
+    add_block(arena, l, make("waiting", PHASE_WAIT, l->service, w), w->from, ready);
+    add_block(arena, l, make("handover", PHASE_TRANSFER, l->service, w), ready, token);
+    add_block(arena, l, make("decode", PHASE_WORK, l->service, w), token, w->to);
 }
 
-static void lane_blocks(struct canvas *c, struct arena *arena)
+static void lane_blocks(struct canvas *c, const struct request_logs *logs, struct arena *arena)
 {
     struct request *r = c->r;
     lane_of(r, c->frontend, ROLE_FRONTEND);
     for (int role = ROLE_PREFILL; role <= ROLE_DECODE; role++) // in the order of the request, not of arrival
         for (uint32_t i = 0; i < c->n_workers; i++)
-            if (c->workers[i].which == role && is_worker_span(c->workers[i].span))
+            if (c->workers[i].which == role && span_is_worker(c->workers[i].span))
                 lane_of(r, c->workers[i].service, (enum role)role);
     for (uint32_t i = 0; i < c->t->n; i++)
         lane_of(r, c->t->spans[i].service, span_role(c->t, &c->t->spans[i]));
+    for (uint32_t i = 0; logs && i < logs->n; i++) {
+        enum role role = role_of_words(logs->at[i].service);
+        if (role == ROLE_PREFILL || role == ROLE_DECODE)
+            lane_of(r, logs->at[i].service, role);
+    }
     for (uint32_t i = 0; i < c->n_workers; i++)
-        if (!worker_names_phases(c, &c->workers[i]))
+        if (!c->workers[i].names_phases)
             derive_blocks(c, arena, &c->workers[i]);
     for (uint32_t i = 0; i < c->n_named; i++) {
         const struct interval *it = &c->named[i];
@@ -318,12 +328,13 @@ enum errc request_phases(const struct trace *t, const struct request_logs *logs,
         return ERR(err, LIMIT, "no memory for the phases of a request");
     c->t = t;
     c->r = r;
+    c->logs = logs;
     c->first_token = first_token;
     c->first_worker = INT64_MAX;
     c->frontend = r->service;
     collect(c);
     TRY(paint_row(c, arena, err));
-    lane_blocks(c, arena);
+    lane_blocks(c, logs, arena);
     lane_marks(c, logs, arena);
     return ERR_OK;
 }

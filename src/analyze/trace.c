@@ -9,7 +9,9 @@ static int by_start(const void *x, const void *y)
         return a->start < b->start ? -1 : 1;
     if (a->end != b->end)
         return a->end > b->end ? -1 : 1; // the longer one first: it is likelier to be the parent
-    return a->id < b->id ? -1 : a->id > b->id;
+    if (a->id != b->id)
+        return a->id < b->id ? -1 : 1;
+    return a->kind - b->kind;
 }
 
 static void read_span(const struct batch *b, uint32_t row, struct span *s)
@@ -27,20 +29,18 @@ static void read_span(const struct batch *b, uint32_t row, struct span *s)
         .service = service && service->value.kind == COL_STR ? service->value.s : resource_label(r, SLICE("service_name")),
         .parent = -1,
     };
-    s->end = s->start + column_i64(b->field[FIELD_DURATION], row, 0);
+    int64_t duration = column_i64(b->field[FIELD_DURATION], row, 0);
+    s->end = duration <= 0 ? s->start : s->start > INT64_MAX - duration ? INT64_MAX : s->start + duration;
 }
 
-// A span sent again (retry after a lost acknowledgement) is the same span.
+// A span sent again (retry after a lost acknowledgement) is the same span; sorted, it stands behind its double. A client and a
+// server that share an id are two.
 static uint32_t drop_repeats(struct span *spans, uint32_t n)
 {
     uint32_t kept = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        bool repeat = false;
-        for (uint32_t k = kept; k > 0 && !repeat && spans[k - 1].start == spans[i].start; k--)
-            repeat = spans[k - 1].id == spans[i].id && spans[k - 1].kind == spans[i].kind;
-        if (!repeat)
+    for (uint32_t i = 0; i < n; i++)
+        if (kept == 0 || by_start(&spans[kept - 1], &spans[i]) != 0)
             spans[kept++] = spans[i];
-    }
     return kept;
 }
 
