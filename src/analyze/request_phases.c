@@ -80,6 +80,8 @@ static void collect(struct canvas *c)
         if (c->n_workers == WORKERS_MAX || (it.which != ROLE_PREFILL && it.which != ROLE_DECODE))
             continue;
         it.failed = s->status == 2 || (s->parent >= 0 && span_is_route(&c->t->spans[s->parent]) && c->t->spans[s->parent].status == 2);
+        if (stands_in)
+            it.service = service_behind(c, (enum role)it.which, it.service);
         c->workers[c->n_workers++] = it;
         if (s->start < c->first_worker)
             c->first_worker = s->start;
