@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_COLUMNS = 40, LANE_COLUMNS = 14, BARS_MAX = 256 };
+enum { NAME_COLUMNS = 44, LANE_COLUMNS = 22, BARS_MAX = 256 };
 
 // ---- head ---------------------------------------------------------------------------------------------------------
 
