@@ -14,7 +14,7 @@ struct decode {
 };
 
 // Counts n refused rows; the first reasons are kept.
-void decode_reject(struct decode *d, uint32_t n, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void decode_reject(struct decode *d, uint32_t n, const char *fmt, ...) __attribute__((format(printf, 3, 4), nonnull(3)));
 // For %.*s: as many bytes of a text as a message quotes, ending between characters.
 int decode_shown(struct slice s);
 // s itself when it is UTF-8, else a cleaned copy in the arena.
