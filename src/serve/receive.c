@@ -66,6 +66,7 @@ static enum grpc_status grpc_code(enum errc code)
         return GRPC_OK;
     case ERR_INPUT:
     case ERR_SYNTAX:
+    case ERR_CORRUPT:
         return GRPC_INVALID_ARGUMENT;
     case ERR_LIMIT:
         return GRPC_RESOURCE_EXHAUSTED;
@@ -79,6 +80,7 @@ static int http_code(enum errc code)
     switch (code) {
     case ERR_INPUT:
     case ERR_SYNTAX:
+    case ERR_CORRUPT: // of the client's bytes
         return 400;
     case ERR_LIMIT:
         return 413;
