@@ -255,8 +255,8 @@ void grpc_reply(struct http_req *q, enum grpc_status status, const char *message
     own_header(r, SLICE("content-type"), SLICE("application/grpc"));
     r->grpc_message = message && *message ? grpc_message(&r->arena, message) : SLICE_NONE;
     struct seg *s, *z = NULL;
-    if (status == GRPC_OK && body.n > GZIP_WORTH_IT &&
-        http_list_has(http_req_header(q, SLICE("grpc-accept-encoding")), SLICE("gzip")))
+    // packed when the client packs: who sends plain over a fast wire wants no work spent on it
+    if (status == GRPC_OK && body.n > GZIP_WORTH_IT && slice_eq(http_req_header(q, SLICE("grpc-encoding")), SLICE("gzip")))
         z = gzip_seg(body);
     if (z) {
         own_header(r, SLICE("grpc-encoding"), SLICE("gzip"));
