@@ -179,7 +179,7 @@ static void take_back(struct wal *w, bool synced)
 static void fill_header(const struct wal *w, const struct wal_record *r, struct wal_record_header *h)
 {
     *h = (struct wal_record_header){
-        .magic = WAL_RECORD_MAGIC,
+        .mark = wal_mark(w->salt),
         .length = (uint32_t)(r->tenant.n + 4 * (size_t)r->n_dropped + r->payload.n),
         .sequence = r->sequence,
         .received_ns = r->received_ns,

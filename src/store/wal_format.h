@@ -7,7 +7,7 @@
 //   header   0 magic "SONDEWAL"   8 u32 version   12 u32 size of both headers (96)   16 u64 first sequence
 //           24 u64 salt, random   32 u64 0        40 u64 xxh3-64 of bytes 0 … 39
 //
-//   record   0 u32 magic "sREC"   4 u32 length of what follows the record's 48 bytes
+//   record   0 u32 mark (wal_mark)   4 u32 length of what follows the record's 48 bytes
 //            8 u64 checksum: xxh3-64 of bytes 16 … 47, of the tenant, of dropped, the result of each being the next one's
 //                  seed; the first seed is salt ^ xxh3-64(payload)
 //           16 u64 sequence      24 i64 received, ns since 1970
@@ -17,7 +17,8 @@
 //
 // Rules
 //   - a record with sequence >= the next segment's first is void: it belongs to a commit that failed
-//   - the salt makes sure that bytes a client sent are never taken for a record when reading resumes after damage
+//   - mark and checksums depend on the salt, so that bytes a client sent are never taken for a record when reading
+//     resumes after damage, and cost nothing to pass over
 #pragma once
 #include "base/hash.h"
 #include <endian.h>
@@ -29,8 +30,7 @@ enum {
     WAL_RECORD_BYTES = 48,
     WAL_FLAG_DISCOVER = 1,
 };
-#define WAL_MAGIC        "SONDEWAL"
-#define WAL_RECORD_MAGIC 0x43455273u // "sREC"
+#define WAL_MAGIC "SONDEWAL"
 
 struct wal_header {
     char magic[8];
@@ -38,7 +38,7 @@ struct wal_header {
     uint64_t first, salt, zero, check;
 };
 struct wal_record_header {
-    uint32_t magic, length;
+    uint32_t mark, length;
     uint64_t check, sequence;
     int64_t received_ns;
     uint8_t format, tenant_n, flags, zero;
@@ -51,3 +51,8 @@ _Static_assert(offsetof(struct wal_record_header, sequence) == 16 && offsetof(st
                    offsetof(struct wal_record_header, payload_n) == 44,
                "record layout");
 _Static_assert(__BYTE_ORDER == __LITTLE_ENDIAN, "the formats are read and written as they lie in memory");
+
+static inline uint32_t wal_mark(uint64_t salt)
+{
+    return (uint32_t)hash64(&salt, sizeof salt);
+}

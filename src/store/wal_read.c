@@ -34,7 +34,7 @@ static size_t read_record(struct slice file, size_t at, uint64_t salt, bool veri
     if (file.n - at < sizeof h)
         return 0;
     memcpy(&h, file.p + at, sizeof h);
-    if (h.magic != WAL_RECORD_MAGIC || h.length > file.n - at - sizeof h || h.n_dropped > MAX_WAL_RECORD / 4 ||
+    if (h.mark != wal_mark(salt) || h.length > file.n - at - sizeof h || h.n_dropped > MAX_WAL_RECORD / 4 ||
         h.tenant_n + 4 * (uint64_t)h.n_dropped + h.payload_n != h.length)
         return 0;
     const char *p = file.p + at + sizeof h;
@@ -63,9 +63,9 @@ static size_t read_record(struct slice file, size_t at, uint64_t salt, bool veri
 static size_t resume_at(struct slice file, size_t at, uint64_t salt, bool verify)
 {
     struct wal_record r;
-    uint32_t magic = WAL_RECORD_MAGIC;
+    uint32_t mark = wal_mark(salt);
     while (at < file.n) {
-        const char *p = memmem(file.p + at, file.n - at, &magic, sizeof magic);
+        const char *p = memmem(file.p + at, file.n - at, &mark, sizeof mark);
         if (!p)
             return file.n;
         at = (size_t)(p - file.p);
