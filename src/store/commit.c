@@ -161,22 +161,15 @@ out:
 }
 
 // ---- the log's thread -------------------------------------------------------------------------------------------
-// Finds the rows that are stored already. Equal rows within one request of logs all count (an application may say the
-// same twice in a moment, only a repeated request repeats all of them); a span with the same ids is the same span.
+// Finds the rows that are stored already, or stand twice in the request: the same time, content and metadata in one stream is the
+// same event, as in Loki, and a span with the same ids is the same span.
 static void find_repeated(struct request *q)
 {
     struct dedup *d = &q->table->dedup;
-    bool spans = q->batch->signal == SIGNAL_SPAN;
     uint32_t n = 0;
     for (uint32_t r = 0; r < q->batch->rows; r++) {
         if (dedup_seen(d, q->hashes[r]))
             q->dropped[n++] = r;
-        else if (spans)
-            dedup_add_pending(d, q->hashes[r]);
-    }
-    for (uint32_t r = 0, k = 0; !spans && r < q->batch->rows; r++) {
-        if (k < n && q->dropped[k] == r)
-            k++;
         else
             dedup_add_pending(d, q->hashes[r]);
     }
