@@ -149,7 +149,9 @@ SONDE_API bool sonde_site_enabled(struct sonde_site *site);
         static const unsigned char sonde_types_[] = {SONDE_EVAL_(types_) 0};                                                 \
         static struct sonde_site sonde_site_ = {                                                                             \
             0, 0, __LINE__, (level), (n), 0, 0, "" message, SONDE_TARGET, __FILE__, sonde_keys_, sonde_types_, 0};           \
-        if (__builtin_expect(__atomic_load_n(&sonde_site_.state, __ATOMIC_RELAXED) != SONDE_SITE_OFF, 0)) {                  \
+        const uint32_t sonde_state_ = __atomic_load_n(&sonde_site_.state, __ATOMIC_RELAXED);                                 \
+        if (__builtin_expect(sonde_state_ != SONDE_SITE_OFF, 0) &&                                                           \
+            (sonde_state_ == SONDE_SITE_ON || sonde_site_enabled(&sonde_site_))) {                                           \
             const struct sonde_arg sonde_args_[] = {SONDE_EVAL_(args_){{0}, 0}};                                             \
             sonde_log_write(&sonde_site_, sonde_args_);                                                                      \
         }                                                                                                                    \

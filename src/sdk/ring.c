@@ -85,8 +85,9 @@ static int open_file(struct ring *r, const char *service, struct error *err)
     file_name(r->path, sizeof r->path, dir, service);
     unlink(r->path); // of an earlier process with our number
     int fd = open(r->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (fd < 0 || posix_fallocate(fd, 0, RING_HEAD) != 0 ||
-        posix_fallocate(fd, RING_HEAD + RING_DICT, (off_t)RING_GROW * RING_CHUNK) != 0) {
+    // posix_fallocate returns its error.
+    if (fd < 0 || (errno = posix_fallocate(fd, 0, RING_HEAD)) != 0 ||
+        (errno = posix_fallocate(fd, RING_HEAD + RING_DICT, (off_t)RING_GROW * RING_CHUNK)) != 0) {
         ERR(err, IO, "%s: %s; records will not survive a crash (set SONDE_RING_DIR to a place with room)", r->path,
             strerror(errno));
         if (fd >= 0) {

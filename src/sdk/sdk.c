@@ -177,6 +177,7 @@ static void after_fork_child(void)
     if (sdk.ring)
         ring_forget(sdk.ring);
     sdk.ring = NULL;
+    sdk.generation++;
     sdk.export = NULL;
     sdk.has_thread = false;
     tls_ring = NULL;

@@ -14,7 +14,8 @@ struct sdk {
     pthread_mutex_t life;
     atomic_int phase; // enum sdk_phase
     atomic_bool stopping;
-    struct ring *ring; // null before the first use and in a fresh child
+    struct ring *ring;   // null before the first use and in a fresh child
+    unsigned generation; // counts forks: a child's ring is another one
     struct filter filter;
     bool span_events;
     double sample_ratio; // of new traces; 1: all

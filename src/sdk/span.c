@@ -14,7 +14,7 @@
 struct sonde_span {
     uint8_t ids[24]; // as records carry them
     struct sonde_context context;
-    struct ring *ring;        // the one that knows it; another after a fork
+    unsigned generation;      // of the ring that knows it
     struct sonde_site *site;  // may be null
     struct sonde_span *below; // on the thread's stack
     bool entered, dead;
@@ -77,8 +77,8 @@ void sdk_span_adopt(void)
 {
     static const uint8_t none[8];
     for (struct sonde_span *s = tls_span; s; s = s->below) {
-        if (s->ring != sdk.ring) {
-            s->ring = sdk.ring;
+        if (s->generation != sdk.generation) {
+            s->generation = sdk.generation;
             push_start(s, none, false, true, SONDE_KIND_INTERNAL, 0);
         }
     }
@@ -156,7 +156,7 @@ struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char 
     uint8_t parent_id[8];
     if (!parent && tls_span)
         parent = &tls_span->context;
-    s->ring = sdk.ring;
+    s->generation = sdk.generation;
     s->site = site;
     s->below = NULL;
     s->entered = s->dead = false;
@@ -206,7 +206,7 @@ void sonde_span_enter(struct sonde_span *s)
     s->entered = true;
     s->below = tls_span;
     tls_span = s;
-    if (s->ring != sdk.ring)
+    if (s->generation != sdk.generation)
         sdk_span_adopt();
     if (sdk.span_events)
         push(s, REC_SPAN_ENTER, 0, NULL);
