@@ -3,6 +3,7 @@
 #include "store/store_int.h"
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -29,7 +30,13 @@ char *catalog_path(const struct store *s, const struct table *t, uint64_t first,
         return NULL;
     tenant_folder(t->tenant, folder);
     snprintf(path, n, "%s/%s", s->parts_dir, folder);
-    mkdir(path, 0777); // a failure shows when the part is made
+    if (mkdir(path, 0777) == 0) { // a failure shows when the part is made
+        int fd = open(s->parts_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd >= 0) {
+            fsync(fd); // the part may be the log's only heir
+            close(fd);
+        }
+    }
     snprintf(path, n, "%s/%s/%s-%020llu-%020llu.part", s->parts_dir, folder, signal_name[t->signal], (unsigned long long)first,
              (unsigned long long)last);
     return path;

@@ -5,6 +5,7 @@
 //   scan  ──► head + parts ──► batches
 //
 // Directory:  DIR/lock  DIR/wal/<first-sequence>.wal  DIR/parts/<tenant-hex>/<signal>-<first>-<last>.part
+// (the empty tenant's folder is "_"; what cannot be read at opening is set aside as *.damaged, with a line on stderr)
 // An acknowledged request survives SIGKILL and power loss; after a restart every event is there once.
 // Thread rule: all functions may be called from any thread.
 #pragma once
@@ -28,13 +29,14 @@ enum errc store_open(struct store **out, const struct store_options *o, struct e
 // Writes heads to parts, closes. Appends under way are completed first. Null is fine.
 void store_close(struct store *s);
 
-// Called once when the request is durable (ERR_OK) or could not be written (ERR_FULL, ERR_IO: it is not stored and
-// not visible). Comes from the log's thread: must not block.
+// Called once when the request is durable (ERR_OK; its rows are visible to scans from then on) or could not be written
+// (ERR_FULL, ERR_IO, ERR_NOMEM: not visible). Comes from the log's thread: must not block. Not called when store_append
+// itself fails.
 typedef void store_commit_fn(void *arg, enum errc rc);
 
 // Stores a decoded request. raw: its bytes as wire_decode got them; batch: what it gave (a reference is taken over,
 // also on failure; it may refer to raw, which is copied where needed). Rows already stored (same batch_row_hash among
-// recent rows) are left out silently. done may be null (then nothing is awaited).
+// recent rows) are left out silently; equal log rows within one request all count. done may be null (then nothing is awaited).
 enum errc store_append(struct store *s, struct slice tenant, enum wire_format f, struct slice raw, int64_t received_ns,
                        struct batch *batch, store_commit_fn *done, void *arg, struct error *err);
 
@@ -74,7 +76,8 @@ struct scan_batch {
     uint32_t n_rows;           // > 0
     int64_t bound;             // newest_first: no later batch of this scan has a row with time > bound; else none < bound
 };
-// ERR_OK with out->batch == NULL at the end.
+// ERR_OK with out->batch == NULL at the end. ERR_CORRUPT, ERR_IO: the error names file, block and column; the next call
+// goes on behind it. ERR_LIMIT, ERR_CANCELLED, ERR_TIMEOUT: the budget ended it.
 enum errc scan_next(struct scan *s, struct scan_batch *out, struct error *err);
 void scan_close(struct scan *s);
 

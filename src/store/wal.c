@@ -143,6 +143,12 @@ static enum errc start_segment(struct wal *w, struct error *err)
     enum errc rc;
     GO(write_all(fd, &iov, 1, 0, path, err));
     GO(sync_dir(w->dir, err));
+    if (!w->parent_synced) { // the log's folder, and the parts' beside it, may be as new
+        char parent[PATH_BYTES + 4];
+        snprintf(parent, sizeof parent, "%s/..", w->dir);
+        GO(sync_dir(parent, err));
+        w->parent_synced = true;
+    }
     pthread_mutex_lock(&w->lock);
     bool known = w->n_segments && w->segment[w->n_segments - 1].first == w->next_sequence;
     if (known)

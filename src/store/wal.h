@@ -32,6 +32,7 @@ struct wal {
     int fd;
     uint64_t offset, salt, current; // current: its first sequence
     uint64_t next_sequence;
+    bool parent_synced;
     uint64_t torn_bytes;
 };
 

@@ -1,4 +1,5 @@
 // What may go wrong below the store: SIGKILL at any moment, full disk, failing writes, torn and damaged logs.
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "base/limits.h"
 #include "store/wal_format.h"
@@ -128,6 +129,19 @@ static void kill_9_loses_and_doubles_nothing(void **state)
     temp_remove(dir);
 }
 
+// Appends as append_lines does, where any part of it may fail.
+static bool try_lines(struct store *s, unsigned first, unsigned n)
+{
+    struct buf b;
+    bool ok = false;
+    buf_init(&b, MIB(1));
+    push_text(&b, 1, first, n);
+    if (b.err == ERR_OK)
+        ok = append_raw_may_fail(s, SLICE_NONE, WIRE_LOKI_JSON, buf_slice(&b)) == ERR_OK;
+    buf_free(&b);
+    return ok;
+}
+
 // ---- full disk --------------------------------------------------------------------------------------------------
 static void limit_files(rlim_t bytes)
 {
@@ -183,27 +197,133 @@ static void a_full_disk_refuses_and_recovers(void **state)
     temp_remove(dir);
 }
 
-// The segment's descriptor leads elsewhere: writes fail, and so does cutting. The segment is given up for a new one.
+// The segment's descriptor leads elsewhere: writes fail (a pipe cannot be written at an offset) or only the sync does
+// (/dev/null), and cutting fails too. The segment is given up for a new one.
 static void a_failing_segment_is_left(void **state)
 {
     (void)state;
-    char *dir = temp_dir();
+    for (int sync = 0; sync < 2; sync++) {
+        char *dir = temp_dir();
+        struct store *s = open_store(dir);
+        int fd[2];
+        // Also when the segment has no good record yet, so that the next one takes its name.
+        assert_int_equal(append_lines(s, 1, 0, 100), ERR_OK);
+        for (unsigned round = 0; round < 2; round++) {
+            assert_int_equal(pipe(fd), 0);
+            if (sync) {
+                close(fd[1]);
+                fd[1] = open("/dev/null", O_WRONLY);
+            }
+            assert_true(dup2(fd[1], s->wal.fd) >= 0);
+            assert_int_equal(append_lines(s, 1, 100 + round * 100, 100), ERR_IO);
+            close(fd[0]);
+            close(fd[1]);
+            assert_int_equal(count_lines(s, seen, 1000), 100 + round * 100);
+            assert_int_equal(append_lines(s, 1, 100 + round * 100, 100), ERR_OK);
+        }
+        struct store_stats st;
+        store_stats(s, &st);
+        assert_int_equal(st.wal_segments, 3);
+        assert_int_equal(st.commit_errors, 2);
+        assert_int_equal(count_lines(s, seen, 1000), 300);
+        char *copy = temp_dir(), cmd[600];
+        snprintf(cmd, sizeof cmd, "cp -r %s/. %s/", dir, copy);
+        assert_int_equal(system(cmd), 0);
+        store_close(s);
+        s = open_store(copy); // as after SIGKILL
+        assert_int_equal(count_lines(s, seen, 1000), 300);
+        store_close(s);
+        temp_remove(copy);
+        temp_remove(dir);
+    }
+}
+
+// A commit whose sync failed, but whose bytes reached the disk all the same: the next segment's number voids them.
+static void a_failed_commit_stays_failed(void **state)
+{
+    (void)state;
+    char *dir = temp_dir(), path[600];
     struct store *s = open_store(dir);
-    int fd[2];
     assert_int_equal(append_lines(s, 1, 0, 100), ERR_OK);
-    assert_int_equal(pipe(fd), 0);
-    assert_true(dup2(fd[1], s->wal.fd) >= 0);
-    assert_int_equal(append_lines(s, 1, 100, 100), ERR_IO);
-    assert_int_equal(count_lines(s, seen, 1000), 100);
-    assert_int_equal(append_lines(s, 1, 100, 100), ERR_OK);
-    struct store_stats st;
-    store_stats(s, &st);
-    assert_int_equal(st.wal_segments, 2);
-    assert_int_equal(count_lines(s, seen, 1000), 200);
-    close(fd[0]);
-    close(fd[1]);
+    assert_int_equal(append_lines(s, 1, 100, 100), ERR_OK); // sequence 2, to be the failed one
+    snprintf(path, sizeof path, "%s/wal/00000000000000000001.wal", dir);
+    size_t n;
+    uint8_t *bytes = read_whole(path, &n);
     store_close(s);
     temp_remove(dir);
+    dir = temp_dir();
+    s = open_store(dir);
+    store_close(s);
+    snprintf(path, sizeof path, "%s/wal/00000000000000000001.wal", dir);
+    write_whole(path, bytes, n);
+    struct wal_header h[2] = {{.version = WAL_VERSION, .size = WAL_START, .first = 2}};
+    memcpy(h[0].magic, WAL_MAGIC, 8);
+    h[0].check = hash64(&h[0], offsetof(struct wal_header, check));
+    h[1] = h[0];
+    snprintf(path, sizeof path, "%s/wal/00000000000000000002.wal", dir);
+    write_whole(path, (const uint8_t *)h, sizeof h);
+    s = open_store(dir);
+    assert_int_equal(count_lines(s, seen, 1000), 100);
+    assert_true(seen[0] && !seen[100]);
+    assert_int_equal(append_lines(s, 1, 100, 100), ERR_OK); // the client's next try
+    assert_int_equal(count_lines(s, seen, 1000), 200);
+    store_close(s);
+    free(bytes);
+    temp_remove(dir);
+}
+
+// ---- no memory --------------------------------------------------------------------------------------------------
+// The n-th allocation fails, for every n: what was acknowledged is there once after reopening, and nothing crashes.
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    int saved = dup(2), null = open("/dev/null", O_WRONLY);
+    fflush(NULL);
+    dup2(null, 2);
+    bool hit = true;
+    long n = 1;
+    for (; hit && n < 5000; n++) {
+        char *dir = temp_dir();
+        struct store_options o;
+        struct store *s;
+        bool acked[3] = {false, false, false};
+        store_options_default(&o);
+        o.dir = dir;
+        mem_fail_after(n);
+        if (store_open(&s, &o, NULL) == ERR_OK) {
+            for (unsigned i = 0; i < 3; i++) {
+                acked[i] = try_lines(s, i * 100, 100);
+                if (i == 1)
+                    store_flush(s, NULL);
+            }
+            struct scan_request q = all_logs();
+            struct scan *scan;
+            struct scan_batch sb;
+            if (store_scan(s, &q, &scan, NULL) == ERR_OK) {
+                while (scan_next(scan, &sb, NULL) == ERR_OK && sb.batch)
+                    ;
+                scan_close(scan);
+            }
+            store_close(s);
+        }
+        hit = mem_fail_hit();
+        mem_fail_after(0);
+        s = open_store(dir);
+        count_lines(s, seen, 1000);
+        for (unsigned i = 0; i < 300; i++) {
+            if (seen[i] > 1 || (acked[i / 100] && !seen[i])) {
+                dup2(saved, 2);
+                fail_msg("allocation %ld: line %u is there %u times", n, i, seen[i]);
+            }
+        }
+        store_close(s);
+        temp_remove(dir);
+    }
+    dup2(saved, 2);
+    close(saved);
+    close(null);
+    printf("%ld allocations failed in turn\n", n);
+    assert_true(n > 50 && !hit);
 }
 
 // ---- torn and damaged logs --------------------------------------------------------------------------------------
@@ -334,6 +454,8 @@ int main(void)
         cmocka_unit_test(kill_9_loses_and_doubles_nothing),
         cmocka_unit_test(a_full_disk_refuses_and_recovers),
         cmocka_unit_test(a_failing_segment_is_left),
+        cmocka_unit_test(a_failed_commit_stays_failed),
+        cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(a_torn_tail_is_cut),
         cmocka_unit_test(flipped_bytes_of_a_log_cost_one_record_at_most),
     };

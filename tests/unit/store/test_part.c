@@ -115,6 +115,14 @@ static void damage_in_a_store(void **state)
     assert_non_null(strstr(err.msg, path));
     assert_non_null(strstr(err.msg, "block 0"));
     assert_non_null(strstr(err.msg, "column"));
+    uint64_t rows = 0; // the scan goes on behind the damaged block
+    for (;;) {
+        OK(scan_next(scan, &sb, NULL));
+        if (!sb.batch)
+            break;
+        rows += sb.n_rows;
+    }
+    assert_int_equal(rows, 20000 - 8192);
     scan_close(scan);
     store_close(s);
     bytes[20] ^= 1;

@@ -27,6 +27,7 @@ struct store *open_with(const char *dir, void (*change)(struct store_options *o)
 void push_text(struct buf *out, int app, unsigned first, unsigned n);
 // Appends a request and waits for its commit.
 enum errc append_raw(struct store *s, struct slice tenant, enum wire_format f, struct slice raw);
+enum errc append_raw_may_fail(struct store *s, struct slice tenant, enum wire_format f, struct slice raw); // also to decode
 enum errc append_lines(struct store *s, int app, unsigned first, unsigned n);
 
 // All rows of the default tenant's logs: how often each number of "line <n>" occurs, numbers below max.
