@@ -26,6 +26,9 @@ interface Props {
   onReset?: () => void;
 }
 
+// Counts have whole steps only.
+const WHOLE = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 2e6, 5e6, 1e7, 1e8, 1e9];
+
 const css = (c: string): string => token(`--${c}`) || c;
 
 function hatch(u: uPlot, from: number, to: number): void {
@@ -81,7 +84,7 @@ function options(p: Props, width: number, hover: (i: number | null) => void, zoo
       y: { range: (_u, lo, hi) => [p.lines ? Math.min(0, lo) : 0, hi > 0 ? hi * 1.08 : 1] as [number, number] } },
     axes: [
       { stroke: css("dim"), font, size: 24, gap: 4, space: 80, grid: { show: false }, ticks: { stroke: css("line"), size: 4, width: 1 }, values: axisValues },
-      { stroke: css("dim"), font, size: 48, gap: 4, space: 26, grid: { stroke: css("line"), width: 1 }, ticks: { show: false },
+      { stroke: css("dim"), font, size: 48, gap: 4, space: 26, ...(p.lines ? {} : { incrs: WHOLE }), grid: { stroke: css("line"), width: 1 }, ticks: { show: false },
         values: (_u, v) => v.map((x) => (Math.abs(x) >= 1e6 ? `${x / 1e6} M` : Math.abs(x) >= 1e4 ? `${x / 1e3} k` : p.lines || Number.isInteger(x) ? String(+x.toPrecision(6)) : "")) },
     ],
     series: [{}, ...order.map((s): uPlot.Series => p.lines

@@ -1,6 +1,6 @@
 // Single-key shortcuts. The newest scope wins; none fires while a text field has the focus, and they can be switched
 // off altogether (WCAG 2.1.4).
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { signal } from "@preact/signals";
 
 export interface Shortcut {
@@ -45,7 +45,7 @@ addEventListener("keydown", (e) => {
 });
 
 export function useKeys(name: string, list: Shortcut[]): void {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const scope = { name, list };
     scopes.push(scope);
     return () => void scopes.splice(scopes.indexOf(scope), 1);

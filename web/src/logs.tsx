@@ -9,7 +9,7 @@ import { useKeys } from "./keys";
 import { RangePicker, Refresh, refreshMs, setRange, urlRange, zoomOut, zoomTo } from "./rangepicker";
 import { href, loc, requestPath, set } from "./router";
 import { clockNs, dateNs, logqlDuration, niceStep, resolve, rfc3339, type Span, toNs, zoneText } from "./time";
-import { cls, Copy, Empty, ErrorBox, LevelTag, linkIds, Progress, Skeleton, useBar, useMedia, useTitle } from "./ui";
+import { cls, Copy, Empty, ErrorBox, LevelTag, linkIds, Progress, Skeleton, useBar, useMedia, useNow, useTitle } from "./ui";
 import { VList, type VListApi } from "./vlist";
 
 const PAGE = 1000;
@@ -265,7 +265,7 @@ function pretty(line: string): string {
 function LineList(p: { a: Answer & { kind: "lines" }; q: string; run: (q: string) => void; tookMs: number | undefined; stale: boolean }): JSX.Element {
   const [older, setOlder] = useState<{ lines: Line[]; more: boolean; error?: ApiError; busy: boolean }>({ lines: [], more: p.a.more, busy: false });
   const [open, setOpen] = useState<Set<string>>(() => new Set());
-  const [active, setActive] = useState(-1);
+  const [active, activeNow, setActive] = useNow(-1);
   const api = useRef<VListApi>(null);
   const foot = useRef<HTMLDivElement>(null);
   const narrow = useMedia("(max-width: 860px)");
@@ -309,16 +309,16 @@ function LineList(p: { a: Answer & { kind: "lines" }; q: string; run: (q: string
     api.current?.show(i);
   };
   const jump = (dir: number): void => {
-    for (let i = active + dir; i >= 0 && i < all.length; i += dir) if (["error", "critical"].includes(parse(all[i]!).level)) return move(i);
+    for (let i = activeNow() + dir; i >= 0 && i < all.length; i += dir) if (["error", "critical"].includes(parse(all[i]!).level)) return move(i);
   };
   useKeys("Logs", [
-    { keys: ["j"], label: "j", about: "older line", run: () => move(active + 1) },
-    { keys: ["k"], label: "k", about: "newer line", run: () => move(active - 1) },
+    { keys: ["j"], label: "j", about: "older line", run: () => move(activeNow() + 1) },
+    { keys: ["k"], label: "k", about: "newer line", run: () => move(activeNow() - 1) },
     { keys: ["g"], label: "g", about: "newest line", run: () => move(0) },
     { keys: ["G"], label: "G", about: "oldest loaded line", run: () => move(all.length - 1) },
     { keys: ["e"], label: "e", about: "next error", run: () => jump(1) },
     { keys: ["E"], label: "E", about: "previous error", run: () => jump(-1) },
-    { keys: ["Enter", "l"], label: "⏎ l", about: "expand the line", run: () => all[active] && toggle(all[active]!.key) },
+    { keys: ["Enter", "l"], label: "⏎ l", about: "expand the line", run: () => all[activeNow()] && toggle(all[activeNow()]!.key) },
     { keys: ["w"], label: "w", about: "wrap lines", run: () => set({ wrap: wrap ? null : "1" }, true) },
     { keys: ["p"], label: "p", about: "raw or pretty lines", run: () => set({ raw: raw ? null : "1" }, true) },
   ]);

@@ -236,6 +236,7 @@ function Body(p: { id: string; d: RequestDetail }): JSX.Element {
   const api = useRef<VListApi>(null);
   const shown = useRef<number[]>([]);
   const current = Number(q.get("log") ?? -1);
+  const currentNow = (): number => Number(loc.peek().params.get("log") ?? -1);
   const [want, setWant] = useState(current);
   const goLog = (i: number): void => {
     // a line hidden by a filter is shown again
@@ -252,7 +253,7 @@ function Body(p: { id: string; d: RequestDetail }): JSX.Element {
   });
   const jump = (dir: number): void => {
     const s = shown.current;
-    let k = s.indexOf(current);
+    let k = s.indexOf(currentNow());
     if (k < 0 && dir < 0) k = s.length;
     for (k += dir; k >= 0 && k < s.length; k += dir) {
       if (["error", "critical"].includes(level(d.logs[s[k]!]!.level))) return goLog(s[k]!);
@@ -260,7 +261,7 @@ function Body(p: { id: string; d: RequestDetail }): JSX.Element {
   };
   const step = (dir: number): void => {
     const s = shown.current;
-    const k = Math.max(0, Math.min(s.length - 1, s.indexOf(current) + dir));
+    const k = Math.max(0, Math.min(s.length - 1, s.indexOf(currentNow()) + dir));
     if (s[k] === undefined) return;
     set({ log: String(s[k]) }, true);
     api.current?.show(k);

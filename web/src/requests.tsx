@@ -1,6 +1,6 @@
 // /ui/ : the requests of a time range, newest first.
 import type { JSX } from "preact";
-import { useCallback, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useMemo, useRef } from "preact/hooks";
 import { get, type RequestList, type RequestRow, useData } from "./api";
 import { Chart, type Series } from "./chart";
 import { dur, NONE, num, plural, short, tail } from "./format";
@@ -8,7 +8,7 @@ import { useKeys } from "./keys";
 import { Refresh, RangePicker, refreshMs, setRange, urlRange, zoomOut, zoomTo } from "./rangepicker";
 import { go, href, loc, requestPath, set } from "./router";
 import { agoText, clockNs, dateNs, niceStep, nsToMs, resolve, rfc3339, type Span, stamp, toNs, zoneText } from "./time";
-import { cls, Copy, Empty, ErrorBox, mark, MiniBar, Progress, Skeleton, StatusMark, tipProps, useBar, useDraft, useMedia, useTitle } from "./ui";
+import { cls, Copy, Empty, ErrorBox, mark, MiniBar, Progress, Skeleton, StatusMark, tipProps, useBar, useDraft, useMedia, useNow, useTitle } from "./ui";
 import { VList, type VListApi } from "./vlist";
 
 const LIMIT = 1000;
@@ -179,7 +179,7 @@ export function RequestsPage(): JSX.Element {
     return Math.max(1, d[Math.floor(d.length * 0.95)] ?? 1);
   }, [rows]);
   const hist = useMemo(() => list.data && buckets(list.data.requests, list.data.span), [list.data]);
-  const [active, setActive] = useState(-1);
+  const [active, activeNow, setActive] = useNow(-1);
   const vl = useRef<VListApi>(null);
   const narrow = useMedia("(max-width: 860px)");
   const errors = useMemo(() => rows.filter((x) => x.status === "error").length, [rows]);
@@ -191,16 +191,16 @@ export function RequestsPage(): JSX.Element {
     vl.current?.show(i);
   };
   const jump = (dir: number): void => {
-    for (let i = active + dir; i >= 0 && i < rows.length; i += dir) if (rows[i]!.status === "error") return move(i);
+    for (let i = activeNow() + dir; i >= 0 && i < rows.length; i += dir) if (rows[i]!.status === "error") return move(i);
   };
   useKeys("Requests", [
-    { keys: ["j", "ArrowDown"], label: "j ↓", about: "next row", run: () => move(active + 1) },
-    { keys: ["k", "ArrowUp"], label: "k ↑", about: "previous row", run: () => move(active - 1) },
+    { keys: ["j", "ArrowDown"], label: "j ↓", about: "next row", run: () => move(activeNow() + 1) },
+    { keys: ["k", "ArrowUp"], label: "k ↑", about: "previous row", run: () => move(activeNow() - 1) },
     { keys: ["g"], label: "g", about: "first row", run: () => move(0) },
     { keys: ["G"], label: "G", about: "last row", run: () => move(rows.length - 1) },
     { keys: ["e"], label: "e", about: "next error", run: () => jump(1) },
     { keys: ["E"], label: "E", about: "previous error", run: () => jump(-1) },
-    { keys: ["Enter", "l"], label: "⏎ l", about: "open the request", run: () => rows[active] && go(rowHref(rows[active]!)) },
+    { keys: ["Enter", "l"], label: "⏎ l", about: "open the request", run: () => rows[activeNow()] && go(rowHref(rows[activeNow()]!)) },
     { keys: ["r"], label: "r", about: "refresh", run: list.reload },
   ]);
 

@@ -178,6 +178,16 @@ export function useMedia(query: string): boolean {
   return on;
 }
 
+// A state that handlers read as it is now, not as it was when they were made: keys come faster than pages are drawn.
+export function useNow<T>(first: T): [T, () => T, (v: T) => void] {
+  const [shown, show] = useState(first);
+  const now = useRef(first);
+  return [shown, () => now.current, (v) => {
+    now.current = v;
+    show(v);
+  }];
+}
+
 // A text field whose value lives in the URL: typing is local, the URL follows after a pause.
 export function useDraft(value: string, commit: (v: string) => void, wait = 250): [string, (v: string) => void, () => void] {
   const [draft, setDraft] = useState(value);
