@@ -108,14 +108,16 @@ static void damage_in_a_store(void **state)
     struct error err = {0};
     enum errc rc;
     OK(store_scan(s, &q, &scan, NULL));
-    do
+    uint64_t rows = 0;
+    do {
         rc = scan_next(scan, &sb, &err);
-    while (rc == ERR_OK && sb.batch);
+        rows += sb.n_rows;
+    } while (rc == ERR_OK && sb.batch);
     assert_int_equal(rc, ERR_CORRUPT);
     assert_non_null(strstr(err.msg, path));
     assert_non_null(strstr(err.msg, "block 0"));
     assert_non_null(strstr(err.msg, "column"));
-    uint64_t rows = 0; // the scan goes on behind the damaged block
+    // The scan goes on behind the damaged block
     for (;;) {
         OK(scan_next(scan, &sb, NULL));
         if (!sb.batch)
