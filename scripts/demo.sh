@@ -27,7 +27,8 @@ stop() { # in the order in which requests flow, so that what is under way ends w
         done
         kill -KILL "$pid" 2>/dev/null
     done
-    wait "${pids[@]}" 2>/dev/null
+    [ ${#pids[@]} -gt 0 ] && wait "${pids[@]}" 2>/dev/null
+    [ -s "$dir/load.out" ] && printf '\n  The load, as its clients saw it:\n' && sed 's/^/    /' "$dir/load.out"
     [ -n "${DEMO_KEEP:-}" ] && say "kept: $dir" || rm -rf "$dir"
     exit "${1:-0}"
 }
@@ -50,8 +51,8 @@ start() {
     shift
     : >"$dir/$name.out"
     "$@" >>"$dir/$name.out" 2>>"$dir/$name.log" &
-    pids+=($!)
     echo $! >"$dir/$name.pid"
+    disown $! # its death by a signal is no news for the terminal
 }
 
 # NAME: the URL from the line "listening on URL", up to 10 s after the start.
@@ -82,7 +83,7 @@ watch_over() {
         done
         kill -TERM "$(cat "$dir/$name.pid")" 2>/dev/null # if it was started while the rest was being stopped
         wait
-    ) &
+    ) 2>>"$dir/restarts.log" &
     pids+=($!)
 }
 
@@ -114,6 +115,7 @@ await 10 reach "$url/ready" || fail "sonde serve is not ready" serve
 # ---- the serving stack ------------------------------------------------------------------------------------------------
 export OTEL_EXPORT_ENABLED=1 OTEL_EXPORTER_OTLP_ENDPOINT=$grpc OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=$grpc OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=$grpc
 export OTEL_BSP_SCHEDULE_DELAY=${OTEL_BSP_SCHEDULE_DELAY:-200} OTEL_BLRP_SCHEDULE_DELAY=${OTEL_BLRP_SCHEDULE_DELAY:-200}
+export SONDE_RING_DIR=$dir/rings
 export DYN_LOG=${DYN_LOG:-debug} DYN_LOGGING_JSONL=${DYN_LOGGING_JSONL:-1}
 prefill=(env OTEL_SERVICE_NAME=prefill "$bin/prefill")
 decode=(env OTEL_SERVICE_NAME=decode "$bin/decode")

@@ -62,7 +62,7 @@ static struct {
     struct load_stats stats;
     struct call *due, **due_end; // waiting for --concurrency
     int64_t began_ns, next_ns, arrivals, running;
-    bool all_sent;
+    bool all_sent, stopping;
     char *filler; // prompt text
 } my;
 
@@ -249,7 +249,7 @@ static void start(struct call *c)
 
 static void start_due(void)
 {
-    while (my.due && my.running < my.set.concurrency) {
+    while (my.due && my.running < my.set.concurrency && !my.stopping) {
         struct call *c = my.due;
         my.due = c->next;
         if (!my.due)
@@ -281,6 +281,22 @@ static void on_arrival(struct loop_timer *t, void *arg)
         loop_timer_set(t, my.next_ns > now ? my.next_ns - now : 1000000);
     else if (my.running == 0 && !my.due)
         loop_stop(my.loop);
+}
+
+// SIGINT, SIGTERM: no more requests, the summary of those that are answered.
+static void on_signal(int number)
+{
+    my.stopping = true;
+    loop_stop(my.loop);
+}
+
+static void forget_due(void)
+{
+    for (struct call *c; (c = my.due) != NULL;) {
+        my.due = c->next;
+        buf_free(&c->body);
+        free(c);
+    }
 }
 
 // ---- the program ------------------------------------------------------------------------------------------------
@@ -353,14 +369,20 @@ int main(int argc, char **argv)
         fprintf(stderr, "load: %s\n", err.msg);
         return 1;
     }
+    signal(SIGINT, on_signal);
+    signal(SIGTERM, on_signal);
     my.arrival = loop_timer_new(my.loop, on_arrival, NULL);
+    if (!my.arrival)
+        return 1;
     my.began_ns = my.next_ns = clock_mono_ns();
     loop_timer_set(my.arrival, 0);
     loop_run(my.loop);
     my.stats.seconds = (double)(clock_mono_ns() - my.began_ns) / 1e9;
     print_summary();
     bool none = my.stats.ok == 0 && my.stats.n_kinds == 1 && strcmp(my.stats.kinds[0].name, "no connection") == 0;
+    my.stopping = true;
     http_client_free(my.client);
+    forget_due();
     loop_timer_free(my.arrival);
     loop_free(my.loop);
     stats_free(&my.stats);

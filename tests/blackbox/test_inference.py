@@ -48,7 +48,9 @@ class Process:
 
 def clean_env():
     env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "DYN_", "SONDE_"))}
-    return {**env, "DYN_LOGGING_JSONL": "1", "DYN_LOG": "debug"}
+    # a sanitizer would turn the crash that the fault asks for into an exit
+    keep = {k: f"{env.get(k, '')}:handle_segv=0" for k in ("ASAN_OPTIONS", "TSAN_OPTIONS")}
+    return {**env, **keep, "DYN_LOGGING_JSONL": "1", "DYN_LOG": "debug"}
 
 
 class Stack:
