@@ -346,7 +346,7 @@ static uint32_t *dropped_of(const struct wal_record *r, struct batch *b)
 }
 
 // The kept rows' hashes go into the filter.
-static enum errc remember(struct table *t, struct batch *b, const uint32_t *dropped, uint32_t n)
+static enum errc remember(struct table *t, struct batch *b, const uint32_t *dropped, uint32_t n, void (*add)(struct dedup *, uint64_t))
 {
     uint64_t *h = arena_alloc(&b->arena, b->rows * sizeof *h);
     if (!h)
@@ -356,7 +356,7 @@ static enum errc remember(struct table *t, struct batch *b, const uint32_t *drop
         if (k < n && dropped[k] == r)
             k++;
         else
-            dedup_add(&t->dedup, h[r]);
+            add(&t->dedup, h[r]);
     }
     return ERR_OK;
 }
@@ -384,7 +384,7 @@ static enum errc replay_one(void *arg, const struct wal_record *r, struct error 
     if (!b)
         return ERR_OK;
     uint32_t *dropped = dropped_of(r, b);
-    enum errc rc = dropped ? remember(t, b, dropped, r->n_dropped) : ERR_NOMEM;
+    enum errc rc = dropped ? remember(t, b, dropped, r->n_dropped, dedup_add) : ERR_NOMEM;
     if (rc == ERR_OK && r->n_dropped) {
         struct batch *kept = batch_without(b, dropped, r->n_dropped);
         batch_unref(b);
@@ -423,7 +423,7 @@ static enum errc rebuild_one(void *arg, const struct wal_record *r, struct error
     TRY(decode(r, &b, err));
     uint32_t *dropped = b ? dropped_of(r, b) : NULL;
     if (dropped)
-        remember(t, b, dropped, r->n_dropped);
+        remember(t, b, dropped, r->n_dropped, dedup_add_older); // read after newer ones: it may not push them out
     batch_unref(b);
     return ERR_OK;
 }

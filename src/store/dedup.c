@@ -5,6 +5,9 @@
 
 enum { FIRST_SLOTS = 64 };
 
+// After a start the older generation holds what the kept segments of the log have, which may be more than one generation.
+enum { OLDER_GENERATIONS = 4 };
+
 static uint32_t slot_of(const struct dedup_set *s, uint64_t hash)
 {
     uint32_t i = (uint32_t)(hash >> 7) & (s->cap - 1);
@@ -66,6 +69,12 @@ void dedup_add(struct dedup *d, uint64_t hash)
         d->now = (struct dedup_set){0};
     }
     set_add(&d->now, hash + (hash == 0));
+}
+
+void dedup_add_older(struct dedup *d, uint64_t hash)
+{
+    if (d->before.n < OLDER_GENERATIONS * MAX_DEDUP_ROWS)
+        set_add(&d->before, hash + (hash == 0));
 }
 
 void dedup_commit(struct dedup *d)
