@@ -235,22 +235,25 @@ static double variance(const struct sample *w, uint32_t n)
 // gap when the edge is far, and not below zero.
 static bool counter_rate(const struct ranger *g, const struct sample *w, uint32_t n, int64_t to, double *out)
 {
+    *out = 0;
     if (n < 2)
-        return false;
+        return true;
     double rise = w[n - 1].v - w[0].v;
     for (uint32_t i = 1; i < n; i++)
         if (w[i].v < w[i - 1].v)
             rise += w[i - 1].v;
     double first = (double)(w[0].time - (to - g->e->range)) / 1e9, last = (double)(to - w[n - 1].time) / 1e9;
     double sampled = (double)(w[n - 1].time - w[0].time) / 1e9, gap = sampled / (double)(n - 1);
+    if (first >= gap * 1.1)
+        first = gap / 2;
+    if (last >= gap * 1.1)
+        last = gap / 2;
     if (rise > 0 && w[0].v >= 0) {
         double to_zero = sampled * (w[0].v / rise);
         if (to_zero < first)
             first = to_zero;
     }
-    double over = sampled;
-    over += first < gap * 1.1 ? first : gap / 2;
-    over += last < gap * 1.1 ? last : gap / 2;
+    double over = sampled + first + last;
     *out = rise * (over / sampled) / ((double)g->e->range / 1e9);
     return true;
 }

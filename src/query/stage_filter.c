@@ -38,10 +38,10 @@ static bool test_value(const struct label_test *t, struct row *r)
 {
     bool found;
     struct slice v = row_get(r, t->name, &found);
-    if (r->error.n)
-        return true;
     if (!found)
         return false;
+    if (r->error.n)
+        return true;
     double x = 0;
     int64_t ns;
     bool good;
@@ -66,10 +66,10 @@ static bool test_ip(const struct label_test *t, struct row *r)
     bool found;
     struct slice v = row_get(r, t->name, &found);
     struct ip a;
-    if (r->error.n)
-        return true;
     if (!found)
         return false;
+    if (r->error.n)
+        return true;
     if (!ip_parse(v, &a)) {
         if (t->cmp == CMP_NE)
             return !ip_line(&t->ip, v);

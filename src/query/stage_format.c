@@ -129,7 +129,7 @@ static struct slice render(const struct template *t, const struct row *r)
             parts[i] = t->p[i].text;
             break;
         case PIECE_LABEL:
-            parts[i] = row_get(r, t->p[i].text, NULL);
+            parts[i] = slice_eq(t->p[i].text, LABEL_ERROR) ? SLICE("") : row_get(r, t->p[i].text, NULL);
             break;
         case PIECE_LINE:
             parts[i] = r->line;
@@ -229,12 +229,16 @@ struct decolorize_stage {
     struct stage stage;
 };
 
-// Length of a CSI sequence (ESC [ parameters letter) at s, or 0.
+// Length of a CSI (ESC [ parameters letter) or OSC (ESC ] text BEL) sequence at s, or 0.
 static size_t escape_at(struct slice s)
 {
-    if (s.n < 3 || s.p[0] != 0x1b || s.p[1] != '[')
+    if (s.n < 3 || s.p[0] != 0x1b || (s.p[1] != '[' && s.p[1] != ']'))
         return 0;
     size_t i = 2;
+    if (s.p[1] == ']') {
+        const char *bel = memchr(s.p, 0x07, s.n);
+        return bel ? (size_t)(bel - s.p) + 1 : 0;
+    }
     while (i < s.n && ((s.p[i] >= '0' && s.p[i] <= '9') || s.p[i] == ';' || s.p[i] == '?'))
         i++;
     return i < s.n && ((s.p[i] >= 'A' && s.p[i] <= 'Z') || (s.p[i] >= 'a' && s.p[i] <= 'z')) ? i + 1 : 0;

@@ -119,8 +119,6 @@ static bool json_run(const struct stage *st, struct row *r)
 {
     const struct json_stage *s = (const struct json_stage *)st;
     struct json j;
-    if (r->line.n == 0 && s->n == 0)
-        return true;
     json_init(&j, r->line, r->scratch, NULL);
     if (s->n == 0) {
         char name[MAX_FLAT_NAME + 8];

@@ -119,7 +119,7 @@ static enum pair next_pair(struct slice *rest, struct slice *key, struct slice *
 static const struct stage_expr *wanted(const struct logfmt_stage *s, struct slice key, uint32_t *at)
 {
     for (; *at < s->n; (*at)++)
-        if (slice_eq(s->x[*at].path, key))
+        if (slice_eq(s->x[*at].path, key) || slice_eq(s->x[*at].label, key))
             return &s->x[(*at)++];
     return NULL;
 }
@@ -140,8 +140,12 @@ static void take(const struct logfmt_stage *s, struct row *r, struct slice key, 
 static bool logfmt_run(const struct stage *st, struct row *r)
 {
     const struct logfmt_stage *s = (const struct logfmt_stage *)st;
-    for (uint32_t i = 0; i < s->n; i++) // a missing key is an empty label
-        row_extract(r, s->x[i].label, SLICE(""), false);
+    for (uint32_t i = 0; i < s->n; i++) { // a missing key is an empty label, unless the name is taken
+        bool taken;
+        row_get(r, s->x[i].label, &taken);
+        if (!taken)
+            row_extract(r, s->x[i].label, SLICE(""), false);
+    }
     struct slice rest = r->line, key, value;
     for (enum pair p; (p = next_pair(&rest, &key, &value, r->scratch)) != PAIR_END;) {
         if (p == PAIR_OK) {

@@ -109,28 +109,44 @@ struct unpack_stage {
     struct stage stage;
 };
 
+// Walks the members; takes them when `packed`. Returns whether a text _entry is among them.
+static bool unpack_members(struct json *j, struct row *r, bool packed, bool *failed)
+{
+    struct slice key, value, line = r->line;
+    bool entry = false;
+    json_init(j, r->line, r->scratch, NULL);
+    if (json_peek(j) != JSON_OBJECT || !json_object(j)) {
+        *failed = true;
+        return false;
+    }
+    while (json_next_key(j, &key)) {
+        if (json_peek(j) != JSON_STRING) {
+            json_skip(j, NULL);
+        } else if (json_string(j, &value)) {
+            bool is_entry = slice_eq(key, SLICE("_entry"));
+            entry |= is_entry;
+            if (is_entry)
+                line = value;
+            else if (packed)
+                row_extract(r, row_name(r->scratch, key, SLICE("_")), value, true);
+        }
+    }
+    if (packed)
+        r->line = line;
+    *failed = j->failed;
+    return entry;
+}
+
+// What Promtail packed: strings become labels and _entry the line; an object without _entry is left alone.
 static bool unpack_run(const struct stage *s, struct row *r)
 {
     struct json j;
-    struct slice key, value;
+    bool failed;
     if (!r->line.n)
         return true;
-    json_init(&j, r->line, r->scratch, NULL);
-    if (json_peek(&j) == JSON_OBJECT && json_object(&j)) {
-        while (json_next_key(&j, &key)) {
-            if (json_peek(&j) != JSON_STRING) {
-                json_skip(&j, NULL);
-            } else if (json_string(&j, &value)) {
-                if (slice_eq(key, SLICE("_entry")))
-                    r->line = value;
-                else
-                    row_extract(r, row_name(r->scratch, key, SLICE("_")), value, true);
-            }
-        }
-    } else {
-        j.failed = true;
-    }
-    if (j.failed)
+    if (unpack_members(&j, r, false, &failed) && !failed)
+        unpack_members(&j, r, true, &failed);
+    if (failed)
         row_fail(r, SLICE("JSONParserErr"), SLICE("unpack expects a JSON object of strings"));
     return true;
 }
