@@ -4,7 +4,7 @@
 #include "base/limits.h"
 #include "base/pb.h"
 #include "net/http.h"
-#include "sdk/otlp.h"
+#include "sdk/encode.h"
 #include "sdk/sdk.h"
 #include <ctype.h>
 #include <errno.h>
@@ -27,13 +27,13 @@ struct queue {
     size_t batch, max;
     // under the lock
     struct buf bytes;
-    struct otlp_message *m;
+    struct encode_message *m;
     size_t n, cap;
     int64_t first_at; // when the oldest of m came
     uint64_t sent, dropped;
     // the thread's own: taken from m, being sent
     struct buf out_bytes;
-    struct otlp_message *out;
+    struct encode_message *out;
     size_t out_n, out_at, out_cap;
     int64_t retry_at, backoff_ns;
     struct http_session *session;
@@ -210,7 +210,7 @@ static void configure(struct queue *q, const char *prefix)
 
 // ---- filling the queues (the backend) -------------------------------------------------------------------------------------
 // Room for one more message; else it is counted as dropped. Under the lock.
-static struct otlp_message *queue_add(struct queue *q, struct slice scope)
+static struct encode_message *queue_add(struct queue *q, struct slice scope)
 {
     if (q->n + (q->out_n - q->out_at) >= q->max || q->bytes.n > EXPORT_QUEUE_BYTES || q->bytes.err != ERR_OK) {
         q->dropped++;
@@ -218,7 +218,7 @@ static struct otlp_message *queue_add(struct queue *q, struct slice scope)
     }
     if (q->n == q->cap) {
         size_t cap = q->cap ? q->cap * 2 : 256;
-        struct otlp_message *m = mem_realloc(q->m, cap * sizeof *m);
+        struct encode_message *m = mem_realloc(q->m, cap * sizeof *m);
         if (!m) {
             q->dropped++;
             return NULL;
@@ -226,13 +226,13 @@ static struct otlp_message *queue_add(struct queue *q, struct slice scope)
         q->m = m;
         q->cap = cap;
     }
-    q->m[q->n] = (struct otlp_message){.scope = scope, .at = q->bytes.n};
+    q->m[q->n] = (struct encode_message){.scope = scope, .at = q->bytes.n};
     return &q->m[q->n];
 }
 
 static void queue_added(struct export *e, struct queue *q)
 {
-    struct otlp_message *m = &q->m[q->n];
+    struct encode_message *m = &q->m[q->n];
     if (q->bytes.err != ERR_OK) { // the message did not fit whole; forget its beginning
         q->bytes.err = ERR_OK;
         q->bytes.n = m->at;
@@ -256,7 +256,7 @@ static void add_log(void *arg, const struct line *l)
         return;
     pthread_mutex_lock(&e->lock);
     if (queue_add(q, scope)) {
-        otlp_log(&q->bytes, l, clock_wall_ns());
+        encode_log(&q->bytes, l, clock_wall_ns());
         queue_added(e, q);
     }
     pthread_mutex_unlock(&e->lock);
@@ -270,7 +270,7 @@ static void add_span(void *arg, const struct bspan *s, int64_t end)
         return;
     pthread_mutex_lock(&e->lock);
     if (queue_add(q, s->site ? s->site->target : SLICE("sonde"))) {
-        otlp_span(&q->bytes, s, end);
+        encode_span(&q->bytes, s, end);
         queue_added(e, q);
     }
     pthread_mutex_unlock(&e->lock);
@@ -413,7 +413,7 @@ static bool send_batch(struct export *e, struct queue *q)
     buf_add(&resource, buf_slice(&e->resource));
     int64_t timeout = e->until && e->until - clock_mono_ns() < q->timeout_ns ? e->until - clock_mono_ns() : q->timeout_ns;
     pthread_mutex_unlock(&e->lock);
-    otlp_request(&request, buf_slice(&resource), q->out_bytes.p, q->out + q->out_at, n);
+    encode_request(&request, buf_slice(&resource), q->out_bytes.p, q->out + q->out_at, n);
     enum outcome o = REFUSED;
     if (request.err != ERR_OK || resource.err != ERR_OK)
         snprintf(why, sizeof why, "no memory for the request");
@@ -449,7 +449,7 @@ static bool take(struct export *e, struct queue *q)
     pthread_mutex_lock(&e->lock);
     if (q->out_at == q->out_n && q->n) {
         struct buf bytes = q->out_bytes;
-        struct otlp_message *m = q->out;
+        struct encode_message *m = q->out;
         size_t cap = q->out_cap;
         q->out_bytes = q->bytes;
         q->out = q->m;
@@ -545,7 +545,7 @@ void export_describe(struct export *e, const char *service, const char *resource
     const char *lists[] = {resource, getenv("OTEL_RESOURCE_ATTRIBUTES")};
     pthread_mutex_lock(&e->lock);
     buf_reset(&e->resource);
-    otlp_resource(&e->resource, service, lists, 2);
+    encode_resource(&e->resource, service, lists, 2);
     pthread_mutex_unlock(&e->lock);
 }
 

@@ -1,4 +1,4 @@
-#include "sdk/otlp.h"
+#include "sdk/encode.h"
 #include "base/limits.h"
 #include "base/pb.h"
 #include "base/utf8.h"
@@ -54,7 +54,7 @@ static void put_attr(struct buf *b, uint32_t field, struct slice key, enum sonde
 // ---- LogRecord --------------------------------------------------------------------------------------------------------
 // 1 time_unix_nano, 11 observed_time_unix_nano, 2 severity_number, 3 severity_text, 5 body, 6 attributes, 8 flags, 9 trace_id,
 // 10 span_id, 12 event_name
-void otlp_log(struct buf *b, const struct line *l, int64_t observed)
+void encode_log(struct buf *b, const struct line *l, int64_t observed)
 {
     static const uint8_t severity[] = {0, 17, 13, 9, 5, 1};
     const struct site *site = l->site;
@@ -89,7 +89,7 @@ void otlp_log(struct buf *b, const struct line *l, int64_t observed)
 // ---- Span -------------------------------------------------------------------------------------------------------------
 // 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start, 8 end, 9 attributes, 10 dropped attributes,
 // 11 events {1 time, 2 name}, 12 dropped events, 15 status {2 message, 3 code}, 16 flags
-void otlp_span(struct buf *b, const struct bspan *s, int64_t end)
+void encode_span(struct buf *b, const struct bspan *s, int64_t end)
 {
     pb_w_bytes(b, 1, slice_of(s->trace_id, 16));
     pb_w_bytes(b, 2, slice_of(s->span_id, 8));
@@ -164,7 +164,7 @@ static struct slice unescape(char *p, size_t n)
     return slice_of(p, o);
 }
 
-void otlp_resource(struct buf *out, const char *service, const char *const *lists, size_t n_lists)
+void encode_resource(struct buf *out, const char *service, const char *const *lists, size_t n_lists)
 {
     struct pair pairs[RESOURCE_ATTRS];
     char copies[4][4096], host[256] = "";
@@ -195,7 +195,7 @@ void otlp_resource(struct buf *out, const char *service, const char *const *list
 
 // ---- request ----------------------------------------------------------------------------------------------------------
 // 1 Resource{Logs,Spans} {1 resource, 2 Scope{Logs,Spans} {1 scope {1 name}, 2 message …}}
-void otlp_request(struct buf *b, struct slice resource, const char *bytes, const struct otlp_message *m, size_t n)
+void encode_request(struct buf *b, struct slice resource, const char *bytes, const struct encode_message *m, size_t n)
 {
     size_t top = pb_w_begin(b, 1);
     pb_w_bytes(b, 1, resource);
