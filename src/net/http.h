@@ -19,7 +19,7 @@ struct http_route {
     const char *method, *path;
     http_handler *fn;
     void *arg;
-    size_t body_max; // 0: no body expected (small ones are read and ignored)
+    size_t body_max;   // 0: no body expected (small ones are read and ignored)
     const char *about; // one line for /api listing and docs
 };
 
@@ -28,13 +28,13 @@ struct http_req {
     struct slice method, path, query; // path percent-decoded, query raw
     const struct http_header *headers;
     size_t n_headers;
-    struct slice body;    // whole, content-encoding removed (gzip, deflate, zstd; snappy is left alone)
+    struct slice body;     // whole, content-encoding removed (gzip, deflate, zstd; snappy is left alone)
     struct slice param[4]; // captures, in order
-    int version;          // 10, 11, 20
+    int version;           // 10, 11, 20
     const struct http_route *route;
-    struct arena *arena;  // for whatever lives as long as the request
-    struct loop *loop;    // the loop it arrived on
-    const char *peer;     // "127.0.0.1:5123"
+    struct arena *arena; // for whatever lives as long as the request
+    struct loop *loop;   // the loop it arrived on
+    const char *peer;    // "127.0.0.1:5123"
 };
 struct slice http_req_header(const struct http_req *r, struct slice name); // empty if absent; name in lower case
 bool http_req_has_header(const struct http_req *r, struct slice name);
@@ -48,16 +48,30 @@ bool http_req_param_at(struct http_req *r, int k, struct slice *name, struct sli
 // All are thread-safe: a handler may hand the request to another thread and return; the bytes are copied.
 // After the finishing call the request must not be touched.
 void http_reply_header(struct http_req *r, struct slice name, struct slice value); // before the reply, same thread as it
-void http_reply(struct http_req *r, int status, struct slice content_type, struct slice body); // gzip by itself when asked and worth it
+void http_reply(struct http_req *r, int status, struct slice content_type,
+                struct slice body); // gzip by itself when asked and worth it
 // text/plain; charset=utf-8 with nosniff, a newline added.
 void http_reply_text(struct http_req *r, int status, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void http_stream_begin(struct http_req *r, int status, struct slice content_type);
 void http_stream_write(struct http_req *r, struct slice bytes);
 void http_stream_end(struct http_req *r);
-bool http_req_gone(const struct http_req *r); // the client closed: the rest of a stream is thrown away
+// Bytes of the stream accepted but not sent yet. Above 64 MiB (MAX_HTTP_PENDING) the stream is cut and the request is
+// gone; a producer that can be faster than its client waits while this is high.
+size_t http_stream_pending(const struct http_req *r);
+// The client closed (or closed its sending side): the rest of a stream is most likely thrown away, stop working for it.
+bool http_req_gone(const struct http_req *r);
 enum grpc_status {
-    GRPC_OK = 0, GRPC_CANCELLED = 1, GRPC_UNKNOWN = 2, GRPC_INVALID_ARGUMENT = 3, GRPC_DEADLINE_EXCEEDED = 4, GRPC_NOT_FOUND = 5,
-    GRPC_PERMISSION_DENIED = 7, GRPC_RESOURCE_EXHAUSTED = 8, GRPC_UNIMPLEMENTED = 12, GRPC_INTERNAL = 13, GRPC_UNAVAILABLE = 14,
+    GRPC_OK = 0,
+    GRPC_CANCELLED = 1,
+    GRPC_UNKNOWN = 2,
+    GRPC_INVALID_ARGUMENT = 3,
+    GRPC_DEADLINE_EXCEEDED = 4,
+    GRPC_NOT_FOUND = 5,
+    GRPC_PERMISSION_DENIED = 7,
+    GRPC_RESOURCE_EXHAUSTED = 8,
+    GRPC_UNIMPLEMENTED = 12,
+    GRPC_INTERNAL = 13,
+    GRPC_UNAVAILABLE = 14,
 };
 void grpc_reply(struct http_req *r, enum grpc_status status, const char *message, struct slice body);
 
@@ -65,24 +79,26 @@ struct http_server;
 struct http_server_options {
     const struct http_route *routes;
     size_t n_routes;
-    http_handler *not_found;       // null: 404 in text. Also 405 is answered by the server itself (with Allow)
+    http_handler *not_found; // null: 404 in text. Also 405 is answered by the server itself (with Allow)
     void *not_found_arg;
     // Called when a request was refused before its handler ran (bad gzip, too large, bad HTTP/1 …): lets a protocol
     // answer in its own format by http_reply; a request whose head could not be read has an empty method and path, and no
     // route. Null: text. gRPC requests are refused by the server itself, with a gRPC status.
     void (*refused)(struct http_req *r, int status, const char *why, void *arg);
     void *refused_arg;
-    int64_t idle_ns;               // keep-alive connections without traffic are closed (default 75 s)
-    size_t max_connections;        // default 4096 per server; further ones wait in the backlog
+    int64_t idle_ns;        // keep-alive connections without traffic are closed (default 75 s)
+    size_t max_connections; // default 4096 per server; further ones wait in the backlog
 };
 // Listens on "HOST:PORT" ("0.0.0.0:3100", "[::1]:0", ":4317" = all addresses, "127.0.0.1:0" = a free port), served by
 // each of the loops (SO_REUSEPORT, one socket a loop). The routes array must outlive the server.
 enum errc http_server_new(struct http_server **out, const char *address, struct loop *const *loops, size_t n_loops,
                           const struct http_server_options *o, struct error *err);
 int http_server_port(const struct http_server *s);
-// Stops accepting; with drain, connections finish the request they are in, at most for deadline_ns.
+// Stops accepting; connections finish the request they are in, at most for deadline_ns, then all are closed. Waits for
+// that, unless called on a thread that turns one of the loops, or while no loop runs.
 void http_server_stop(struct http_server *s, int64_t deadline_ns);
-void http_server_free(struct http_server *s); // after the loops have stopped
+// After the loops have stopped and before they are freed. Threads may still owe replies: these are thrown away.
+void http_server_free(struct http_server *s);
 
 // ---- client -----------------------------------------------------------------------------------------------------
 // Asynchronous, on one loop; keep-alive connections are pooled by origin. Only http://: https:// is refused with
@@ -96,9 +112,9 @@ struct http_call_options {
     const char *method, *url;
     const struct http_header *headers;
     size_t n_headers;
-    struct slice body;   // copied
-    int64_t timeout_ns;  // whole call; 0 = 30 s
-    bool http2;          // prior knowledge
+    struct slice body;                                                                                  // copied
+    int64_t timeout_ns;                                                                                 // whole call; 0 = 30 s
+    bool http2;                                                                                         // prior knowledge
     void (*on_head)(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg); // may be null
     void (*on_data)(struct http_call *c, struct slice bytes, void *arg);                                // may be null
     void (*on_trailers)(struct http_call *c, const struct http_header *h, size_t n, void *arg);         // HTTP/2; may be null
@@ -118,8 +134,8 @@ struct http_fetch {
     size_t n_headers;
     struct slice body;
     int64_t timeout_ns;
-    size_t reply_max;  // 0 = MAX_HTTP_REPLY
-    bool gzip;         // compress the request body
+    size_t reply_max; // 0 = MAX_HTTP_REPLY
+    bool gzip;        // compress the request body
     // streaming: if set, reply bytes go here instead of into the answer; return false to stop
     bool (*on_data)(struct slice bytes, void *arg);
     void *arg;
@@ -160,7 +176,8 @@ enum errc url_parse(const char *text, struct url *out, struct error *err);
 // Percent-decodes (plus: '+' is a blank). False on a bad escape.
 bool percent_decode(struct arena *a, struct slice in, bool plus, struct slice *out);
 void percent_encode(struct buf *b, struct slice s); // RFC 3986 unreserved kept
-// Whole-body codecs with a cap on the output.
+// Whole-body codecs with a cap on the output; appends to out, whose own maximum should be no lower. ERR_CORRUPT,
+// ERR_LIMIT above max. codec_gzip needs room for the worst case in out (a little more than in.n).
 enum codec { CODEC_NONE, CODEC_GZIP, CODEC_DEFLATE, CODEC_ZSTD, CODEC_SNAPPY };
 enum errc codec_decode(enum codec c, struct slice in, size_t max, struct buf *out, struct error *err);
 enum errc codec_gzip(struct slice in, struct buf *out);

@@ -4,13 +4,13 @@
 #include <stdint.h>
 
 struct loop;
-struct loop_io;    // a watched file descriptor
+struct loop_io; // a watched file descriptor
 struct loop_timer;
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HUP = 4 };
 
 enum errc loop_new(struct loop **out, struct error *err);
-void loop_free(struct loop *l); // null is fine; not while running
+void loop_free(struct loop *l);     // null is fine; not while running
 enum errc loop_run(struct loop *l); // until loop_stop
 void loop_stop(struct loop *l);     // thread- and signal-safe
 // One turn: waits at most timeout_ns (−1 forever, 0 poll). For callers that own the thread.
@@ -21,7 +21,8 @@ int64_t loop_now(struct loop *l); // monotonic ns of this turn
 enum errc loop_post(struct loop *l, void (*fn)(void *arg), void *arg);
 
 typedef void loop_io_fn(struct loop_io *io, unsigned events, void *arg);
-enum errc loop_io_add(struct loop *l, int fd, unsigned events, loop_io_fn *fn, void *arg, struct loop_io **out, struct error *err);
+enum errc loop_io_add(struct loop *l, int fd, unsigned events, loop_io_fn *fn, void *arg, struct loop_io **out,
+                      struct error *err);
 enum errc loop_io_set(struct loop_io *io, unsigned events);
 void loop_io_remove(struct loop_io *io); // does not close the descriptor; safe inside callbacks; null is fine
 

@@ -215,6 +215,15 @@ void http_stream_write(struct http_req *q, struct slice bytes)
         queue(req_of(q), seg_copy(SEG_DATA, 0, bytes));
 }
 
+size_t http_stream_pending(const struct http_req *q)
+{
+    struct sreq *r = req_of(q);
+    pthread_mutex_lock(&r->lock);
+    size_t n = r->queued + r->unsent;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
 void http_stream_end(struct http_req *q)
 {
     struct sreq *r = req_of(q);

@@ -117,6 +117,8 @@ static void settle(struct conn *c)
             before = had - c->in.n;
         }
         sent = flush(c);
+        if (c->kind == CONN_H1 && c->reqs)
+            c->reqs->unsent = c->out.n;
         if (!sent)
             break;
     }
@@ -164,6 +166,8 @@ static void input(struct conn *c, const char *p, size_t n)
     c->active = loop_now(c->sl->loop);
     if (c->kind == CONN_NEW && !detect(c, p, n)) {
         buf_put(&c->in, p, n);
+        if (c->in.err != ERR_OK)
+            conn_done(c);
         return;
     }
     if (c->dead)
@@ -282,6 +286,16 @@ static void on_accept(struct loop_io *io, unsigned events, void *arg)
 }
 
 // ---- the sweep: what took too long --------------------------------------------------------------------------------
+// A stream that waits for the client: for the rest of its body, or for room to send.
+static bool stuck(const struct conn *c)
+{
+    for (const struct sreq *r = c->kind == CONN_H2 ? c->reqs : NULL; r; r = r->next) {
+        if (!r->refused || r->out.n)
+            return true;
+    }
+    return false;
+}
+
 static void check_time(struct conn *c, int64_t now)
 {
     struct server_loop *sl = c->sl;
@@ -290,7 +304,8 @@ static void check_time(struct conn *c, int64_t now)
     bool idle = !c->reqs && !c->out.n && (c->kind == CONN_H2 || (!c->since && c->state == H1_HEAD));
     bool body = c->kind == CONN_H1 && (c->state == H1_LENGTH || c->state == H1_CHUNKED);
     c->busy = true;
-    if ((sl->stopping && now >= sl->stop_at) || (lingering && quiet > LINGER_NS) || (c->out.n && quiet > REQUEST_TIMEOUT_NS)) {
+    if ((sl->stopping && now >= sl->stop_at) || (lingering && quiet > LINGER_NS) ||
+        ((c->out.n || stuck(c)) && quiet > REQUEST_TIMEOUT_NS)) {
         c->dead = true;
     } else if (c->kind == CONN_H1 &&
                ((c->since && now - c->since > REQUEST_TIMEOUT_NS) || (body && quiet > REQUEST_TIMEOUT_NS))) {

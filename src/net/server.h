@@ -92,7 +92,8 @@ struct sreq {
     atomic_bool half_closed; // the client sends no more: most likely it left, but its answer is still tried
     pthread_mutex_t lock;    // guards first … broken; taken alone (the loop's lock may be taken inside)
     struct seg *first, *last;
-    size_t queued; // bytes in the queue
+    size_t queued;        // bytes in the queue
+    atomic_size_t unsent; // bytes of a stream that left the queue and are not sent
     bool posted, broken;
     // the replier's
     struct http_header reply[MAX_REPLY_HEADERS];

@@ -265,6 +265,7 @@ static void apply_data(struct sreq *r, struct seg *s)
     segs_push(&c->out, s);
     if (r->chunked)
         put(c, SLICE("\r\n"));
+    r->unsent = c->out.n;
 }
 
 void h1_apply(struct sreq *r, struct seg *s)

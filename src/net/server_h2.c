@@ -216,6 +216,7 @@ static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *to, size_t n, 
 {
     struct sreq *r = src->ptr;
     size_t k = segs_take(&r->out, to, n);
+    r->unsent = r->out.n;
     if (r->out.n)
         return (ssize_t)k;
     if (!r->ended) {
@@ -275,6 +276,7 @@ static void apply_data(struct sreq *r, struct seg *s)
         return;
     }
     segs_push(&r->out, s);
+    r->unsent = r->out.n;
     resume(r);
 }
 

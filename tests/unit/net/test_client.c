@@ -151,8 +151,9 @@ static void test_timeout(void **state)
 
 // ---- servers that misbehave ---------------------------------------------------------------------------------------
 struct fake {
-    int fd, accepts;
-    const char *say;
+    int fd;
+    atomic_int accepts;
+    const char *_Atomic say;
     bool wait; // for a request before it speaks
 };
 

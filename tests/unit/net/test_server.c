@@ -1,5 +1,7 @@
 // The server over real sockets: routes, bodies, refusals, pipelining, rude clients, replies from other threads.
 #include "net_test.h"
+
+#include "base/alloc.h"
 #include <zstd.h>
 
 static void test_routes(void **state)
@@ -467,6 +469,43 @@ static void test_idle_and_many(void **state)
     close(c);
 }
 
+// Each allocation fails in turn, in the client, the server and between: an error or an answer, never a crash or a leak.
+static void test_no_memory(void **state)
+{
+    static char body[5000];
+    char url[64];
+    int answers = 0;
+    for (int kind = 0; kind < 3; kind++) {
+        snprintf(url, sizeof url, "http://127.0.0.1:%d%s", port, kind == 2 ? "/" : kind ? "/stream" : "/echo");
+        for (long n = 1;; n++) {
+            struct http_answer a = {0};
+            struct grpc_answer g = {0};
+            mem_fail_after(n);
+            enum errc rc;
+            if (kind == 2)
+                rc = grpc_fetch(NULL, url, "/t.S/Echo", NULL, 0, slice_of(body, sizeof body), true, 3000 * MS, &g, NULL);
+            else
+                rc = http_fetch(NULL,
+                                &(struct http_fetch){.url = url,
+                                                     .method = kind ? "GET" : "POST",
+                                                     .timeout_ns = 3000 * MS,
+                                                     .body = slice_of(body, kind ? 0 : sizeof body)},
+                                &a, NULL);
+            bool hit = mem_fail_hit();
+            mem_fail_after(0);
+            answers += rc == ERR_OK;
+            http_answer_free(&a);
+            grpc_answer_free(&g);
+            if (!hit) {
+                assert_int_equal(rc, ERR_OK);
+                break;
+            }
+        }
+    }
+    assert_true(answers >= 3);
+    expect("/a/b", 200, "literal  \n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -484,6 +523,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_abrupt, start, stop),
         cmocka_unit_test_setup_teardown(test_flood, start, stop),
         cmocka_unit_test_setup_teardown(test_grpc, start, stop),
+        cmocka_unit_test_setup_teardown(test_no_memory, start, stop),
         cmocka_unit_test_setup_teardown(test_drain, start, stop),
         cmocka_unit_test(test_free_first),
         cmocka_unit_test_setup_teardown(test_two_loops, start_two, stop),
