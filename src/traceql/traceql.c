@@ -111,7 +111,8 @@ static bool parse_duration(struct slice w, int64_t *ns)
     static const struct {
         const char *unit;
         double factor;
-    } units[] = {{"ns", 1}, {"us", 1e3}, {"µs", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"m", 6e10}, {"h", 3.6e12}, {"d", 8.64e13}, {"w", 6.048e14}};
+    } units[] = {{"ns", 1},   {"us", 1e3},   {"µs", 1e3},    {"ms", 1e6},    {"s", 1e9},
+                 {"m", 6e10}, {"h", 3.6e12}, {"d", 8.64e13}, {"w", 6.048e14}};
     double total = 0;
     size_t at = 0;
     while (at < w.n) {
@@ -158,7 +159,7 @@ static enum errc parse_literal(struct parser *p, struct literal *out)
     if (slice_to_i64(w, &out->i)) {
         out->kind = LIT_INT;
         out->f = (double)out->i;
-    } else if (slice_to_f64(w, &out->f)) {
+    } else if (w.n && !memchr("iInN", w.p[w.p[0] == '-' || w.p[0] == '+'], 4) && slice_to_f64(w, &out->f)) { // nil is not NaN
         out->kind = LIT_FLOAT;
     } else if (parse_duration(w, &out->i)) {
         out->kind = LIT_DURATION;
@@ -237,11 +238,40 @@ static bool parse_op(struct parser *p, enum op *op)
     return false;
 }
 
+// What can never be true is refused, so that a typing mistake does not look like an empty answer.
+static const char *type_error(const struct node *n)
+{
+    bool equality = n->op == EQ || n->op == NE,
+         number = n->lit.kind == LIT_INT || n->lit.kind == LIT_FLOAT || n->lit.kind == LIT_DURATION;
+    if (n->op == RE || n->op == NRE) {
+        bool text = n->target <= ATTR_RESOURCE || n->target == NAME || n->target == STATUS_MESSAGE || n->target >= SPAN_ID;
+        return n->lit.kind == LIT_STR && text ? NULL : "=~ and !~ need text on the left and a string on the right";
+    }
+    if (!equality && n->lit.kind != LIT_STR && !number)
+        return "only numbers and strings have an order";
+    switch (n->target) {
+    case ATTR_ANY:
+    case ATTR_SPAN:
+    case ATTR_RESOURCE:
+        return NULL;
+    case DURATION:
+        return number ? NULL : "duration is compared with a duration such as 1.5s or 20ms";
+    case STATUS:
+        return n->lit.kind == LIT_STATUS ? NULL : "status is ok, error or unset, without quotes";
+    case KIND:
+        return n->lit.kind == LIT_KIND ? NULL
+                                       : "kind is server, client, internal, producer, consumer or unspecified, without quotes";
+    default:
+        return n->lit.kind == LIT_STR ? NULL : "this field is compared with a string in double quotes";
+    }
+}
+
 static enum errc compile_regex(struct parser *p, struct node *n)
 {
-    if (n->lit.kind != LIT_STR)
-        return fail(p, "=~ and !~ need a string");
-    TRY(regex_new(&n->re, n->lit.s, true, p->err));
+    struct slice pattern = arena_printf(p->arena, "(?s)%.*s", (int)n->lit.s.n, n->lit.s.p); // a dot is a line's end too
+    if (!pattern.p)
+        return ERR(p->err, LIMIT, "query needs too much memory");
+    TRY(regex_new(&n->re, pattern, true, p->err));
     n->next_regex = p->q->regexes;
     p->q->regexes = n;
     return ERR_OK;
@@ -262,13 +292,21 @@ static enum errc parse_comparison(struct parser *p, struct node **out)
     }
     if (!resolve_field(w, n)) {
         p->at = from;
-        return fail(p, "expected an attribute (.name, span.name, resource.name) or one of name, duration, status, statusMessage, kind, span:id, trace:id");
+        return fail(p, "expected an attribute (.name, span.name, resource.name) or one of name, duration, status, statusMessage, "
+                       "kind, span:id, trace:id");
     }
     if (!parse_op(p, &n->op)) {
         n->kind = NODE_EXISTS; // `{ .a }`
-        return ERR_OK;
+        return n->target <= ATTR_RESOURCE ? ERR_OK : fail(p, "expected one of = != =~ !~ < <= > >=");
     }
+    skip_blanks(p);
+    from = p->at;
     TRY(parse_literal(p, &n->lit));
+    const char *wrong = type_error(n);
+    if (wrong) {
+        p->at = from;
+        return fail(p, wrong);
+    }
     return n->op == RE || n->op == NRE ? compile_regex(p, n) : ERR_OK;
 }
 
@@ -396,7 +434,20 @@ static bool match_text(const struct node *n, struct slice s)
     return n->lit.kind == LIT_STR && by_order(n->op, slice_cmp(s, n->lit.s));
 }
 
-static bool match_number(const struct node *n, double v) { return by_order(n->op, (v > n->lit.f) - (v < n->lit.f)); }
+static bool match_float(const struct node *n, double v)
+{
+    if (v != v) // NaN has no order and is equal to nothing
+        return n->op == NE;
+    return by_order(n->op, (v > n->lit.f) - (v < n->lit.f));
+}
+
+// Worker ids are integers beyond 2^53: no detour over double.
+static bool match_int(const struct node *n, int64_t v)
+{
+    if (n->lit.kind == LIT_FLOAT)
+        return match_float(n, (double)v);
+    return by_order(n->op, (v > n->lit.i) - (v < n->lit.i));
+}
 
 // Comparisons with attributes are strict in type: an int literal does not match a double.
 static bool match_value(const struct node *n, const struct value *v)
@@ -408,9 +459,9 @@ static bool match_value(const struct node *n, const struct value *v)
     case COL_I64:
         if (n->any_type)
             return slice_eq(n->lit.s, slice_of(text, (size_t)snprintf(text, sizeof text, "%" PRId64, v->i64)));
-        return n->lit.kind == LIT_INT && match_number(n, (double)v->i64);
+        return n->lit.kind == LIT_INT && match_int(n, v->i64);
     case COL_F64:
-        return n->lit.kind == LIT_FLOAT && match_number(n, v->f64);
+        return n->lit.kind == LIT_FLOAT && match_float(n, v->f64);
     case COL_BOOL:
         if (n->any_type)
             return slice_eq(n->lit.s, v->b ? SLICE("true") : SLICE("false"));
@@ -441,7 +492,8 @@ static bool match_trace_id(const struct node *n, struct id128 id)
     char text[33];
     snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64, id.hi, id.lo);
     size_t zeros = strspn(text, "0");
-    return match_text(n, slice_of(text, 32)) || match_text(n, slice_of(text + zeros, 32 - zeros));
+    bool padded = match_text(n, slice_of(text, 32)), trimmed = match_text(n, slice_of(text + zeros, 32 - zeros));
+    return n->op == NE || n->op == NRE ? padded && trimmed : padded || trimmed;
 }
 
 static bool compare(const struct node *n, const struct batch *b, uint32_t row)
@@ -453,12 +505,11 @@ static bool compare(const struct node *n, const struct batch *b, uint32_t row)
     case STATUS_MESSAGE:
         return match_text(n, column_str(b->field[FIELD_STATUS_MESSAGE], row));
     case DURATION:
-        return (n->lit.kind == LIT_DURATION || n->lit.kind == LIT_INT || n->lit.kind == LIT_FLOAT) &&
-               match_number(n, (double)column_i64(b->field[FIELD_DURATION], row, 0));
+        return match_int(n, column_i64(b->field[FIELD_DURATION], row, 0));
     case STATUS:
-        return n->lit.kind == LIT_STATUS && by_order(n->op, (int)(column_i64(b->field[FIELD_STATUS], row, 0) - n->lit.i));
+        return by_order(n->op, (int)(column_i64(b->field[FIELD_STATUS], row, 0) - n->lit.i));
     case KIND:
-        return n->lit.kind == LIT_KIND && by_order(n->op, (int)(column_i64(b->field[FIELD_KIND], row, 0) - n->lit.i));
+        return by_order(n->op, (int)(column_i64(b->field[FIELD_KIND], row, 0) - n->lit.i));
     case SPAN_ID:
         return match_id(n, column_id64(b->field[FIELD_SPAN_ID], row));
     case PARENT_ID:
@@ -485,11 +536,14 @@ static bool match(const struct node *n, const struct batch *b, uint32_t row)
     case NODE_NOT:
         return !match(n->a, b, row);
     case NODE_EXISTS:
-        return n->target > ATTR_RESOURCE || (find_value(n, b, row, &v) && v.kind == COL_BOOL && v.b);
+        return find_value(n, b, row, &v) && v.kind == COL_BOOL && v.b;
     case NODE_COMPARE:
         return compare(n, b, row);
     }
     return false;
 }
 
-bool traceql_match(const struct traceql *q, const struct batch *b, uint32_t row) { return match(q->root, b, row); }
+bool traceql_match(const struct traceql *q, const struct batch *b, uint32_t row)
+{
+    return match(q->root, b, row);
+}
