@@ -73,14 +73,20 @@ static struct slice log_text(const struct request_logs *logs, const struct reque
     return s;
 }
 
-static bool starts_with(struct slice s, const char *prefix) { return slice_starts(s, slice_str(prefix)); }
+static bool starts_with(struct slice s, const char *prefix)
+{
+    return slice_starts(s, slice_str(prefix));
+}
 static bool ends_with(struct slice s, const char *tail)
 {
     size_t n = strlen(tail);
     return s.n >= n && memcmp(s.p + s.n - n, tail, n) == 0;
 }
 
-static bool is_route(const struct span *s) { return ends_with(s->name, "route_request"); }
+static bool is_route(const struct span *s)
+{
+    return ends_with(s->name, "route_request");
+}
 
 enum role role_of_words(struct slice s)
 {
@@ -108,9 +114,15 @@ static const struct span *find_root(const struct trace *t)
     return best && !is_route(best) ? best : NULL;
 }
 
-bool span_is_route(const struct span *s) { return is_route(s); }
+bool span_is_route(const struct span *s)
+{
+    return is_route(s);
+}
 
-bool span_is_worker(const struct span *s) { return slice_eq(s->name, SLICE("handle_payload")) || slice_eq(s->name, SLICE("llm_request")); }
+bool span_is_worker(const struct span *s)
+{
+    return slice_eq(s->name, SLICE("handle_payload")) || slice_eq(s->name, SLICE("llm_request"));
+}
 
 // The worker's span below a route span, null if it never came. Spans below another stand right behind it.
 const struct span *route_worker(const struct trace *t, const struct span *route)
@@ -165,7 +177,10 @@ static struct slice any_text(const struct trace *t, const char *key)
     return SLICE_NONE;
 }
 
-static int64_t number_or_unknown(double v) { return v >= 0 && v < 1e15 ? (int64_t)v : -1; }
+static int64_t number_or_unknown(double v)
+{
+    return v >= 0 && v < 1e15 ? (int64_t)v : -1;
+}
 
 static void note(struct request *r, struct slice text)
 {
@@ -257,8 +272,10 @@ static void read_window(const struct trace *t, const struct request_logs *logs, 
 // Time of the first token, 0 if unknown.
 static int64_t read_tokens(const struct trace *t, const struct span *root, struct request *r)
 {
-    r->input_tokens = number_or_unknown(span_number(t, root, "input_tokens", span_number(t, root, "gen_ai.usage.input_tokens", -1)));
-    r->output_tokens = number_or_unknown(span_number(t, root, "output_tokens", span_number(t, root, "gen_ai.usage.output_tokens", -1)));
+    r->input_tokens =
+        number_or_unknown(span_number(t, root, "input_tokens", span_number(t, root, "gen_ai.usage.input_tokens", -1)));
+    r->output_tokens =
+        number_or_unknown(span_number(t, root, "output_tokens", span_number(t, root, "gen_ai.usage.output_tokens", -1)));
     r->ttft_ms = span_number(t, root, "ttft_ms", -1);
     r->itl_ms = span_number(t, root, "avg_itl_ms", -1);
     int64_t first = r->ttft_ms >= 0 ? r->start + (int64_t)(r->ttft_ms * 1e6) : event_time(t, "first_token");
@@ -270,9 +287,9 @@ static int64_t read_tokens(const struct trace *t, const struct span *root, struc
 // ---- how it ended -------------------------------------------------------------------------------------------------
 
 struct ending {
-    struct slice outcome;              // request.outcome of the root
-    const struct span *failed;         // the latest failed route or worker span
-    const struct request_log *report;  // ERROR "request completed", the only sign of a stream that broke after its 200
+    struct slice outcome;             // request.outcome of the root
+    const struct span *failed;        // the latest failed route or worker span
+    const struct request_log *report; // ERROR "request completed", the only sign of a stream that broke after its 200
     struct slice detail, tokens, reason;
     bool exhausted;
 };
@@ -294,7 +311,8 @@ static void read_logs(const struct request_logs *logs, struct arena *arena, stru
         r->errors += is_error;
         if (starts_with(l->message, "http response sent") && slice_to_i64(log_text(logs, l, "status", arena), &status))
             r->http_status = (int)status;
-        if (starts_with(l->message, "request completed") && is_error) {
+        if (starts_with(l->message, "request completed") &&
+            (is_error || slice_eq(log_text(logs, l, "status", arena), SLICE("error")))) {
             e->report = l;
             e->detail = log_text(logs, l, "error_detail", arena);
             if (e->detail.n == 0)
@@ -305,6 +323,8 @@ static void read_logs(const struct request_logs *logs, struct arena *arena, stru
         if (starts_with(l->message, "migration retries exhausted"))
             e->exhausted = true;
         struct slice tokens = log_text(logs, l, "migration.tokens_completed", arena);
+        if (tokens.n == 0)
+            tokens = log_text(logs, l, "tokens_completed", arena);
         if (tokens.n && !slice_eq(tokens, SLICE("0")))
             e->tokens = tokens;
     }
@@ -320,9 +340,11 @@ static bool is_word(struct slice s, const char *const *words)
 
 static void decide_status(const struct trace *t, const struct span *root, int64_t now, struct request *r, const struct ending *e)
 {
-    static const char *const good[] = {"success", "ok", NULL}, *const stopped[] = {"cancelled", "canceled", "client_disconnected", NULL};
+    static const char *const good[] = {"success", "ok", NULL}, *const stopped[] = {"cancelled", "canceled", "client_disconnected",
+                                                                                   NULL};
     if (!root)
-        r->status = now - r->end < SETTLE_NS && !e->exhausted && !e->report ? REQUEST_RUNNING : REQUEST_ERROR; // a failed attempt may be moved
+        r->status = now - r->end < SETTLE_NS && !e->exhausted && !e->report ? REQUEST_RUNNING
+                                                                            : REQUEST_ERROR; // a failed attempt may be moved
     else if (is_word(e->outcome, stopped))
         r->status = REQUEST_CANCELLED;
     else if (is_word(e->outcome, good))
@@ -346,10 +368,16 @@ static struct slice failure_words(const struct trace *t, const struct span *s)
 {
     static const struct {
         const char *type, *words;
-    } rows[] = {{"disconnected", "was lost"},          {"worker_disconnected", "was lost"},     {"cannot_connect", "could not be reached"},
-                {"connection_failed", "could not be reached"}, {"connection_timeout", "did not accept the connection in time"},
-                {"response_timeout", "did not answer in time"}, {"timeout", "did not answer in time"},
-                {"worker_unavailable", "was not available"},    {"worker_overloaded", "was overloaded"}, {"rejected", "refused the request"}};
+    } rows[] = {{"disconnected", "was lost"},
+                {"worker_disconnected", "was lost"},
+                {"cannot_connect", "could not be reached"},
+                {"connection_failed", "could not be reached"},
+                {"connection_timeout", "did not accept the connection in time"},
+                {"response_timeout", "did not answer in time"},
+                {"timeout", "did not answer in time"},
+                {"worker_unavailable", "was not available"},
+                {"worker_overloaded", "was overloaded"},
+                {"rejected", "refused the request"}};
     struct slice type = span_text(t, s, "error.type"), outcome = span_text(t, s, "request.outcome");
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -358,7 +386,8 @@ static struct slice failure_words(const struct trace *t, const struct span *s)
     return SLICE("failed");
 }
 
-static void describe_failure(const struct trace *t, const struct request_logs *logs, struct arena *arena, struct request *r, const struct ending *e)
+static void describe_failure(const struct trace *t, const struct request_logs *logs, struct arena *arena, struct request *r,
+                             const struct ending *e)
 {
     struct failure *f = &r->failure;
     struct slice tokens = e->tokens.n ? arena_printf(arena, " after %.*s tokens", (int)e->tokens.n, e->tokens.p) : SLICE("");
@@ -372,16 +401,21 @@ static void describe_failure(const struct trace *t, const struct request_logs *l
         f->what = span_text(t, e->failed, "request.outcome");
         if (f->what.n == 0)
             f->what = span_text(t, e->failed, "error.type");
-        f->why = arena_printf(arena, "%.*s %.*s%.*s%s%.*s%s%.*s", (int)who.n, who.p, (int)how.n, how.p, (int)tokens.n, tokens.p,
-                              slice_eq(how, SLICE("failed")) && message.n ? ": " : "", slice_eq(how, SLICE("failed")) ? (int)message.n : 0, message.p,
-                              e->exhausted ? ", and no retry was left" : e->detail.n ? ": " : "", e->exhausted ? 0 : (int)e->detail.n, e->detail.p);
+        struct slice more = e->exhausted                     ? SLICE_NONE
+                            : e->detail.n                    ? e->detail
+                            : slice_eq(how, SLICE("failed")) ? message
+                                                             : SLICE_NONE;
+        f->why =
+            arena_printf(arena, "%.*s %.*s%.*s%s%s%.*s", (int)who.n, who.p, (int)how.n, how.p, (int)tokens.n, tokens.p,
+                         e->exhausted ? ", and no retry was left" : "", more.n ? ": " : "", (int)more.n, more.p ? more.p : "");
     } else {
         f->where = ROLE_FRONTEND;
         f->service = r->service;
         f->when = e->report ? e->report->time : r->end;
         f->what = e->outcome.n ? e->outcome : SLICE("error");
         if (r->http_status >= 400 && r->http_status < 500)
-            f->why = arena_printf(arena, "the client's request was refused with %d%s%.*s", r->http_status, e->detail.n ? ": " : "", (int)e->detail.n, e->detail.p);
+            f->why = arena_printf(arena, "the client's request was refused with %d%s%.*s", r->http_status,
+                                  e->detail.n ? ": " : "", (int)e->detail.n, e->detail.p);
         else if (e->detail.n)
             f->why = e->detail;
         else if (r->http_status >= 500 && r->prefill_worker.n == 0 && r->decode_worker.n == 0)
@@ -398,12 +432,14 @@ static const struct span *last_failed(const struct trace *t)
 {
     const struct span *found = NULL;
     for (uint32_t i = 0; i < t->n; i++)
-        if (is_failed_worker(t, &t->spans[i]) && (!found || t->spans[i].end > found->end || (t->spans[i].end == found->end && !is_route(found))))
+        if (is_failed_worker(t, &t->spans[i]) &&
+            (!found || t->spans[i].end > found->end || (t->spans[i].end == found->end && !is_route(found))))
             found = &t->spans[i];
     return found;
 }
 
-static void write_verdict(const struct trace *t, const struct span *root, struct arena *arena, struct request *r, const struct ending *e)
+static void write_verdict(const struct trace *t, const struct span *root, struct arena *arena, struct request *r,
+                          const struct ending *e)
 {
     const char *broke = r->http_status == 200 && r->stream ? "the stream broke after a 200: " : "";
     switch (r->status) {
@@ -425,7 +461,8 @@ static void write_verdict(const struct trace *t, const struct span *root, struct
     case REQUEST_OK:
         if (e->failed) {
             struct slice who = worker_words(t, e->failed, arena), how = failure_words(t, e->failed);
-            r->verdict = arena_printf(arena, "served, after %u attempts: %.*s %.*s", r->attempts, (int)who.n, who.p, (int)how.n, how.p);
+            r->verdict =
+                arena_printf(arena, "served, after %u attempts: %.*s %.*s", r->attempts, (int)who.n, who.p, (int)how.n, how.p);
         } else {
             r->verdict = SLICE("served");
         }
@@ -458,7 +495,8 @@ static void write_notes(const struct trace *t, const struct span *root, struct a
         note(r, SLICE("no span of the prefill worker arrived: a killed process takes up to 5 s of spans with it"));
 }
 
-enum errc request_analyze(const struct trace *t, const struct request_logs *logs, int64_t now, struct arena *arena, struct request *out, struct error *err)
+enum errc request_analyze(const struct trace *t, const struct request_logs *logs, int64_t now, struct arena *arena,
+                          struct request *out, struct error *err)
 {
     const struct span *root = find_root(t);
     struct ending e = {.outcome = span_text(t, root, "request.outcome"), .failed = last_failed(t)};

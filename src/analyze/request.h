@@ -40,8 +40,8 @@ struct request_log {
 };
 
 struct request_logs {
-    struct batch *batch;     // owned
-    struct request_log *at;  // by time; in the batch's arena
+    struct batch *batch;    // owned
+    struct request_log *at; // by time; in the batch's arena
     uint32_t n;
 };
 
@@ -81,7 +81,8 @@ struct request {
 
 // Analyses a trace with its logs. Everything in *out lives in `arena` or in the batches of t and logs. now: to tell a running
 // request from one whose root span never came.
-enum errc request_analyze(const struct trace *t, const struct request_logs *logs, int64_t now, struct arena *arena, struct request *out, struct error *err);
+enum errc request_analyze(const struct trace *t, const struct request_logs *logs, int64_t now, struct arena *arena,
+                          struct request *out, struct error *err);
 
 // ---- finding ------------------------------------------------------------------------------------------------------
 struct trace_ref {
@@ -98,14 +99,14 @@ void trace_refs_free(struct trace_refs *r);
 
 // Traces that carry the id: a trace id (32 hex digits), or an x-request-id or request id found on spans, on log records or in
 // JSON lines. ERR_NOTFOUND when there is none.
-enum errc request_find(struct store *s, struct slice tenant, struct slice id, int64_t from, int64_t to, struct budget *budget, struct trace_refs *out,
-                       struct error *err);
+enum errc request_find(struct store *s, struct slice tenant, struct slice id, int64_t from, int64_t to, struct budget *budget,
+                       struct trace_refs *out, struct error *err);
 // The newest `max` traces of [from, to) that look like requests.
-enum errc request_list(struct store *s, struct slice tenant, int64_t from, int64_t to, size_t max, struct budget *budget, struct trace_refs *out,
-                       struct error *err);
+enum errc request_list(struct store *s, struct slice tenant, int64_t from, int64_t to, size_t max, struct budget *budget,
+                       struct trace_refs *out, struct error *err);
 // Log records of the trace: by their trace id, by a trace_id attribute, or by the id in the text of the line.
-enum errc request_logs_load(struct store *s, struct slice tenant, const struct trace *t, struct budget *budget, struct request_logs *out,
-                            struct error *err);
+enum errc request_logs_load(struct store *s, struct slice tenant, const struct trace *t, struct budget *budget,
+                            struct request_logs *out, struct error *err);
 void request_logs_free(struct request_logs *l);
 // Sorts and reads the records of a sealed batch; what request_logs_load does after the scan.
 enum errc request_logs_build(struct batch *b, struct request_logs *out, struct error *err);
@@ -119,5 +120,5 @@ bool span_is_route(const struct span *s);
 bool span_is_worker(const struct span *s);
 const struct span *route_worker(const struct trace *t, const struct span *route); // null if it never came
 // Phases and lanes of r from its window, tokens and workers.
-enum errc request_phases(const struct trace *t, const struct request_logs *logs, int64_t first_token, struct arena *arena, struct request *r,
-                         struct error *err);
+enum errc request_phases(const struct trace *t, const struct request_logs *logs, int64_t first_token, struct arena *arena,
+                         struct request *r, struct error *err);

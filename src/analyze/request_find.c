@@ -82,7 +82,8 @@ void trace_refs_free(struct trace_refs *r)
 // ---- by an id -------------------------------------------------------------------------------------------------------
 
 // The last one is not an id to look for: it tells the trace of a record that was pushed to Loki's API with metadata.
-static const struct slice id_keys[] = {{"x_request_id", 12}, {"request_id", 10}, {"x-request-id", 12}, {"gen_ai.request.id", 17}, {"trace_id", 8}};
+static const struct slice id_keys[] = {
+    {"x_request_id", 12}, {"request_id", 10}, {"x-request-id", 12}, {"gen_ai.request.id", 17}, {"trace_id", 8}};
 enum { N_ID_KEYS = sizeof id_keys / sizeof *id_keys - 1 };
 
 static bool row_has_id(const struct batch *b, uint32_t row, struct slice id)
@@ -131,11 +132,18 @@ static bool json_line_trace(struct slice line, struct slice id, struct id128 *tr
     return named && has_trace;
 }
 
-static enum errc find_in(struct store *s, struct slice tenant, enum signal signal, struct slice id, int64_t from, int64_t to, struct budget *budget,
-                         struct ref_set *set, struct error *err)
+static enum errc find_in(struct store *s, struct slice tenant, enum signal signal, struct slice id, int64_t from, int64_t to,
+                         struct budget *budget, struct ref_set *set, struct error *err)
 {
-    struct scan_request q = {.tenant = tenant, .signal = signal, .from = from, .to = to, .newest_first = true,
-                             .fields = 1ull << FIELD_TRACE_ID | 1ull << FIELD_BODY, .attrs = id_keys, .n_attrs = N_ID_KEYS + 1, .budget = budget};
+    struct scan_request q = {.tenant = tenant,
+                             .signal = signal,
+                             .from = from,
+                             .to = to,
+                             .newest_first = true,
+                             .fields = 1ull << FIELD_TRACE_ID | 1ull << FIELD_BODY,
+                             .attrs = id_keys,
+                             .n_attrs = N_ID_KEYS + 1,
+                             .budget = budget};
     struct scan *scan = NULL;
     struct scan_batch part;
     enum errc rc;
@@ -161,10 +169,17 @@ out:
 }
 
 // A trace id is known when it has a span, whenever that was.
-static enum errc find_trace(struct store *s, struct slice tenant, struct id128 id, struct budget *budget, struct ref_set *set, struct error *err)
+static enum errc find_trace(struct store *s, struct slice tenant, struct id128 id, struct budget *budget, struct ref_set *set,
+                            struct error *err)
 {
-    struct scan_request q = {.tenant = tenant, .signal = SIGNAL_SPAN, .from = INT64_MIN, .to = INT64_MAX, .trace_id = id, .newest_first = true,
-                             .fields = 1ull << FIELD_TRACE_ID, .budget = budget};
+    struct scan_request q = {.tenant = tenant,
+                             .signal = SIGNAL_SPAN,
+                             .from = INT64_MIN,
+                             .to = INT64_MAX,
+                             .trace_id = id,
+                             .newest_first = true,
+                             .fields = 1ull << FIELD_TRACE_ID,
+                             .budget = budget};
     struct scan *scan = NULL;
     struct scan_batch part;
     enum errc rc;
@@ -177,8 +192,8 @@ out:
     return rc;
 }
 
-enum errc request_find(struct store *s, struct slice tenant, struct slice id, int64_t from, int64_t to, struct budget *budget, struct trace_refs *out,
-                       struct error *err)
+enum errc request_find(struct store *s, struct slice tenant, struct slice id, int64_t from, int64_t to, struct budget *budget,
+                       struct trace_refs *out, struct error *err)
 {
     struct ref_set set = {0};
     struct id128 trace;
@@ -221,13 +236,20 @@ static bool looks_like_request(const struct batch *b, uint32_t row)
     return column_id64(b->field[FIELD_PARENT_ID], row) == 0 && column_i64(b->field[FIELD_KIND], row, 0) == 2;
 }
 
-enum errc request_list(struct store *s, struct slice tenant, int64_t from, int64_t to, size_t max, struct budget *budget, struct trace_refs *out,
-                       struct error *err)
+enum errc request_list(struct store *s, struct slice tenant, int64_t from, int64_t to, size_t max, struct budget *budget,
+                       struct trace_refs *out, struct error *err)
 {
-    static const struct slice attrs[] = {{"x_request_id", 12}, {"request_id", 10}, {"x-request-id", 12}, {"gen_ai.request.id", 17}, {"gen_ai.operation.name", 21}};
-    struct scan_request q = {.tenant = tenant, .signal = SIGNAL_SPAN, .from = from, .to = to, .newest_first = true,
+    static const struct slice attrs[] = {
+        {"x_request_id", 12}, {"request_id", 10}, {"x-request-id", 12}, {"gen_ai.request.id", 17}, {"gen_ai.operation.name", 21}};
+    struct scan_request q = {.tenant = tenant,
+                             .signal = SIGNAL_SPAN,
+                             .from = from,
+                             .to = to,
+                             .newest_first = true,
                              .fields = 1ull << FIELD_TRACE_ID | 1ull << FIELD_NAME | 1ull << FIELD_KIND | 1ull << FIELD_PARENT_ID,
-                             .attrs = attrs, .n_attrs = sizeof attrs / sizeof *attrs, .budget = budget};
+                             .attrs = attrs,
+                             .n_attrs = sizeof attrs / sizeof *attrs,
+                             .budget = budget};
     struct ref_set set = {0};
     struct scan *scan = NULL;
     struct scan_batch part;
@@ -239,7 +261,8 @@ enum errc request_list(struct store *s, struct slice tenant, int64_t from, int64
             break;
         for (uint32_t i = 0; i < part.n_rows; i++)
             if (looks_like_request(part.batch, part.rows[i]))
-                GO(refs_add(&set, column_id128(part.batch->field[FIELD_TRACE_ID], part.rows[i]), part.batch->time[part.rows[i]], err));
+                GO(refs_add(&set, column_id128(part.batch->field[FIELD_TRACE_ID], part.rows[i]), part.batch->time[part.rows[i]],
+                            err));
         // Enough newer ones are known, and nothing newer than the bound is to come. A minute covers a trace's own length.
         if (set.n > 4 * max) {
             size_t newer = 0;
@@ -264,8 +287,8 @@ static const char *level_of(struct slice text, int64_t number)
 {
     static const struct {
         const char *word, *level;
-    } words[] = {{"error", "ERROR"}, {"err", "ERROR"},   {"fatal", "ERROR"}, {"critical", "ERROR"}, {"warn", "WARN"},
-                 {"warning", "WARN"}, {"info", "INFO"},  {"debug", "DEBUG"}, {"trace", "TRACE"}};
+    } words[] = {{"error", "ERROR"},  {"err", "ERROR"}, {"fatal", "ERROR"}, {"critical", "ERROR"}, {"warn", "WARN"},
+                 {"warning", "WARN"}, {"info", "INFO"}, {"debug", "DEBUG"}, {"trace", "TRACE"}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (slice_ieq(text, slice_str(words[i].word)))
             return words[i].level;
@@ -355,14 +378,14 @@ static bool log_belongs(const struct batch *b, uint32_t row, struct id128 id, st
     return slice_find(column_str(b->field[FIELD_BODY], row), hex) >= 0;
 }
 
-enum errc request_logs_load(struct store *s, struct slice tenant, const struct trace *t, struct budget *budget, struct request_logs *out,
-                            struct error *err)
+enum errc request_logs_load(struct store *s, struct slice tenant, const struct trace *t, struct budget *budget,
+                            struct request_logs *out, struct error *err)
 {
     char hex[33];
     int64_t from = t->start < INT64_MIN + LOG_SLACK_NS ? INT64_MIN : t->start - LOG_SLACK_NS;
     int64_t to = t->end > INT64_MAX - 3 * LOG_SLACK_NS ? INT64_MAX : t->end + 3 * LOG_SLACK_NS;
-    struct scan_request q = {.tenant = tenant, .signal = SIGNAL_LOG, .from = from, .to = to,
-                             .fields = ~0ull, .all_attrs = true, .budget = budget};
+    struct scan_request q = {
+        .tenant = tenant, .signal = SIGNAL_LOG, .from = from, .to = to, .fields = ~0ull, .all_attrs = true, .budget = budget};
     struct batch *b = batch_new(SIGNAL_LOG, MAX_QUERY_MEMORY);
     struct scan *scan = NULL;
     struct scan_batch part;

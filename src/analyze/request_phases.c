@@ -30,11 +30,15 @@ struct canvas {
     int64_t first_token; // 0: unknown
     struct interval named[NAMED_MAX], workers[WORKERS_MAX];
     uint32_t n_named, n_workers;
-    int64_t first_worker, prefill_end, decode_start; // INT64_MAX / 0 / 0 when there is none; of the last prefill and decode worker
+    int64_t first_worker, prefill_end,
+        decode_start; // INT64_MAX / 0 / 0 when there is none; of the last prefill and decode worker
     struct slice frontend;
 };
 
-static bool overlaps(const struct interval *i, int64_t from, int64_t to) { return i->from < to && i->to > from; }
+static bool overlaps(const struct interval *i, int64_t from, int64_t to)
+{
+    return i->from < to && i->to > from;
+}
 
 static struct slice decode_service(const struct canvas *c)
 {
@@ -79,7 +83,8 @@ static void collect(struct canvas *c)
         it.which = span_role(c->t, s);
         if (c->n_workers == WORKERS_MAX || (it.which != ROLE_PREFILL && it.which != ROLE_DECODE))
             continue;
-        it.failed = s->status == 2 || (s->parent >= 0 && span_is_route(&c->t->spans[s->parent]) && c->t->spans[s->parent].status == 2);
+        it.failed =
+            s->status == 2 || (s->parent >= 0 && span_is_route(&c->t->spans[s->parent]) && c->t->spans[s->parent].status == 2);
         if (stands_in)
             it.service = service_behind(c, (enum role)it.which, it.service);
         c->workers[c->n_workers++] = it;
@@ -254,7 +259,8 @@ static struct lane *empty_lane(struct request *r, enum role role)
 // first token on.
 static void derive_blocks(struct canvas *c, struct arena *arena, const struct interval *w)
 {
-    struct lane *l = span_is_worker(w->span) ? lane_of(c->r, w->service, (enum role)w->which) : empty_lane(c->r, (enum role)w->which);
+    struct lane *l =
+        span_is_worker(w->span) ? lane_of(c->r, w->service, (enum role)w->which) : empty_lane(c->r, (enum role)w->which);
     if (!l) // only the frontend's view is there: its lane shows it as the row does
         return;
     if (w->which == ROLE_PREFILL) {
@@ -298,7 +304,8 @@ static void lane_blocks(struct canvas *c, const struct request_logs *logs, struc
     }
     for (uint32_t i = 0; i < r->n_phases; i++) // what the row attributes to the frontend
         if (slice_eq(r->phases[i].service, c->frontend))
-            add_block(arena, lane_of(r, c->frontend, ROLE_FRONTEND), r->phases[i], r->phases[i].start, r->phases[i].start + r->phases[i].ns);
+            add_block(arena, lane_of(r, c->frontend, ROLE_FRONTEND), r->phases[i], r->phases[i].start,
+                      r->phases[i].start + r->phases[i].ns);
 }
 
 static void lane_marks(struct canvas *c, const struct request_logs *logs, struct arena *arena)
@@ -322,8 +329,8 @@ static void lane_marks(struct canvas *c, const struct request_logs *logs, struct
             add_mark(arena, lane_of(c->r, logs->at[i].service, ROLE_OTHER), "error", logs->at[i].time);
 }
 
-enum errc request_phases(const struct trace *t, const struct request_logs *logs, int64_t first_token, struct arena *arena, struct request *r,
-                         struct error *err)
+enum errc request_phases(const struct trace *t, const struct request_logs *logs, int64_t first_token, struct arena *arena,
+                         struct request *r, struct error *err)
 {
     struct canvas *c = ARENA_NEW(arena, struct canvas);
     if (!c)

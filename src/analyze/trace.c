@@ -160,8 +160,14 @@ enum errc trace_build(struct batch *b, struct id128 id, struct trace *out, struc
 enum errc trace_load(struct store *s, struct slice tenant, struct id128 id, int64_t from, int64_t to, struct budget *budget,
                      struct trace *out, struct error *err)
 {
-    struct scan_request q = {.tenant = tenant, .signal = SIGNAL_SPAN, .from = from, .to = to, .trace_id = id, .fields = ~0ull,
-                             .all_attrs = true, .budget = budget};
+    struct scan_request q = {.tenant = tenant,
+                             .signal = SIGNAL_SPAN,
+                             .from = from,
+                             .to = to,
+                             .trace_id = id,
+                             .fields = ~0ull,
+                             .all_attrs = true,
+                             .budget = budget};
     struct scan *scan = NULL;
     struct batch *b = batch_new(SIGNAL_SPAN, MAX_QUERY_MEMORY);
     enum errc rc;

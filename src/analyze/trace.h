@@ -12,8 +12,8 @@ struct span {
     struct slice service; // service.name, "" if unknown
     int32_t parent;       // index into spans, -1 for roots and orphans
     int32_t depth;
-    bool orphan;          // has a parent id, but the parent never arrived
-    int64_t self;         // ns of its duration in which no child ran
+    bool orphan;  // has a parent id, but the parent never arrived
+    int64_t self; // ns of its duration in which no child ran
 };
 
 struct trace {
@@ -21,7 +21,7 @@ struct trace {
     struct batch *batch; // holds every row; owned
     struct span *spans;  // parents before children, siblings by start; in the batch's arena
     uint32_t n;
-    int64_t start, end;  // of all spans
+    int64_t start, end; // of all spans
 };
 
 // Loads the trace with all its columns. ERR_NOTFOUND when there is no span of that id in [from, to).
