@@ -90,6 +90,20 @@ static void draw_lane(const struct painter *p, struct slice name, const struct t
     buf_char(p->out, '\n');
 }
 
+static bool is_same_phase(const struct tree *a, const struct tree *b)
+{
+    return slice_eq(tree_text(a, "name"), tree_text(b, "name")) && slice_eq(tree_text(a, "service"), tree_text(b, "service"));
+}
+
+static void draw_ms_cell(const struct painter *p, double ms, int columns)
+{
+    struct buf text;
+    buf_init(&text, 64);
+    draw_ms(&text, ms);
+    draw_cell(p, buf_slice(&text), columns);
+    buf_free(&text);
+}
+
 static void draw_lanes(const struct painter *p, const struct tree *doc)
 {
     const struct tree *r = tree_get(doc, "request"), *phases = tree_get(doc, "phases"), *lanes = tree_get(doc, "lanes");
@@ -101,18 +115,22 @@ static void draw_lanes(const struct painter *p, const struct tree *doc)
         draw_lane(p, tree_text(l, "service"), tree_get(l, "blocks"), start, total);
     for (const struct tree *b = phases ? phases->first : NULL; b; b = b->next) {
         struct slice name = tree_text(b, "name"), service = tree_text(b, "service");
-        double ms = tree_number(b, "ms", 0);
-        sum += ms;
+        double ms = 0; // pieces of one phase in one process are told together, where the first of them began
+        const struct tree *same = phases->first;
+        while (same != b && !is_same_phase(same, b))
+            same = same->next;
+        sum += tree_number(b, "ms", 0);
+        if (same != b)
+            continue;
+        for (; same; same = same->next)
+            ms += is_same_phase(same, b) ? tree_number(same, "ms", 0) : 0;
         buf_str(p->out, "  ");
         draw_style(p, phase_sgr(name));
         buf_str(p->out, phase_glyph(tree_text(b, "kind")));
         draw_style(p, "");
         buf_char(p->out, ' ');
         draw_cell(p, name, 12);
-        size_t from = p->out->n;
-        draw_ms(p->out, ms);
-        while (p->out->n - from < 12)
-            buf_char(p->out, ' ');
+        draw_ms_cell(p, ms, 12);
         buf_printf(p->out, "%5.1f %%   %.*s\n", total > 0 ? 100 * ms / total : 0, (int)service.n, service.p);
     }
     buf_str(p->out, "  = ");
