@@ -13,30 +13,24 @@ enum {
     COMPACT_PAUSE_S = 60,         // after a failure
 };
 
-static uint32_t size_class(uint64_t rows)
-{
-    uint32_t c = 0;
-    for (; rows >= 64; rows /= 8)
-        c++;
-    return c;
-}
-
-// The first run of COMPACT_WIDTH neighbours none of which is of a higher class than the first. False: none.
+// The first run of COMPACT_WIDTH neighbours of which none has more than half the rows: a large part waits until as much
+// has come after it, so that a row is rewritten a few times at most. False: none.
 static bool find_run(struct table *t, struct part *run[COMPACT_WIDTH])
 {
     bool found = false;
     pthread_mutex_lock(&t->lock);
     for (uint32_t at = 0; !found && at + COMPACT_WIDTH <= t->n_parts; at++) {
-        uint64_t rows = 0, bytes = 0;
-        uint32_t top = size_class(t->parts[at]->info.rows), n = 0;
+        uint64_t rows = 0, bytes = 0, largest = 0;
+        uint32_t n = 0;
         for (; n < COMPACT_WIDTH; n++) {
             struct part *p = t->parts[at + n];
             rows += p->info.rows;
             bytes += p->info.bytes;
-            if (p->damaged || size_class(p->info.rows) > top || rows > COMPACT_MAX_ROWS || bytes > MAX_COMPACT_BYTES)
+            largest = p->info.rows > largest ? p->info.rows : largest;
+            if (p->damaged || rows > COMPACT_MAX_ROWS || bytes > MAX_COMPACT_BYTES)
                 break;
         }
-        found = n == COMPACT_WIDTH;
+        found = n == COMPACT_WIDTH && rows >= 2 * largest;
         for (uint32_t i = 0; found && i < COMPACT_WIDTH; i++)
             run[i] = part_ref(t->parts[at + i]);
     }

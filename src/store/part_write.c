@@ -1,7 +1,7 @@
 // Writing a part: blocks, their columns and filters, resources, footer.
 #include "base/alloc.h"
 #include "base/limits.h"
-#include "store/part_format.h"
+#include "store/part_encode.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <zstd.h>
 
-enum { WRITE_BYTES = 1 << 20, ZSTD_LEVEL = 1, ZSTD_MIN = 64, DICT_SLOTS = 1024 };
+enum { WRITE_BYTES = 1 << 20, ZSTD_LEVEL = 1, ZSTD_MIN = 64 };
 
 struct writer {
     int fd;
@@ -51,47 +51,6 @@ static enum errc flush_pending(struct writer *w)
     return ERR_OK;
 }
 
-// ---- encoding ---------------------------------------------------------------------------------------------------
-static void put_varint(struct buf *b, uint64_t v)
-{
-    char *p = buf_reserve(b, 10);
-    if (!p)
-        return;
-    size_t n = 0;
-    for (; v >= 0x80; v >>= 7)
-        p[n++] = (char)(v | 0x80);
-    p[n++] = (char)v;
-    b->n += n;
-}
-
-static uint64_t zigzag(int64_t v)
-{
-    return ((uint64_t)v << 1) ^ (uint64_t)(v >> 63);
-}
-static void put_fixed(struct buf *b, int64_t v)
-{
-    buf_put(b, &v, sizeof v);
-}
-static void put_text(struct buf *b, struct slice s)
-{
-    put_varint(b, s.n);
-    buf_add(b, s);
-}
-static void put_id128(struct buf *b, struct id128 id)
-{
-    char bytes[16];
-    id128_store(bytes, id);
-    buf_put(b, bytes, sizeof bytes);
-}
-static void put_piece(struct buf *b, const struct part_piece *p)
-{
-    put_varint(b, p->zstd);
-    put_varint(b, p->offset);
-    put_varint(b, p->stored);
-    put_varint(b, p->raw);
-    put_fixed(b, (int64_t)p->check);
-}
-
 // Writes w->raw as a piece.
 static enum errc write_piece(struct writer *w, struct part_piece *out)
 {
@@ -118,88 +77,6 @@ static enum errc write_piece(struct writer *w, struct part_piece *out)
     buf_add(&w->pending, s);
     w->offset += s.n;
     return w->pending.n >= WRITE_BYTES ? flush_pending(w) : ERR_OK;
-}
-
-static void encode_delta(struct buf *b, const int64_t *v, uint32_t n)
-{
-    int64_t before = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        put_varint(b, zigzag((int64_t)((uint64_t)v[i] - (uint64_t)before)));
-        before = v[i];
-    }
-}
-
-static void encode_runs(struct buf *b, const uint32_t *v, uint32_t n)
-{
-    uint32_t before = 0;
-    for (uint32_t i = 0, run; i < n; i += run) {
-        for (run = 1; i + run < n && v[i + run] == v[i]; run++)
-            ;
-        put_varint(b, v[i] - before);
-        put_varint(b, run);
-        before = v[i];
-    }
-}
-
-static void encode_plain_text(struct buf *b, const struct slice *s, uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++)
-        put_varint(b, s[i].n);
-    for (uint32_t i = 0; i < n; i++)
-        buf_add(b, s[i]);
-}
-
-// False when there are too many different texts for a dictionary.
-static bool encode_dict(struct buf *b, const struct slice *s, uint32_t n)
-{
-    uint16_t slot[DICT_SLOTS] = {0}; // number + 1
-    uint32_t first[PART_DICT_MAX], n_dict = 0;
-    uint8_t choice[MAX_PART_BLOCK_ROWS];
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t h = (uint32_t)hash64(s[i].p, s[i].n) & (DICT_SLOTS - 1);
-        while (slot[h] && !slice_eq(s[first[slot[h] - 1]], s[i]))
-            h = (h + 1) & (DICT_SLOTS - 1);
-        if (!slot[h]) {
-            if (n_dict == PART_DICT_MAX || n_dict * 2 > n)
-                return false;
-            first[n_dict++] = i;
-            slot[h] = (uint16_t)n_dict;
-        }
-        choice[i] = (uint8_t)(slot[h] - 1);
-    }
-    put_varint(b, n_dict);
-    for (uint32_t i = 0; i < n_dict; i++)
-        put_text(b, s[first[i]]);
-    buf_put(b, choice, n);
-    return true;
-}
-
-static enum part_encoding encode_values(struct buf *b, const struct column *c, uint32_t from, uint32_t n)
-{
-    switch (c->kind) {
-    case COL_I64:
-        encode_delta(b, c->i64 + from, n);
-        return PART_DELTA;
-    case COL_F64:
-        buf_put(b, c->f64 + from, n * sizeof *c->f64);
-        return PART_PLAIN;
-    case COL_BOOL:
-        for (uint32_t i = 0; i < n; i++)
-            buf_char(b, c->b[from + i] ? 1 : 0);
-        return PART_PLAIN;
-    case COL_ID64:
-        buf_put(b, c->id64 + from, n * sizeof *c->id64);
-        return PART_PLAIN;
-    case COL_ID128:
-        for (uint32_t i = 0; i < n; i++)
-            put_id128(b, c->id128[from + i]);
-        return PART_PLAIN;
-    default:
-        if (encode_dict(b, c->s + from, n))
-            return PART_DICT;
-        encode_plain_text(b, c->s + from, n);
-        return PART_PLAIN;
-    }
 }
 
 // ---- blocks -----------------------------------------------------------------------------------------------------
@@ -230,16 +107,16 @@ static enum errc write_column(struct writer *w, uint32_t c, uint32_t row, uint32
     if (n < rows) {
         uint32_t next = row;
         for (uint32_t i = 0; i < n; i++) {
-            put_varint(&w->raw, col->row[from + i] - next);
+            part_put_varint(&w->raw, col->row[from + i] - next);
             next = col->row[from + i] + 1;
         }
     }
-    enum part_encoding e = encode_values(&w->raw, col, from, n);
+    enum part_encoding e = part_encode_values(&w->raw, col, from, n);
     TRY(write_piece(w, &piece));
-    put_varint(dir, PART_FIRST_COLUMN + c);
+    part_put_varint(dir, PART_FIRST_COLUMN + c);
     buf_char(dir, (char)e);
-    put_varint(dir, n);
-    put_piece(dir, &piece);
+    part_put_varint(dir, n);
+    part_put_piece(dir, &piece);
     ++*chunks;
     return ERR_OK;
 }
@@ -248,19 +125,19 @@ static enum errc write_fixed_columns(struct writer *w, uint32_t row, uint32_t ro
 {
     struct part_piece piece;
     buf_reset(&w->raw);
-    encode_delta(&w->raw, w->b->time + row, rows);
+    part_encode_delta(&w->raw, w->b->time + row, rows);
     TRY(write_piece(w, &piece));
-    put_varint(dir, PART_TIME);
+    part_put_varint(dir, PART_TIME);
     buf_char(dir, PART_DELTA);
-    put_varint(dir, rows);
-    put_piece(dir, &piece);
+    part_put_varint(dir, rows);
+    part_put_piece(dir, &piece);
     buf_reset(&w->raw);
-    encode_runs(&w->raw, w->resource + row, rows);
+    part_encode_runs(&w->raw, w->resource + row, rows);
     TRY(write_piece(w, &piece));
-    put_varint(dir, PART_RESOURCE);
+    part_put_varint(dir, PART_RESOURCE);
     buf_char(dir, PART_RUNS);
-    put_varint(dir, rows);
-    put_piece(dir, &piece);
+    part_put_varint(dir, rows);
+    part_put_piece(dir, &piece);
     return ERR_OK;
 }
 
@@ -326,19 +203,19 @@ static enum errc write_block(struct writer *w, uint32_t row, uint32_t rows, stru
     for (uint32_t c = 0; c < b->n_columns; c++)
         GO(write_column(w, c, row, rows, &dir, &chunks));
     buf_reset(&w->raw);
-    put_varint(&w->raw, chunks);
+    part_put_varint(&w->raw, chunks);
     buf_add(&w->raw, buf_slice(&dir));
     if (dir.err != ERR_OK)
         w->raw.err = dir.err;
     GO(write_piece(w, &piece));
-    put_varint(footer, rows);
-    put_fixed(footer, min);
-    put_fixed(footer, max);
-    put_fixed(footer, end);
-    put_varint(footer, w->resource[row]); // sorted by resource
-    put_varint(footer, w->resource[row + rows - 1]);
-    put_piece(footer, &piece);
-    put_piece(footer, &bloom);
+    part_put_varint(footer, rows);
+    part_put_fixed(footer, min);
+    part_put_fixed(footer, max);
+    part_put_fixed(footer, end);
+    part_put_varint(footer, w->resource[row]); // sorted by resource
+    part_put_varint(footer, w->resource[row + rows - 1]);
+    part_put_piece(footer, &piece);
+    part_put_piece(footer, &bloom);
 out:
     buf_free(&dir);
     return rc;
@@ -377,49 +254,25 @@ static enum errc write_blocks(struct writer *w, struct buf *blocks, uint32_t *n_
 }
 
 // ---- resources and footer ---------------------------------------------------------------------------------------
-static void put_value(struct buf *b, const struct value *v)
-{
-    buf_char(b, (char)v->kind);
-    switch (v->kind) {
-    case COL_I64:
-        put_fixed(b, v->i64);
-        break;
-    case COL_F64:
-        buf_put(b, &v->f64, sizeof v->f64);
-        break;
-    case COL_BOOL:
-        buf_char(b, v->b ? 1 : 0);
-        break;
-    case COL_ID64:
-        buf_put(b, &v->id64, sizeof v->id64);
-        break;
-    case COL_ID128:
-        put_id128(b, v->id128);
-        break;
-    default:
-        put_text(b, v->s);
-    }
-}
-
 static enum errc write_resources(struct writer *w, struct part_piece *out)
 {
     struct buf *b = &w->raw;
     buf_reset(b);
     for (uint32_t i = 0; i < w->n_resources; i++) {
         const struct resource *r = &w->b->resources[w->order[i]];
-        put_id128(b, r->hash);
-        put_id128(b, r->labels_hash);
-        put_fixed(b, w->min[i]);
-        put_fixed(b, w->max[i]);
-        put_varint(b, r->n_labels);
+        part_put_id128(b, r->hash);
+        part_put_id128(b, r->labels_hash);
+        part_put_fixed(b, w->min[i]);
+        part_put_fixed(b, w->max[i]);
+        part_put_varint(b, r->n_labels);
         for (uint32_t k = 0; k < r->n_labels; k++) {
-            put_text(b, r->labels[k].name);
-            put_text(b, r->labels[k].value);
+            part_put_text(b, r->labels[k].name);
+            part_put_text(b, r->labels[k].value);
         }
-        put_varint(b, r->n_attrs);
+        part_put_varint(b, r->n_attrs);
         for (uint32_t k = 0; k < r->n_attrs; k++) {
-            put_text(b, r->attrs[k].key);
-            put_value(b, &r->attrs[k].value);
+            part_put_text(b, r->attrs[k].key);
+            part_put_value(b, &r->attrs[k].value);
         }
     }
     return write_piece(w, out);
@@ -451,11 +304,53 @@ static enum errc number_resources(struct writer *w)
     return ok ? ERR_OK : ERR(w->err, NOMEM, "no memory to write %s", w->path);
 }
 
-static enum errc write_all(struct writer *w, const struct part_meta *meta)
+// The footer, then the trailer that leads to it.
+static enum errc write_footer(struct writer *w, const struct part_meta *meta, const struct part_piece *resources,
+                              uint32_t n_blocks, const struct buf *blocks, int64_t max_end)
 {
     const struct batch *b = w->b;
+    struct part_piece footer;
+    struct buf *f = &w->raw;
+    buf_reset(f);
+    part_put_varint(f, b->signal);
+    part_put_text(f, meta->tenant);
+    part_put_varint(f, meta->first);
+    part_put_varint(f, meta->last);
+    part_put_varint(f, b->rows);
+    part_put_fixed(f, b->min_time);
+    part_put_fixed(f, b->max_time);
+    part_put_fixed(f, max_end);
+    part_put_piece(f, resources);
+    part_put_varint(f, w->n_resources);
+    part_put_varint(f, b->n_columns);
+    for (uint32_t c = 0; c < b->n_columns; c++) {
+        buf_char(f, (char)b->columns[c].scope);
+        buf_char(f, (char)b->columns[c].kind);
+        part_put_varint(f, b->columns[c].field);
+        part_put_text(f, b->columns[c].name);
+    }
+    part_put_varint(f, n_blocks);
+    buf_add(f, buf_slice(blocks));
+    if (blocks->err != ERR_OK)
+        f->err = blocks->err;
+    TRY(write_piece(w, &footer));
+    struct part_trailer t = {.offset = footer.offset,
+                             .stored = footer.stored,
+                             .raw = footer.raw,
+                             .zstd = footer.zstd,
+                             .version = PART_VERSION,
+                             .check = footer.check,
+                             .size = w->offset + sizeof t};
+    t.own_check = hash64(&t, offsetof(struct part_trailer, own_check));
+    memcpy(t.magic, PART_END_MAGIC, sizeof t.magic);
+    buf_put(&w->pending, &t, sizeof t);
+    return flush_pending(w);
+}
+
+static enum errc write_all(struct writer *w, const struct part_meta *meta)
+{
     struct buf blocks;
-    struct part_piece resources, footer;
+    struct part_piece resources;
     uint32_t n_blocks = 0;
     int64_t max_end = INT64_MIN;
     enum errc rc;
@@ -467,41 +362,7 @@ static enum errc write_all(struct writer *w, const struct part_meta *meta)
     GO(number_resources(w));
     GO(write_blocks(w, &blocks, &n_blocks, &max_end));
     GO(write_resources(w, &resources));
-    struct buf *f = &w->raw;
-    buf_reset(f);
-    put_varint(f, b->signal);
-    put_text(f, meta->tenant);
-    put_varint(f, meta->first);
-    put_varint(f, meta->last);
-    put_varint(f, b->rows);
-    put_fixed(f, b->min_time);
-    put_fixed(f, b->max_time);
-    put_fixed(f, max_end);
-    put_piece(f, &resources);
-    put_varint(f, w->n_resources);
-    put_varint(f, b->n_columns);
-    for (uint32_t c = 0; c < b->n_columns; c++) {
-        buf_char(f, (char)b->columns[c].scope);
-        buf_char(f, (char)b->columns[c].kind);
-        put_varint(f, b->columns[c].field);
-        put_text(f, b->columns[c].name);
-    }
-    put_varint(f, n_blocks);
-    buf_add(f, buf_slice(&blocks));
-    if (blocks.err != ERR_OK)
-        f->err = blocks.err;
-    GO(write_piece(w, &footer));
-    struct part_trailer t = {.offset = footer.offset,
-                             .stored = footer.stored,
-                             .raw = footer.raw,
-                             .zstd = footer.zstd,
-                             .version = PART_VERSION,
-                             .check = footer.check,
-                             .size = w->offset + sizeof t};
-    t.own_check = hash64(&t, offsetof(struct part_trailer, own_check));
-    memcpy(t.magic, PART_END_MAGIC, sizeof t.magic);
-    buf_put(&w->pending, &t, sizeof t);
-    GO(flush_pending(w));
+    rc = write_footer(w, meta, &resources, n_blocks, &blocks, max_end);
 out:
     buf_free(&blocks);
     return rc;

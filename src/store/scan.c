@@ -3,67 +3,10 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/limits.h"
-#include "store/part_format.h"
+#include "store/answers.h"
 #include "store/store_int.h"
 #include <stdlib.h>
 #include <unistd.h>
-
-// ---- answers by resource hash -----------------------------------------------------------------------------------
-struct answers {
-    struct id128 *key;
-    uint8_t *answer; // 0 free, 1 no, 2 yes
-    uint32_t n, cap;
-};
-
-static uint32_t answer_slot(const struct answers *m, struct id128 key)
-{
-    uint32_t i = (uint32_t)key.lo & (m->cap - 1);
-    while (m->answer[i] && !id128_eq(m->key[i], key))
-        i = (i + 1) & (m->cap - 1);
-    return i;
-}
-
-static bool answers_grow(struct answers *m)
-{
-    struct answers bigger = {.n = m->n, .cap = m->cap ? m->cap * 2 : 64};
-    bigger.key = mem_alloc(bigger.cap * sizeof *bigger.key);
-    bigger.answer = mem_zalloc(bigger.cap);
-    if (!bigger.key || !bigger.answer) {
-        mem_free(bigger.key);
-        mem_free(bigger.answer);
-        return false;
-    }
-    for (uint32_t i = 0; i < m->cap; i++) {
-        if (!m->answer[i])
-            continue;
-        uint32_t to = answer_slot(&bigger, m->key[i]);
-        bigger.key[to] = m->key[i];
-        bigger.answer[to] = m->answer[i];
-    }
-    mem_free(m->key);
-    mem_free(m->answer);
-    *m = bigger;
-    return true;
-}
-
-// The place of the key's answer (0: new, to be set); null when out of memory.
-static uint8_t *answer_of(struct answers *m, struct id128 key)
-{
-    if (m->n * 2 >= m->cap && !answers_grow(m))
-        return NULL;
-    uint32_t i = answer_slot(m, key);
-    if (!m->answer[i]) {
-        m->key[i] = key;
-        m->n++;
-    }
-    return &m->answer[i];
-}
-
-static void answers_free(struct answers *m)
-{
-    mem_free(m->key);
-    mem_free(m->answer);
-}
 
 // ---- the snapshot -----------------------------------------------------------------------------------------------
 struct snapshot {
@@ -114,6 +57,8 @@ static enum errc snapshot_take(struct table *t, int64_t from, int64_t to, bool o
     snapshot_free(out);
     return ERR(err, NOMEM, "no memory to begin a scan");
 }
+
+enum { NO = 1, YES = 2 }; // answers
 
 // ---- scans ------------------------------------------------------------------------------------------------------
 struct source {
@@ -240,8 +185,8 @@ static enum errc match_resources(struct scan *s, const struct resource *r, uint3
             if (!a)
                 return ERR(err, NOMEM, "no memory to match %u resources", n);
             if (!*a)
-                *a = s->q.match(s->q.match_arg, &r[i]) ? 2 : 1;
-            match[i] = *a == 2;
+                *a = s->q.match(s->q.match_arg, &r[i]) ? YES : NO;
+            match[i] = *a == YES;
         }
         *any = *any || match[i];
     }
@@ -476,7 +421,7 @@ static enum errc list_one(struct listing *l, const struct resource *r, struct er
     if (!a)
         return ERR(err, NOMEM, "no memory to list resources");
     if (!*a) {
-        *a = 2;
+        *a = YES;
         l->stop = !l->fn(l->arg, r);
     }
     return ERR_OK;

@@ -13,6 +13,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+// Commits wait for flushes when heads hold more than this many times head_max_bytes.
+enum { HEAD_PRESSURE = 4 };
+
 // A batch of committed rows that is not in a part yet. The sequences are those of its first and last request.
 struct head_batch {
     struct batch *batch;
@@ -119,6 +122,8 @@ enum errc commit_start(struct store *s, struct error *err);
 void commit_stop(struct store *s); // completes what is queued
 // The rows of b without those named (ascending numbers), self-contained and sealed. Null: out of memory.
 struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint32_t n);
+
+// ---- replay.c ----
 enum errc store_replay(struct store *s, struct error *err);
 enum errc store_rebuild_filter(struct store *s);
 

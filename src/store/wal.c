@@ -201,6 +201,22 @@ static void fill_header(const struct wal *w, const struct wal_record *r, struct 
     h->check = hash64_seed(r->dropped, 4 * (size_t)r->n_dropped, x);
 }
 
+// Numbers the records and lays out their pieces, four each. Returns the bytes.
+static uint64_t gather(const struct wal *w, struct wal_record *r, size_t n, struct wal_record_header *h, struct iovec *iov)
+{
+    uint64_t total = 0;
+    for (size_t i = 0; i < n; i++, iov += 4) {
+        r[i].sequence = w->next_sequence + i;
+        fill_header(w, &r[i], &h[i]);
+        iov[0] = (struct iovec){&h[i], sizeof h[i]};
+        iov[1] = (struct iovec){(void *)r[i].tenant.p, r[i].tenant.n};
+        iov[2] = (struct iovec){(void *)r[i].dropped, 4 * (size_t)r[i].n_dropped};
+        iov[3] = (struct iovec){(void *)r[i].payload.p, r[i].payload.n};
+        total += sizeof h[i] + h[i].length;
+    }
+    return total;
+}
+
 enum errc wal_write(struct wal *w, struct wal_record *r, size_t n, struct error *err)
 {
     if (w->fd >= 0 && w->offset >= w->segment_bytes)
@@ -212,22 +228,12 @@ enum errc wal_write(struct wal *w, struct wal_record *r, size_t n, struct error 
     enum errc rc = ERR_OK;
     struct wal_record_header *h = mem_alloc(n * sizeof *h);
     struct iovec *iov = mem_alloc(n * 4 * sizeof *iov);
-    uint64_t total = 0;
-    size_t k = 0;
     if (!h || !iov) {
         rc = ERR(err, NOMEM, "no memory for a commit of %zu requests", n);
         goto out;
     }
-    for (size_t i = 0; i < n; i++) {
-        r[i].sequence = w->next_sequence + i;
-        fill_header(w, &r[i], &h[i]);
-        iov[k++] = (struct iovec){&h[i], sizeof h[i]};
-        iov[k++] = (struct iovec){(void *)r[i].tenant.p, r[i].tenant.n};
-        iov[k++] = (struct iovec){(void *)r[i].dropped, 4 * (size_t)r[i].n_dropped};
-        iov[k++] = (struct iovec){(void *)r[i].payload.p, r[i].payload.n};
-        total += sizeof h[i] + h[i].length;
-    }
-    rc = write_all(w->fd, iov, k, w->offset, path, err);
+    uint64_t total = gather(w, r, n, h, iov);
+    rc = write_all(w->fd, iov, 4 * n, w->offset, path, err);
     if (rc != ERR_OK) {
         take_back(w, false);
         goto out;

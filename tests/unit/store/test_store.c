@@ -136,6 +136,25 @@ static void equal_lines_are_one_within_a_request_and_between_two(void **state)
     temp_remove(dir);
 }
 
+static void a_span_of_the_same_ids_is_the_same_span(void **state)
+{
+    (void)state;
+#define SPAN                                                                                                                   \
+    "{\"traceId\":\"0102030405060708090a0b0c0d0e0f10\",\"spanId\":\"0102030405060708\",\"name\":\"op\",\"startTimeUnixNano\":" \
+    "\"1000\",\"endTimeUnixNano\":\"5000\"}"
+    char *dir = temp_dir();
+    struct store *s = open_store(dir);
+    struct slice twice = SLICE("{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[" SPAN "," SPAN "]}]}]}");
+    struct scan_request q = all_logs();
+    q.signal = SIGNAL_SPAN;
+    for (int i = 0; i < 2; i++) {
+        OK(append_raw(s, SLICE_NONE, WIRE_OTLP_TRACES_JSON, twice));
+        assert_int_equal(scan_rows(s, &q, NULL, NULL), 1);
+    }
+    store_close(s);
+    temp_remove(dir);
+}
+
 static void tenants_do_not_see_each_other(void **state)
 {
     (void)state;
@@ -370,6 +389,7 @@ int main(void)
         cmocka_unit_test(replays_what_no_part_covers),
         cmocka_unit_test(a_repeated_request_counts_once),
         cmocka_unit_test(equal_lines_are_one_within_a_request_and_between_two),
+        cmocka_unit_test(a_span_of_the_same_ids_is_the_same_span),
         cmocka_unit_test(tenants_do_not_see_each_other),
         cmocka_unit_test(one_row_requests_do_not_stay_single),
         cmocka_unit_test(flushes_by_size_and_trims_the_log),
