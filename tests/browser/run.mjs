@@ -22,7 +22,7 @@ const env = {
 };
 env.SONDE_TEST_URL = (args[0] ?? mock.url).replace(/\/+$/, "");
 if (!args[0]) env.SONDE_FAILED_REQUEST ||= "demo-fail";
-const child = spawn(process.execPath, ["--test", "--test-reporter=spec", join(here, "any.test.mjs"), join(here, "mock.test.mjs")], { env, stdio: ["ignore", "pipe", "inherit"] });
+const child = spawn(process.execPath, ["--test", "--test-reporter=spec", join(here, "units.test.mjs"), join(here, "any.test.mjs"), join(here, "mock.test.mjs")], { env, stdio: ["ignore", "pipe", "inherit"] });
 // the closing counts as every version of Node writes them for a pipe: "# pass 12"
 child.stdout.setEncoding("utf8").on("data", (t) => process.stdout.write(t.replace(/^ℹ /gm, "# ")));
 const code = await new Promise((ok) => child.on("close", (c) => ok(c ?? 1)));

@@ -1,6 +1,7 @@
 // The data contract (docs/api-sonde.md, Loki's query_range) and the fetch cache: the last answers are kept by key, so the
 // back button paints at once and then refreshes.
 import { useEffect, useRef, useState } from "preact/hooks";
+import { loc } from "./router";
 
 export type Status = "ok" | "error" | "cancelled" | "running";
 export interface PhaseSum { name: string; ms: number }
@@ -48,10 +49,14 @@ export class ApiError extends Error {
   }
 }
 
+// Whose records: ?tenant= in the address, sent as X-Scope-OrgID; without it the server's default.
+export const tenant = (): string => loc.value.params.get("tenant") ?? "";
+
 export async function get<T>(url: string, signal?: AbortSignal, headers: Record<string, string> = {}): Promise<T> {
   let r: Response;
   try {
-    r = await fetch(url, { signal: signal ?? null, headers: { accept: "application/json", ...headers } });
+    const org = tenant();
+    r = await fetch(url, { signal: signal ?? null, headers: { accept: "application/json", ...(org ? { "X-Scope-OrgID": org } : {}), ...headers } });
   } catch (e) {
     if ((e as Error).name === "AbortError") throw e;
     throw new ApiError("The server does not answer. Is sonde serve still running?", 0);
@@ -90,7 +95,8 @@ export interface Loaded<T> {
 }
 
 // Loads by key; everyMs > 0 repeats (not while the tab is hidden). key null: nothing to load.
-export function useData<T>(key: string | null, load: (signal: AbortSignal) => Promise<T>, everyMs = 0): Loaded<T> {
+export function useData<T>(name: string | null, load: (signal: AbortSignal) => Promise<T>, everyMs = 0): Loaded<T> {
+  const key = name === null ? null : `${tenant()}|${name}`;
   const [state, setState] = useState<{ key: string | null; data?: T; error?: ApiError; loading: boolean; tookMs?: number }>(() => ({
     key, data: key === null ? undefined : (cache.get(key) as T | undefined), loading: key !== null,
   }) as { key: string | null; data?: T; loading: boolean });

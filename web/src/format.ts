@@ -45,6 +45,6 @@ export function ticks(a: number, b: number, n: number): number[] {
   const mag = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((k) => k * mag).find((s) => s >= raw) ?? raw;
   const out: number[] = [];
-  for (let i = Math.ceil(a / step - 1e-9); i * step <= b + step * 1e-9; i++) out.push(i * step);
+  for (let i = Math.ceil(a / step - 1e-9) + 0; i * step <= b + step * 1e-9; i++) out.push(i * step);
   return out;
 }

@@ -100,12 +100,16 @@ export function Lanes(p: { d: RequestDetail; view: View; onSpan: (id: string) =>
   const base = d.request.start_ns;
   const logs = useMemo(() => {
     const by = new Map<string, [number, LogRow][]>();
-    d.logs.forEach((l, i) => by.set(l.service, [...(by.get(l.service) ?? []), [i, l]]));
+    d.logs.forEach((l, i) => {
+      const had = by.get(l.service);
+      if (had) had.push([i, l]);
+      else by.set(l.service, [[i, l]]);
+    });
     return by;
   }, [d]);
   const first = d.lanes.flatMap((l) => l.marks).find((m) => m.name === "first_token");
   const firstAt = first ? diffMs(first.time_ns, base) : null;
-  const failAt = d.failure?.when_ns ? diffMs(d.failure.when_ns, base) : null;
+  const failAt = Number(d.failure?.when_ns ?? 0) ? diffMs(d.failure!.when_ns, base) : null;
   return (
     <section class="lanes" aria-label="Phases by process" data-test="lanes">
       <div class="flags">

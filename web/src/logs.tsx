@@ -4,6 +4,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { type ApiError, get, type LokiAnswer, type LokiSeries, type LokiStream, useData } from "./api";
 import { Chart, type Series } from "./chart";
 import { level, LEVELS, type Level, serviceColor } from "./colors";
+import { addFilter, ALL, isLogQuery, spotOf } from "./logql";
 import { dur, num, plural, short, value } from "./format";
 import { useKeys } from "./keys";
 import { RangePicker, Refresh, refreshMs, setRange, urlRange, zoomOut, zoomTo } from "./rangepicker";
@@ -13,7 +14,6 @@ import { cls, Copy, Empty, ErrorBox, LevelTag, linkIds, Progress, Skeleton, useB
 import { VList, type VListApi } from "./vlist";
 
 const PAGE = 1000;
-const ALL = '{service_name=~".+"}';
 
 interface Line {
   key: string;
@@ -76,32 +76,6 @@ function parse(l: Line): Parsed {
   return p;
 }
 
-// ---- changing the query by a click
-const quote = (v: string): string => `"${v.replace(/["\\]/g, "\\$&")}"`;
-
-export function addFilter(q: string, name: string, v: string, op: "=" | "!=", ofStream: boolean): string {
-  const end = ofStream ? selectorEnd(q) : -1;
-  if (end < 0) return `${q.trim()} | ${name}${op}${quote(v)}`;
-  const inner = q.slice(0, end).trimEnd();
-  return `${inner}${inner.endsWith("{") || inner.endsWith(",") ? "" : ", "}${name}${op}${quote(v)}${q.slice(end)}`;
-}
-
-// Index of the brace that closes the stream selector, outside of strings.
-function selectorEnd(q: string): number {
-  let quoted = "";
-  for (let i = 0; i < q.length; i++) {
-    const c = q[i]!;
-    if (quoted) {
-      if (c === "\\" && quoted === '"') i++;
-      else if (c === quoted) quoted = "";
-    } else if (c === '"' || c === "`") quoted = c;
-    else if (c === "}") return i;
-  }
-  return -1;
-}
-
-const isLogQuery = (q: string): boolean => /^[\s(]*\{/.test(q.replace(/^(\s*#[^\n]*\n)+/, ""));
-
 // ---- parts
 function QueryBox(p: { q: string; run: (q: string) => void; error: ApiError | undefined; busy: boolean; cancel: () => void }): JSX.Element {
   const [draft, setDraft] = useState(p.q);
@@ -128,17 +102,12 @@ function QueryBox(p: { q: string; run: (q: string) => void; error: ApiError | un
 
 // The server names line and column; show the spot.
 function QueryError(p: { q: string; error: ApiError; retry: () => void }): JSX.Element {
-  const m = /line (\d+),?\s*col(?:umn)?\s*(\d+)/i.exec(p.error.message) ?? null;
-  const at = /(?:at|byte|position)\s+(\d+)/i.exec(p.error.message);
-  let ln = m ? Number(m[1]) - 1 : 0, col = m ? Number(m[2]) - 1 : at ? Number(at[1]) : -1;
-  const all = p.q.split("\n");
-  if (col < 0 || (p.error.status !== 400 && p.error.status !== 0)) return <div id="queryerror"><ErrorBox error={p.error} retry={p.retry} title="The query could not be answered" /></div>;
-  ln = Math.min(ln, all.length - 1);
-  col = Math.min(col, all[ln]!.length);
+  const spot = p.error.status === 400 ? spotOf(p.q, p.error.message) : null;
+  if (!spot) return <div id="queryerror"><ErrorBox error={p.error} retry={p.retry} title="The query could not be answered" /></div>;
   return (
     <div class="state bad query" role="alert" id="queryerror" data-test="query-error">
       <h2>The query cannot be read</h2>
-      <pre class="code" aria-hidden="true">{all.map((t, i) => <span key={i}>{t}{"\n"}{i === ln && <b data-test="caret">{" ".repeat(col)}^{"\n"}</b>}</span>)}</pre>
+      <pre class="code" aria-hidden="true">{p.q.split("\n").map((t, i) => <span key={i}>{t}{"\n"}{i === spot.line && <b data-test="caret">{" ".repeat(spot.col)}^{"\n"}</b>}</span>)}</pre>
       <p>{p.error.message}</p>
     </div>
   );

@@ -1,7 +1,7 @@
 // /ui/request/ID : one request over all its processes.
 import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { get, type LogRow, type RequestDetail, useData } from "./api";
+import { get, type LogRow, type RequestDetail, tenant, useData } from "./api";
 import { level, LEVEL_TEXT, LEVELS, type Level, levelColor, serviceColor } from "./colors";
 import { dur, NONE, num, plural, short, value } from "./format";
 import { useKeys } from "./keys";
@@ -28,6 +28,9 @@ function domainOf(d: RequestDetail): [number, number] {
   return [a, b > a ? b : a + 1];
 }
 
+// A time that is known.
+const since = (ns: string): boolean => ns !== "" && ns !== "0";
+
 function Fact(p: { name: string; title?: string; children: JSX.Element | string | (JSX.Element | string)[] }): JSX.Element {
   return <div class="fact" title={p.title}><dt>{p.name}</dt><dd>{p.children}</dd></div>;
 }
@@ -35,7 +38,7 @@ function Fact(p: { name: string; title?: string; children: JSX.Element | string 
 function Head(p: { id: string; d: RequestDetail }): JSX.Element {
   const r = p.d.request;
   const id = r.request_id || r.trace_id;
-  const curl = `curl -s '${location.origin}/api/sonde/v1/requests/${encodeURIComponent(id)}'`;
+  const curl = `curl -s ${tenant() ? `-H 'X-Scope-OrgID: ${tenant()}' ` : ""}'${location.origin}/api/sonde/v1/requests/${encodeURIComponent(id)}'`;
   const logql = `{service_name=~".+"} | trace_id="${r.trace_id}"`;
   const around = { from: String(Math.floor(nsToMs(r.start_ns)) - 1000), to: String(Math.ceil(nsToMs(r.start_ns) + r.duration_ms) + 1000) };
   return (
@@ -77,11 +80,11 @@ function FailureCard(p: { d: RequestDetail; onLog: (i: number) => void }): JSX.E
   const base = p.d.request.start_ns;
   return (
     <section class="failure" aria-label="Why it failed" data-test="failure">
-      <h2><span aria-hidden="true">✕</span> Failed in {f.where || "an unknown place"}{f.when_ns && <> after {dur(diffMs(f.when_ns, base))}</>}</h2>
+      <h2><span aria-hidden="true">✕</span> Failed in {f.where || "an unknown place"}{since(f.when_ns) && <> after {dur(diffMs(f.when_ns, base))}</>}</h2>
       <p class="why">{f.why}</p>
       <dl class="facts">
         <dt>where</dt><dd>{f.where}{f.service && f.service !== f.where ? ` (${f.service})` : ""}</dd>
-        {f.when_ns && <><dt>when</dt><dd title={rfc3339(f.when_ns)}>{clockNs(f.when_ns, 6)}</dd></>}
+        {since(f.when_ns) && <><dt>when</dt><dd title={rfc3339(f.when_ns)}>{clockNs(f.when_ns, 6)}</dd></>}
         <dt>what</dt><dd class="mono">{f.what}</dd>
       </dl>
       {f.evidence.length > 0 && (
@@ -230,7 +233,7 @@ function Body(p: { id: string; d: RequestDetail }): JSX.Element {
   const c = q.get("c");
   const collapsed = useMemo(() => {
     if (c !== null) return new Set(c.split(","));
-    return new Set(d.spans.length > BIG ? parents(d.spans.filter((s) => s.depth <= 3)).filter((id) => d.spans.find((s) => s.span_id === id)!.depth >= 2) : []);
+    return new Set(d.spans.length > BIG ? parents(d.spans.filter((s) => s.depth >= 2)) : []);
   }, [c, d]);
   const setCollapsed = (ids: Set<string>): void => set({ c: ids.size ? [...ids].join(",") : d.spans.length > BIG ? "0" : null }, true);
   const api = useRef<VListApi>(null);

@@ -20,7 +20,7 @@ function decodePath(p: string): string {
 export const loc = signal<Loc>(read());
 
 // Parameters that belong to the person, not to a page: they survive every navigation.
-const STICKY = ["tz"];
+const STICKY = ["tz", "tenant"];
 
 export function href(path: string, params: Record<string, string | null | undefined> = {}): string {
   const q = new URLSearchParams();

@@ -33,26 +33,41 @@ export interface TreeProps {
   onCollapse: (ids: Set<string>) => void;
 }
 
+// How many spans stand below each, from the depths alone.
+function descendants(spans: SpanRow[]): Int32Array {
+  const out = new Int32Array(spans.length);
+  const open: number[] = [];
+  spans.forEach((s, i) => {
+    while (open.length && spans[open.at(-1)!]!.depth >= s.depth) out[open.at(-1)!] = i - open.pop()! - 1;
+    open.push(i);
+  });
+  for (const i of open) out[i] = spans.length - i - 1;
+  return out;
+}
+
 export const parents = (spans: SpanRow[]): string[] => spans.filter((s, i) => (spans[i + 1]?.depth ?? 0) > s.depth).map((s) => s.span_id);
 
 export function Waterfall(p: TreeProps): JSX.Element {
   const { d, view } = p;
   const base = d.request.start_ns;
+  const kids = useMemo(() => descendants(d.spans), [d]);
   const rows = useMemo(() => {
     const out: { s: SpanRow; kids: number; t: number }[] = [];
     let skip = Infinity;
     d.spans.forEach((s, i) => {
       if (s.depth > skip) return;
       skip = p.collapsed.has(s.span_id) ? s.depth : Infinity;
-      let kids = 0;
-      for (let j = i + 1; j < d.spans.length && d.spans[j]!.depth > s.depth; j++) kids++;
-      out.push({ s, kids, t: diffMs(s.start_ns, base) });
+      out.push({ s, kids: kids[i]!, t: diffMs(s.start_ns, base) });
     });
     return out;
   }, [d, p.collapsed, base]);
   const logs = useMemo(() => {
     const m = new Map<string, LogRow[]>();
-    for (const l of d.logs) if (l.span_id) m.set(l.span_id, [...(m.get(l.span_id) ?? []), l]);
+    for (const l of d.logs) {
+      const had = m.get(l.span_id);
+      if (had) had.push(l);
+      else if (l.span_id) m.set(l.span_id, [l]);
+    }
     return m;
   }, [d]);
   const api = useRef<VListApi>(null);
