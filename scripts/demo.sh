@@ -2,7 +2,8 @@
 # The demonstration: sonde serve, then frontend, prefill and decode worker that export to it, then some load with a few faults.
 #   scripts/demo.sh [BUILD_DIR]
 # Runs until Ctrl-C, or for DEMO_SECONDS, then stops everything and exits with 0. Everything it writes is in a temporary folder
-# that goes away at the end (DEMO_KEEP=1 keeps it). Sonde takes its usual ports (3100, 4317, 4318) where they are free.
+# that goes away at the end (DEMO_KEEP=1 keeps it). Sonde takes its usual ports (3100, 4317, 4318) where they are free
+# (DEMO_FREE_PORTS=1: others in any case). DEMO_RATE is the load in requests a second.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${1:-build}")
@@ -43,7 +44,7 @@ fail() { # MESSAGE LOG
 
 taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-port_or_free() { if taken "$1"; then echo 0; else echo "$1"; fi; }
+port_or_free() { if [ -n "${DEMO_FREE_PORTS:-}" ] || taken "$1"; then echo 0; else echo "$1"; fi; }
 
 # NAME COMMAND…: in the background; its output goes to NAME.out and NAME.log, its id to NAME.pid.
 start() {

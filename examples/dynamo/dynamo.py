@@ -104,7 +104,8 @@ class Dynamo:
         loopback = ["DYN_TCP_RPC_HOST", "DYN_TCP_RESPONSE_STREAM_HOST", "DYN_EVENT_PLANE_HOST", "DYN_SYSTEM_HOST"]
         self.env = {**os.environ, **dict.fromkeys(loopback, "127.0.0.1"), "DYN_FILE_KV": str(root / "discovery"), "DYN_LOGGING_JSONL": "1",
                     "DYN_LOG": os.environ.get("DYN_LOG", "info"), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
-                    "OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": otlp, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": otlp}
+                    "OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": otlp, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": otlp,
+                    "OTEL_BSP_SCHEDULE_DELAY": "500", "OTEL_BLRP_SCHEDULE_DELAY": "500"}  # 5 s of spans would die with a killed worker
         worker = ["dynamo.mocker", "--model-path", str(root / "model"), "--model-name", MODEL, "--num-workers", "1"]
         self.programs = {
             "frontend": ["dynamo.frontend", "--http-host", "127.0.0.1", "--http-port", str(self.port)],
@@ -240,6 +241,7 @@ def main():
             return 1
         say(f"Dynamo serves the model {MODEL} on http://127.0.0.1:{dynamo.port}")
         send(dynamo, a.count)
+        time.sleep(1)  # until what the decode worker did is exported
         lose_worker(dynamo)
         dynamo.start("decode")
         recovered = dynamo.wait_until_served(60)

@@ -72,10 +72,10 @@ static void text_row(struct buf *out, const char *name, struct samples *s)
 void stats_text(struct load_stats *s, struct buf *out)
 {
     buf_printf(out,
-               "%" PRId64 " requests in %.1f s (%.1f/s): %" PRId64 " answered, %" PRId64 " failed; %" PRId64
-               " streamed, %.0f output tokens/s\n",
-               s->sent, s->seconds, s->seconds > 0 ? (double)s->sent / s->seconds : 0, s->ok, s->failed, s->streamed,
-               s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
+               "%" PRId64 " requests in %.1f s (%.1f/s): %" PRId64 " answered, %" PRId64 " failed, %" PRId64
+               " unfinished; %" PRId64 " streamed, %.0f output tokens/s\n",
+               s->sent, s->seconds, s->seconds > 0 ? (double)s->sent / s->seconds : 0, s->ok, s->failed,
+               s->sent - s->ok - s->failed, s->streamed, s->seconds > 0 ? (double)s->output_tokens / s->seconds : 0);
     buf_printf(out, "%-12s %9s %9s %9s %9s %9s\n", "ms", "p50", "p90", "p99", "max", "mean");
     text_row(out, "TTFT", &s->ttft_ms);
     text_row(out, "ITL", &s->itl_ms);
@@ -120,6 +120,7 @@ void stats_json(struct load_stats *s, struct buf *out)
     put_int(&w, "sent", s->sent);
     put_int(&w, "ok", s->ok);
     put_int(&w, "failed", s->failed);
+    put_int(&w, "unfinished", s->sent - s->ok - s->failed);
     put_int(&w, "streamed", s->streamed);
     put_int(&w, "input_tokens", s->input_tokens);
     put_int(&w, "output_tokens", s->output_tokens);

@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 
-from conftest import Server, wait_for
+from conftest import ROOT, Server, wait_for
 
 FAST = {
     "prefill": ["--base", "1ms", "--per-token", "5us", "--slow-factor", "100"],
@@ -28,7 +28,7 @@ class Process:
         program = build / "examples" / "inference" / name
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([str(program), "--listen", listen, *options], stdout=subprocess.PIPE, stderr=log, text=True,
-                                            env={**clean_env(), **(env or {})})
+                                            env={**clean_env(), "SONDE_RING_DIR": str(folder / "rings"), **(env or {})})
         line = self.process.stdout.readline()
         found = re.fullmatch(r"listening on (http://127\.0\.0\.1:(\d+))\n", line)
         assert found, (name, line, self.log.read_text()[-2000:])
@@ -328,6 +328,18 @@ def test_slow_prefill(stack):
     assert took("slow-1") > 10 * took("slow-2")
 
 
+@pytest.mark.parametrize("name", ["crash", "lost-worker"])
+def test_ring_of_a_lost_worker(new_stack, sonde_program, name):
+    s = new_stack()
+    chat(s, body(10), {"x-request-id": f"ring-{name}", "x-sonde-fault": name})
+    s.decode[0].process.wait(5)
+    ring = s.folder / "rings" / f"decode-{s.decode[0].process.pid}.ring"
+    p = subprocess.run([str(sonde_program), "inspect", "ring", str(ring)], capture_output=True, text=True, timeout=20)
+    assert p.returncode == 0, p.stderr
+    mine = [line for line in p.stdout.splitlines() if f"ring-{name}" in line]
+    assert any("scheduled for decode" in line for line in mine) and any("SPAN_OPEN" in line for line in mine), p.stdout[-3000:]
+
+
 def test_retry_storm_has_attempts(stack):
     chat(stack, body(2), {"x-request-id": "storm-9", "x-sonde-fault": "retry-storm"})
     got = wait_for(lambda: (lambda r: r if len(r) >= 7 else None)(
@@ -433,7 +445,7 @@ def load(stack, *options):
 def test_load_counts(stack):
     code, doc = load(stack, "--rate", "60", "--count", "50", "--faults", "cuda-oom=0.3", "--prompt", "20-200", "--output", "4-12",
                      "--prefix", "cnt", "--stream", "0.6")
-    assert code == 0 and doc["sent"] == 50 and doc["ok"] + doc["failed"] == 50
+    assert code == 0 and doc["sent"] == 50 and doc["ok"] + doc["failed"] == 50 and doc["unfinished"] == 0
     oom = doc["faults"].get("cuda-oom", {"sent": 0, "failed": 0})
     assert 3 <= oom["sent"] <= 30 and oom["sent"] == oom["failed"] == doc["failed"] == sum(doc["errors"].values())
     assert list(doc["errors"]) == ["500 server_error"]
@@ -449,6 +461,16 @@ def test_load_for_a_time_with_a_cap(stack):
     code, doc = load(stack, "--rate", "80", "--duration", "1s", "--concurrency", "2", "--output", "8", "--prompt", "20")
     assert code == 0 and 40 <= doc["sent"] <= 130 and doc["ok"] == doc["sent"]
     assert doc["e2e_ms"]["p99"] > doc["itl_ms"]["p50"] * 8  # what waited for the cap is counted in
+
+
+def test_load_that_is_stopped_tells_what_it_saw(stack):
+    p = subprocess.Popen([str(stack.build / "examples/inference/load"), "--url", stack.frontend.url, "--rate", "50", "--duration", "1h",
+                          "--prefix", "stopped", "-o", "json"], stdout=subprocess.PIPE, text=True, env=clean_env())
+    wait_for(lambda: stack.records(x_request_id="stopped-20", message="http response sent"))
+    p.send_signal(signal.SIGTERM)
+    doc = json.loads(p.communicate(timeout=10)[0])
+    assert p.returncode == 0 and doc["ok"] >= 10 and doc["sent"] == doc["ok"] + doc["failed"] + doc["unfinished"]
+    quiet(stack)
 
 
 def test_load_without_a_server(build_dir):
@@ -485,3 +507,29 @@ def test_collector_sees_the_request(new_stack, sonde_program, tmp_path):
         assert {"prefill", "kv_transfer", "decode"} <= {p["name"] for p in doc["phases"]}
     finally:
         server.stop()
+
+
+# ---- the demonstration ---------------------------------------------------------------------------------------------------
+def test_demo_stops_by_itself_and_leaves_nothing(build_dir, tmp_path):
+    env = {**clean_env(), "DEMO_SECONDS": "8", "DEMO_RATE": "5", "DEMO_FREE_PORTS": "1", "TMPDIR": str(tmp_path)}
+    p = subprocess.run([str(ROOT / "scripts" / "demo.sh"), str(build_dir)], capture_output=True, text=True, timeout=60, env=env)
+    assert p.returncode == 0, p.stdout + p.stderr
+    url = re.search(r"Sonde +(http://127\.0\.0\.1:\d+)", p.stdout)[1]
+    for command in ("request", "logs"):
+        assert re.search(rf"sonde {command} --url {url} ", p.stdout), p.stdout
+    assert f"curl -s {url}/api/sonde/v1/requests/demo-42" in p.stdout
+    assert re.search(r"requests in .* answered", p.stdout) and p.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert str(tmp_path) not in running
+
+
+def test_demo_stops_at_ctrl_c(build_dir, tmp_path):
+    env = {**clean_env(), "DEMO_FREE_PORTS": "1", "TMPDIR": str(tmp_path)}
+    p = subprocess.Popen([str(ROOT / "scripts" / "demo.sh"), str(build_dir)], stdout=subprocess.PIPE, text=True, env=env, start_new_session=True)
+    for line in p.stdout:
+        if "Ctrl-C" in line:
+            break
+    os.killpg(p.pid, signal.SIGINT)
+    p.communicate(timeout=30)
+    assert p.returncode == 0 and list(tmp_path.iterdir()) == []
