@@ -13,6 +13,7 @@ struct meta {
     struct slice name;
     uint32_t at;    // where the last look-up ended
     bool skip_zero; // a number that means "not given" when 0
+    bool as_level;  // a severity number, told as detected_level
 };
 
 struct base { // labels of one resource
@@ -103,7 +104,7 @@ static bool wanted(const struct rows_state *s, struct slice name)
 
 static void find_metas(struct rows_state *s, const struct batch *b)
 {
-    s->metas = ARENA_ARRAY(&s->batch_arena, struct meta, b->n_columns);
+    s->metas = ARENA_ARRAY(&s->batch_arena, struct meta, b->n_columns + 1);
     s->n_metas = 0;
     if (!s->metas)
         return;
@@ -124,6 +125,16 @@ static void find_metas(struct rows_state *s, const struct batch *b)
         if (m.name.n && wanted(s, m.name))
             s->metas[s->n_metas++] = m;
     }
+    const struct column *severity = b->field[FIELD_SEVERITY];
+    if (severity && severity->n && wanted(s, SLICE("detected_level")))
+        s->metas[s->n_metas++] = (struct meta){.c = severity, .name = SLICE("detected_level"), .skip_zero = true, .as_level = true};
+}
+
+// As Loki names the level of a record that came with a severity number.
+static struct slice level_text(int64_t severity)
+{
+    static const char *const names[] = {"trace", "debug", "info", "warn", "error", "fatal"};
+    return severity >= 1 && severity <= 24 ? slice_str(names[(severity - 1) / 4]) : SLICE("unknown");
 }
 
 static enum errc next_batch(struct rows *r, bool *more, struct error *err)
@@ -263,7 +274,7 @@ static void make_labels(struct rows *r, uint32_t row)
         struct value v = value_at(m->c, at);
         if (m->skip_zero && v.i64 == 0)
             continue;
-        add_meta(&r->row, b->n_stream, m->name, text_of(s, &s->scratch, &v));
+        add_meta(&r->row, b->n_stream, m->name, m->as_level ? level_text(v.i64) : text_of(s, &s->scratch, &v));
         r->plain = false;
     }
 }

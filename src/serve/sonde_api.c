@@ -165,6 +165,16 @@ static void write_lanes(struct jw *w, const struct request *r)
     jw_arr_end(w);
 }
 
+// JavaScript reads numbers as doubles: what does not fit (Dynamo's worker ids) goes as a string.
+static void write_value(struct jw *w, const struct value *v)
+{
+    const int64_t exact = (int64_t)1 << 53;
+    if (v->kind == COL_I64 && (v->i64 > exact || v->i64 < -exact))
+        jw_str_i64(w, v->i64);
+    else
+        value_json(w, v);
+}
+
 static void write_row_attributes(struct jw *w, const struct batch *b, uint32_t row)
 {
     jw_obj(w);
@@ -173,7 +183,7 @@ static void write_row_attributes(struct jw *w, const struct batch *b, uint32_t r
         if (b->columns[i].scope == COL_FIELD || !column_value(&b->columns[i], row, &v))
             continue;
         jw_key(w, b->columns[i].name);
-        value_json(w, &v);
+        write_value(w, &v);
     }
     jw_obj_end(w);
 }
@@ -183,7 +193,7 @@ static void write_resource(struct jw *w, const struct resource *r)
     jw_obj(w);
     for (uint32_t i = 0; i < r->n_attrs; i++) {
         jw_key(w, r->attrs[i].key);
-        value_json(w, &r->attrs[i].value);
+        write_value(w, &r->attrs[i].value);
     }
     for (uint32_t i = 0; r->n_attrs == 0 && i < r->n_labels; i++) {
         jw_key(w, r->labels[i].name);
@@ -205,7 +215,7 @@ static void write_events(struct jw *w, struct slice events)
         jw_obj(w);
         while (keyvalue_next(&e.attrs, 3, &a)) {
             jw_key(w, a.key);
-            value_json(w, &a.value);
+            write_value(w, &a.value);
         }
         jw_obj_end(w);
         jw_obj_end(w);
