@@ -323,6 +323,9 @@ static void on_sweep(struct loop_timer *t, void *arg)
 {
     struct server_loop *sl = arg;
     int64_t now = loop_now(sl->loop);
+    // the first time, or again when memory was short
+    if (!sl->io && !sl->stopping && loop_io_add(sl->loop, sl->fd, LOOP_READ, on_accept, sl, &sl->io, NULL) == ERR_OK)
+        sl->accepting = true;
     for (struct conn *next, *c = sl->conns; c; c = next) {
         next = c->next;
         check_time(c, now);
@@ -337,10 +340,13 @@ static void on_sweep(struct loop_timer *t, void *arg)
 static void start_loop(struct loop_item *it)
 {
     struct server_loop *sl = (struct server_loop *)((char *)it - offsetof(struct server_loop, start));
-    if (sl->stopping || loop_io_add(sl->loop, sl->fd, LOOP_READ, on_accept, sl, &sl->io, NULL) != ERR_OK)
+    if (sl->stopping)
         return;
-    sl->accepting = true;
-    on_sweep(sl->sweep, sl);
+    sl->sweep = loop_timer_new(sl->loop, on_sweep, sl); // here, because timers belong to the loop's thread
+    if (sl->sweep)
+        on_sweep(sl->sweep, sl);
+    else
+        loop_post_item(sl->loop, &sl->start); // memory is short: again in the next turn
 }
 
 static void stop_loop(struct loop_item *it)
@@ -438,8 +444,7 @@ static enum errc loops_init(struct http_server *s, const char *address, struct l
         sl->max_conns = max ? max : 1;
         TRY(listen_on(address, n_loops > 1, &s->port, &sl->fd, err));
         sl->scratch = mem_alloc(SERVER_SCRATCH);
-        sl->sweep = loop_timer_new(sl->loop, on_sweep, sl);
-        if (!sl->scratch || !sl->sweep)
+        if (!sl->scratch)
             return ERR(err, NOMEM, "no memory for an HTTP server on %s", address);
     }
     return ERR_OK;
