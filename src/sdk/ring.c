@@ -170,8 +170,7 @@ void ring_forget(struct ring *r)
 {
     if (r->fd >= 0)
         close(r->fd);
-    // The threads' states are the parent's; what they hold is small and lost to the child.
-    mem_free(r);
+    r->fd = -1;
 }
 
 void ring_free(struct ring *r, bool remove_file)

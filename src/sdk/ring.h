@@ -172,7 +172,7 @@ enum ring_wait { RING_DROP, RING_WAIT };
 enum errc ring_new(struct ring **out, const char *service, size_t size, struct error *err);
 void ring_rename(struct ring *r, const char *service); // once the service is known
 void ring_free(struct ring *r, bool remove_file);
-void ring_forget(struct ring *r); // in a forked child: the mapping is not there any more
+void ring_forget(struct ring *r); // in a forked child: the mapping is not there any more; the structure stays
 struct clock_cal ring_clock(const struct ring *r);
 void ring_recalibrate(struct ring *r);
 void ring_grow_ahead(struct ring *r); // backend: memory for the next chunks, so that senders do not fault

@@ -176,6 +176,9 @@ static void after_fork_child(void)
     pthread_mutex_init(&sdk.drain, NULL);
     if (sdk.ring)
         ring_forget(sdk.ring);
+    sdk.parents.ring = sdk.ring;
+    sdk.parents.export = sdk.export;
+    sdk.parents.pipe = sdk.pipe;
     sdk.ring = NULL;
     sdk.generation++;
     sdk.export = NULL;

@@ -32,6 +32,11 @@ struct sdk {
     uint64_t lost_told;
     int64_t lost_told_at, calibrated_at;
     struct export *export; // null: nothing is exported
+    struct {
+        struct ring *ring;
+        struct export *export;
+        struct pipeline pipe;
+    } parents; // in a forked child: never used, kept reachable so that leak checkers are not misled
 };
 extern struct sdk sdk;
 
