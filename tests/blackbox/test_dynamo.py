@@ -1,0 +1,75 @@
+"""A real NVIDIA Dynamo against sonde serve. Needs SONDE_DYNAMO=DIR, a folder where ../shared/tools/dynamo.py may install it (0.7 GB from
+PyPI on first use) and the ports 8000, 8081 and 8082; skipped without it. What Dynamo wrote once is replayed in test_receive.py."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from conftest import shared, wait_for
+
+ROOT = os.environ.get("SONDE_DYNAMO")
+pytestmark = pytest.mark.skipif(not ROOT, reason="SONDE_DYNAMO names no folder for a Dynamo")
+SERVICES = {"dynamo-frontend", "dynamo-worker-prefill", "dynamo-worker-decode"}
+
+
+@pytest.fixture
+def dynamo(server):
+    tool = [sys.executable, str(shared("tools/dynamo.py"))]
+    subprocess.run([*tool, "up", "--dir", ROOT, "--otlp", server.url(port="otlp-grpc")], check=True, timeout=400)
+    yield lambda *args: subprocess.run([*tool, *args, "--dir", ROOT], check=True, timeout=120)
+    subprocess.run([*tool, "down", "--dir", ROOT], timeout=60)
+
+
+def request(server, name, ready):
+    def ask():
+        status, text = server.get("/api/sonde/v1/requests/" + name)
+        doc = json.loads(text) if status == 200 else None
+        return doc if doc and ready(doc) else None
+
+    return wait_for(ask, 15, 0.2)
+
+
+def chat(name, stream, tokens):
+    body = {"model": "tiny", "stream": stream, "max_tokens": tokens, "ignore_eos": True, "messages": [{"role": "user", "content": "hello world " * 20}]}
+    r = urllib.request.Request("http://127.0.0.1:8000/v1/chat/completions", json.dumps(body).encode(),
+                               {"content-type": "application/json", "x-request-id": name})
+    try:
+        with urllib.request.urlopen(r, timeout=60) as a:
+            a.read()
+    except urllib.error.HTTPError as e:
+        e.read()
+
+
+def test_a_request_is_whole_and_a_lost_worker_is_told(server, dynamo, cli):
+    dynamo("send", "--count", "50", "--id", "acc")
+    doc = request(server, "acc-7", lambda d: len(d["spans"]) == 5 and len(d["logs"]) >= 11)
+    r = doc["request"]
+    assert r["status"] == "ok" and r["ttft_ms"] > 0 and r["output_tokens"] == 16 and r["prefill_worker"] and r["decode_worker"]
+    assert {s["service"] for s in doc["spans"]} == SERVICES == {log["service"] for log in doc["logs"]}
+    assert abs(sum(p["ms"] for p in doc["phases"]) - r["duration_ms"]) < 0.01 * r["duration_ms"]
+    assert [p["name"] for p in doc["phases"]] == ["routing", "prefill", "handover", "decode", "unaccounted"]
+    lanes = {lane["role"]: lane["blocks"] for lane in doc["lanes"]}
+    prefill_end = int(lanes["prefill"][0]["start_ns"]) + lanes["prefill"][0]["ms"] * 1e6
+    assert int(lanes["decode"][0]["start_ns"]) < prefill_end, "the branches overlap in time"
+    code, out, _ = cli("request", "acc-7")
+    assert code == 0 and "handover" in out
+
+    threads = [threading.Thread(target=chat, args=(name, stream, 400)) for name, stream in [("lost-u", False), ("lost-s", True)]]
+    [t.start() for t in threads]
+    time.sleep(1.0)
+    os.kill(json.load(open(os.path.join(ROOT, "pids.json")))["decode"], signal.SIGKILL)
+    [t.join() for t in threads]
+    for name in ["lost-u", "lost-s"]:
+        doc = request(server, name, lambda d: d["request"]["status"] == "error" and d["failure"])
+        f = doc["failure"]
+        assert f["where"] == "decode" and "was lost after" in f["why"] and f["evidence"]
+        assert abs(int(f["when_ns"]) - int(doc["request"]["start_ns"]) - 1e9) < 3e8, "it was killed a second after the start"
+        assert any("request failed" in doc["logs"][i]["message"] or "exhausted" in doc["logs"][i]["message"] for i in f["evidence"])
+    assert "broke after a 200" in doc["request"]["verdict"]
