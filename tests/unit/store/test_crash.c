@@ -272,58 +272,99 @@ static void a_failed_commit_stays_failed(void **state)
     temp_remove(dir);
 }
 
-// ---- no memory --------------------------------------------------------------------------------------------------
-// The n-th allocation fails, for every n: what was acknowledged is there once after reopening, and nothing crashes.
-static void every_allocation_may_fail(void **state)
+// ---- every allocation, every write ------------------------------------------------------------------------------
+// Opens, appends thrice, flushes, scans and closes, while something fails; then opens again: what was acknowledged is
+// there once, nothing is there twice, what the store said it did not take is not there.
+static void use_while_failing(long n, void (*arm)(long n), bool (*disarm)(void), bool *hit)
 {
-    (void)state;
+    char *dir = temp_dir();
+    struct store_options o;
+    struct store *s;
+    bool acked[3] = {false, false, false};
+    store_options_default(&o);
+    o.dir = dir;
+    arm(n);
+    if (store_open(&s, &o, NULL) == ERR_OK) {
+        for (unsigned i = 0; i < 3; i++) {
+            acked[i] = try_lines(s, i * 100, 100);
+            if (i == 1)
+                store_flush(s, NULL);
+        }
+        struct scan_request q = all_logs();
+        struct scan *scan;
+        struct scan_batch sb;
+        if (store_scan(s, &q, &scan, NULL) == ERR_OK) {
+            while (scan_next(scan, &sb, NULL) == ERR_OK && sb.batch)
+                ;
+            scan_close(scan);
+        }
+        store_close(s);
+    }
+    *hit = disarm();
+    s = open_store(dir);
+    count_lines(s, seen, 1000);
+    for (unsigned i = 0; i < 300; i++)
+        if (seen[i] > 1 || (acked[i / 100] && !seen[i]))
+            fail_msg("failure %ld: line %u is there %u times, %sacknowledged", n, i, seen[i], acked[i / 100] ? "" : "not ");
+    store_close(s);
+    temp_remove(dir);
+}
+
+static void quietly(void (*fn)(void))
+{
     int saved = dup(2), null = open("/dev/null", O_WRONLY);
     fflush(NULL);
     dup2(null, 2);
-    bool hit = true;
-    long n = 1;
-    for (; hit && n < 5000; n++) {
-        char *dir = temp_dir();
-        struct store_options o;
-        struct store *s;
-        bool acked[3] = {false, false, false};
-        store_options_default(&o);
-        o.dir = dir;
-        mem_fail_after(n);
-        if (store_open(&s, &o, NULL) == ERR_OK) {
-            for (unsigned i = 0; i < 3; i++) {
-                acked[i] = try_lines(s, i * 100, 100);
-                if (i == 1)
-                    store_flush(s, NULL);
-            }
-            struct scan_request q = all_logs();
-            struct scan *scan;
-            struct scan_batch sb;
-            if (store_scan(s, &q, &scan, NULL) == ERR_OK) {
-                while (scan_next(scan, &sb, NULL) == ERR_OK && sb.batch)
-                    ;
-                scan_close(scan);
-            }
-            store_close(s);
-        }
-        hit = mem_fail_hit();
-        mem_fail_after(0);
-        s = open_store(dir);
-        count_lines(s, seen, 1000);
-        for (unsigned i = 0; i < 300; i++) {
-            if (seen[i] > 1 || (acked[i / 100] && !seen[i])) {
-                dup2(saved, 2);
-                fail_msg("allocation %ld: line %u is there %u times", n, i, seen[i]);
-            }
-        }
-        store_close(s);
-        temp_remove(dir);
-    }
+    fn();
     dup2(saved, 2);
     close(saved);
     close(null);
+}
+
+static bool no_memory_over(void)
+{
+    bool hit = mem_fail_hit();
+    mem_fail_after(0);
+    return hit;
+}
+
+static void fail_allocations(void)
+{
+    bool hit = true;
+    long n = 1;
+    for (; hit && n < 5000; n++)
+        use_while_failing(n, mem_fail_after, no_memory_over, &hit);
     printf("%ld allocations failed in turn\n", n);
     assert_true(n > 50 && !hit);
+}
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    quietly(fail_allocations);
+}
+
+static void limit_to(long n)
+{
+    limit_files((rlim_t)n);
+}
+static bool limit_over(void)
+{
+    limit_files(RLIM_INFINITY);
+    return true;
+}
+
+// No file may grow beyond n bytes: with n every write of the log and of the part fails once, at its begin and inside.
+static void fail_writes(void)
+{
+    bool hit;
+    signal(SIGXFSZ, SIG_IGN);
+    for (long n = 0; n < 12000; n += n < 600 ? 37 : 391)
+        use_while_failing(n, limit_to, limit_over, &hit);
+}
+static void every_write_may_fail(void **state)
+{
+    (void)state;
+    quietly(fail_writes);
 }
 
 // ---- torn and damaged logs --------------------------------------------------------------------------------------
@@ -456,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_failing_segment_is_left),
         cmocka_unit_test(a_failed_commit_stays_failed),
         cmocka_unit_test(every_allocation_may_fail),
+        cmocka_unit_test(every_write_may_fail),
         cmocka_unit_test(a_torn_tail_is_cut),
         cmocka_unit_test(flipped_bytes_of_a_log_cost_one_record_at_most),
     };
