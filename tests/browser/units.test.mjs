@@ -57,7 +57,7 @@ test("steps are round and few", () => {
 });
 
 test("durations and shares", () => {
-  for (const [ms, want] of [[null, "–"], [0, "0 ms"], [0.00025, "250 ns"], [0.42, "420 µs"], [5.774, "5.77 ms"], [71.04, "71.0 ms"], [153.2, "153 ms"], [999.4, "999 ms"], [3250, "3.25 s"], [125_000, "2 m 5 s"], [3_725_000, "1 h 2 m"], [-4.2, "-4.20 ms"]]) assert.equal(format.dur(ms), want);
+  for (const [ms, want] of [[null, "–"], [0, "0 ms"], [0.00025, "250 ns"], [0.42, "420 µs"], [5.774, "5.77 ms"], [71.04, "71.0 ms"], [153.2, "153 ms"], [999.4, "999 ms"], [9.999, "10.0 ms"], [99.97, "100 ms"], [3250, "3.25 s"], [125_000, "2 m 5 s"], [3_725_000, "1 h 2 m"], [-4.2, "-4.20 ms"]]) assert.equal(format.dur(ms), want);
   assert.equal(format.percent(1, 0), "–");
   assert.equal(format.percent(0.01, 100), "<0.1 %");
   assert.equal(format.num(12345), "12,345");

@@ -15,7 +15,7 @@ export function dur(ms: number | null | undefined): string {
 
 function trim(v: number): string {
   const a = Math.abs(v);
-  return a >= 100 ? v.toFixed(0) : a >= 10 ? v.toFixed(1) : v.toFixed(2);
+  return a >= 99.95 ? v.toFixed(0) : a >= 9.995 ? v.toFixed(1) : v.toFixed(2);
 }
 
 export const num = (n: number | null | undefined): string => (n === null || n === undefined ? NONE : n.toLocaleString("en-US"));

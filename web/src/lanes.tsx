@@ -88,7 +88,7 @@ function LaneRow(p: { lane: Lane; d: RequestDetail; view: View; logs: [number, L
         ))}
         <Ticks logs={p.logs} view={p.view} base={base} onLog={p.onLog} />
         {p.lane.marks.filter((m) => m.name !== "first_token").map((m, i) => (
-          <i key={i} class="diamond" style={{ left: `${at(p.view, diffMs(m.time_ns, base))}%` }} {...tipProps(() => <><b>{m.name.replace(/_/g, " ")}</b> <span class="dim">{dur(diffMs(m.time_ns, base))}</span></>)} />
+          <i key={i} class={cls("diamond", `m-${m.name}`)} style={{ left: `${at(p.view, diffMs(m.time_ns, base))}%` }} {...tipProps(() => <><b>{m.name.replace(/_/g, " ")}</b> <span class="dim">{dur(diffMs(m.time_ns, base))}</span></>)} />
         ))}
       </div>
     </div>
@@ -142,13 +142,21 @@ export function Lanes(p: { d: RequestDetail; view: View; onSpan: (id: string) =>
   );
 }
 
-// The same in words: name, time and share of each phase, in order.
+// The same in words: name, time and share of each phase, by first appearance.
 export function PhaseTable(p: { d: RequestDetail }): JSX.Element {
   const sum = p.d.phases.reduce((s, x) => s + x.ms, 0);
+  const by = new Map<string, { name: string; kind: string; ms: number; n: number }>();
+  for (const x of p.d.phases) {
+    const had = by.get(x.name);
+    if (had) {
+      had.ms += x.ms;
+      had.n++;
+    } else by.set(x.name, { name: x.name, kind: x.kind, ms: x.ms, n: 1 });
+  }
   return (
     <ul class="phasetable" aria-label="Phases in words">
-      {p.d.phases.map((x, i) => (
-        <li key={i} title={PHASE_ABOUT[x.name]}>
+      {[...by.values()].map((x) => (
+        <li key={x.name} title={`${PHASE_ABOUT[x.name] ?? ""}${x.n > 1 ? ` (${x.n} pieces)` : ""}`}>
           <i class={cls("swatch", x.kind === "unaccounted" && "hatch")} style={{ "--c": phaseColor(x.name) }} />
           <span>{phaseText(x.name)}</span> <b class="n">{dur(x.ms)}</b> <span class="dim n">{percent(x.ms, p.d.request.duration_ms)}</span>
         </li>

@@ -52,10 +52,13 @@ interface Parsed {
 const parsed = new WeakMap<Line, Parsed>();
 const HIDE = new Set(["message", "msg", "level", "severity", "time", "timestamp", "ts", "target", "trace_id", "span_id", "parent_id", "x_request_id", "request_id", "trace_flags"]);
 
+// Metadata that OpenTelemetry adds to every record; it stays in the details.
+const PLUMBING = /^(detected_level|severity_|observed_timestamp|event_name|scope_|flags$|host_|process_|telemetry_|service_|code_|thread_|busy_ns|idle_ns|span_name)/;
+
 function parse(l: Line): Parsed {
   const had = parsed.get(l);
   if (had) return had;
-  let message = l.line, rest = "", lv = l.meta.detected_level ?? l.meta.level ?? l.labels.level ?? l.labels.detected_level ?? "";
+  let message = l.line, rest = "", lv = l.meta.detected_level ?? l.meta.level ?? l.labels.level ?? l.labels.detected_level ?? l.meta.severity_text ?? l.labels.severity_text ?? "";
   let request = l.meta.x_request_id ?? l.labels.x_request_id ?? l.meta.request_id ?? l.labels.request_id ?? l.meta.trace_id ?? l.labels.trace_id ?? "";
   if (l.line.startsWith("{") && l.line.length < 65_536) {
     try {
@@ -70,6 +73,7 @@ function parse(l: Line): Parsed {
       }
     } catch { /* not JSON after all */ }
   }
+  if (!rest) rest = Object.entries(l.meta).filter(([k]) => !HIDE.has(k) && !PLUMBING.test(k)).map(([k, v]) => `${k}=${v.slice(0, 120)}`).join(" ");
   if (!lv) lv = /\b(CRITICAL|FATAL|ERROR|WARN(?:ING)?|INFO|DEBUG|TRACE)\b/.exec(l.line.slice(0, 160))?.[1] ?? "";
   const p = { level: level(lv), message, rest, request };
   parsed.set(l, p);
