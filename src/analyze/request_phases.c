@@ -20,7 +20,7 @@ struct interval {
     int which; // named: index into named_phases; workers: enum role
     const struct span *span;
     struct slice service;
-    bool failed, names_phases; // of workers
+    bool failed, names_phases, stands_in; // of workers
 };
 
 struct canvas {
@@ -30,8 +30,8 @@ struct canvas {
     int64_t first_token; // 0: unknown
     struct interval named[NAMED_MAX], workers[WORKERS_MAX];
     uint32_t n_named, n_workers;
-    int64_t first_worker, prefill_end,
-        decode_start; // INT64_MAX / 0 / 0 when there is none; of the last prefill and decode worker
+    int64_t first_worker;                             // INT64_MAX: none
+    int64_t prefill_start, prefill_end, decode_start; // of the last prefill and the last decode worker, 0: none
     struct slice frontend;
 };
 
@@ -85,6 +85,7 @@ static void collect(struct canvas *c)
             continue;
         it.failed =
             s->status == 2 || (s->parent >= 0 && span_is_route(&c->t->spans[s->parent]) && c->t->spans[s->parent].status == 2);
+        it.stands_in = stands_in;
         if (stands_in)
             it.service = service_behind(c, (enum role)it.which, it.service);
         c->workers[c->n_workers++] = it;
@@ -94,12 +95,14 @@ static void collect(struct canvas *c)
             c->prefill_end = s->end;
         if (it.which == ROLE_DECODE && s->start > c->decode_start)
             c->decode_start = s->start;
+        if (it.which == ROLE_PREFILL && s->start > c->prefill_start)
+            c->prefill_start = s->start;
     }
     for (uint32_t i = 0; i < c->n_named; i++)
         if (c->named[i].from < c->first_worker)
             c->first_worker = c->named[i].from;
     for (uint32_t i = 0; i < c->n_workers; i++)
-        c->workers[i].names_phases = names_phases(c, &c->workers[i]);
+        c->workers[i].names_phases = !c->workers[i].stands_in && names_phases(c, &c->workers[i]); // a killed one could not finish
 }
 
 static const struct interval *worker_at(const struct canvas *c, int role, int64_t from, int64_t to)
@@ -120,6 +123,12 @@ static bool between_attempts(const struct canvas *c, int role, int64_t from, int
     return last && last->failed && !worker_at(c, role, from, to);
 }
 
+// An attempt that failed before it gave a token, and after which another one began: time lost, whatever was tried.
+static bool in_lost_attempt(const struct canvas *c, const struct interval *w, int64_t last_start)
+{
+    return w && !w->names_phases && w->failed && w->to <= last_start && (!c->first_token || w->to <= c->first_token);
+}
+
 static struct phase make(const char *name, enum phase_kind kind, struct slice service, const struct interval *it)
 {
     return (struct phase){.name = name, .kind = kind, .service = service, .span_id = it ? it->span->id : 0};
@@ -136,6 +145,8 @@ static struct phase paint(const struct canvas *c, int64_t from, int64_t to)
     bool before_token = c->first_token && from < c->first_token, after_prefill = c->prefill_end && from >= c->prefill_end;
     if (from < c->first_worker)
         return make("routing", PHASE_WORK, c->frontend, NULL);
+    if (in_lost_attempt(c, prefill, c->prefill_start) || (!prefill && in_lost_attempt(c, decode, c->decode_start)))
+        return make("retry", PHASE_WAIT, c->frontend, NULL);
     if (prefill && !prefill->names_phases && (before_token || !c->first_token))
         return make("prefill", PHASE_WORK, prefill->service, prefill);
     if (between_attempts(c, ROLE_PREFILL, from, to) || between_attempts(c, ROLE_DECODE, from, to))
@@ -196,8 +207,12 @@ static enum errc paint_row(struct canvas *c, struct arena *arena, struct error *
         struct phase p = paint(c, cuts[i], cuts[i + 1]);
         p.start = cuts[i];
         p.ns = cuts[i + 1] - cuts[i];
-        if (n && strcmp(row[n - 1].name, p.name) == 0 && slice_eq(row[n - 1].service, p.service))
-            row[n - 1].ns += p.ns;
+        struct phase *last = n ? &row[n - 1] : NULL;
+        bool same = last && strcmp(last->name, p.name) == 0;
+        if (same && last->kind == PHASE_TRANSFER && slice_eq(last->service, c->frontend))
+            last->service = p.service; // a handover begins at the frontend and is the taker's
+        if (same && slice_eq(last->service, p.service))
+            last->ns += p.ns;
         else
             row[n++] = p;
     }
@@ -246,35 +261,39 @@ static void add_mark(struct arena *arena, struct lane *l, const char *name, int6
     l->marks[l->n_marks++] = (struct mark){name, time};
 }
 
-// The lane of a worker that left log records but no span: what the frontend saw of it is shown there.
-static struct lane *empty_lane(struct request *r, enum role role)
+// Up to where the worker told what it did: a killed one leaves its finished phases.
+static int64_t told_until(const struct canvas *c, const struct interval *w)
 {
-    for (uint32_t i = 0; i < r->n_lanes; i++)
-        if (r->lanes[i].role == role && r->lanes[i].n_blocks == 0)
-            return &r->lanes[i];
-    return NULL;
+    int64_t until = w->from;
+    for (uint32_t i = 0; w->stands_in && i < c->n_named; i++)
+        if (slice_eq(c->named[i].service, w->service) && overlaps(&c->named[i], w->from, w->to) && c->named[i].to > until)
+            until = c->named[i].to;
+    return until;
 }
 
 // A worker that names no phases: prefill is one block; decode waits until the prefill is done, takes over, and decodes from the
 // first token on.
 static void derive_blocks(struct canvas *c, struct arena *arena, const struct interval *w)
 {
-    struct lane *l =
-        span_is_worker(w->span) ? lane_of(c->r, w->service, (enum role)w->which) : empty_lane(c->r, (enum role)w->which);
-    if (!l) // only the frontend's view is there: its lane shows it as the row does
+    if (w->stands_in &&
+        slice_eq(w->service, c->frontend)) // nothing tells the worker's name: the frontend's lane shows what the row does
+        return;
+    struct lane *l = lane_of(c->r, w->service, (enum role)w->which);
+    int64_t from = told_until(c, w);
+    if (!l)
         return;
     if (w->which == ROLE_PREFILL) {
-        add_block(arena, l, make("prefill", PHASE_WORK, l->service, w), w->from, w->to);
+        add_block(arena, l, make("prefill", PHASE_WORK, l->service, w), from, w->to);
         return;
     }
-    int64_t ready = c->prefill_end > w->from ? c->prefill_end : w->from, token = c->first_token;
+    int64_t ready = c->prefill_end > from ? c->prefill_end : from, token = c->first_token;
     if (ready > w->to)
         ready = w->to;
     if (!token || token < ready)
         token = ready;
     if (token > w->to)
         token = w->to;
-    add_block(arena, l, make("waiting", PHASE_WAIT, l->service, w), w->from, ready);
+    add_block(arena, l, make("waiting", PHASE_WAIT, l->service, w), from, ready);
     add_block(arena, l, make("handover", PHASE_TRANSFER, l->service, w), ready, token);
     add_block(arena, l, make("decode", PHASE_WORK, l->service, w), token, w->to);
 }

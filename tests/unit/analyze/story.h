@@ -53,8 +53,12 @@ static inline double story_ms(int64_t time)
 {
     return (double)(time - STORY_T0) / 1e6;
 }
-// "routing 0-2 prefill 2-70 …" in milliseconds; the row must have no gaps and sum up to the request's length exactly.
-void story_check_phases(struct story *s, const char *want);
+// "routing 0-2 prefill 2-70 …" in milliseconds. Says WRONG where the row has a gap or does not sum up to the request's length.
+struct slice story_phases(struct story *s);
 // Blocks of a service's lane in the same form, then its marks: "prefill 2-70 | error 71".
-void story_check_lane(struct story *s, const char *service, const char *want);
+struct slice story_lane(struct story *s, const char *service);
+// Macros, since each file counts its own failures.
+#define story_check_phases(s, want)    CHECK_STR(story_phases(s), want)
+#define story_check_sum(s)             CHECK(slice_find(story_phases(s), SLICE("WRONG")) < 0)
+#define story_check_lane(s, svc, want) CHECK_STR(story_lane((s), (svc)), want)
 bool story_has_note(const struct story *s, const char *part);
