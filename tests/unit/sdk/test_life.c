@@ -1,6 +1,7 @@
 // The library in a host process: before init, at exit, environment, order, filters at run time.
 #include "check.h"
 #include "child.h"
+#define SONDE_TARGET "tests::unit::sdk::test_life" // whatever the build directory is
 #include "sdk/ring.h"
 #include <signal.h>
 #include <time.h>
