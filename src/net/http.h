@@ -87,6 +87,7 @@ struct http_server_options {
     void (*refused)(struct http_req *r, int status, const char *why, void *arg);
     void *refused_arg;
     int64_t idle_ns;        // keep-alive connections without traffic are closed (default 75 s)
+    int64_t stall_ns;       // a head takes no longer, nor the next piece of a body or reply (default 30 s): 408, or closed
     size_t max_connections; // default 4096 per server; further ones wait in the backlog
 };
 // Listens on "HOST:PORT" ("0.0.0.0:3100", "[::1]:0", ":4317" = all addresses, "127.0.0.1:0" = a free port), served by

@@ -305,10 +305,10 @@ static void check_time(struct conn *c, int64_t now)
     bool body = c->kind == CONN_H1 && (c->state == H1_LENGTH || c->state == H1_CHUNKED);
     c->busy = true;
     if ((sl->stopping && now >= sl->stop_at) || (lingering && quiet > LINGER_NS) ||
-        ((c->out.n || stuck(c)) && quiet > REQUEST_TIMEOUT_NS)) {
+        ((c->out.n || stuck(c)) && quiet > sl->server->o.stall_ns)) {
         c->dead = true;
     } else if (c->kind == CONN_H1 &&
-               ((c->since && now - c->since > REQUEST_TIMEOUT_NS) || (body && quiet > REQUEST_TIMEOUT_NS))) {
+               ((c->since && now - c->since > sl->server->o.stall_ns) || (body && quiet > sl->server->o.stall_ns))) {
         h1_timeout(c);
     } else if (idle && quiet > sl->server->o.idle_ns) {
         if (c->kind == CONN_H2)
@@ -331,7 +331,8 @@ static void on_sweep(struct loop_timer *t, void *arg)
         check_time(c, now);
     }
     accept_more(sl);
-    int64_t every = sl->server->o.idle_ns / 4;
+    const struct http_server_options *o = &sl->server->o;
+    int64_t every = (o->idle_ns < o->stall_ns ? o->idle_ns : o->stall_ns) / 4;
     if (!sl->stopping || sl->conns)
         loop_timer_set(t, sl->stopping ? SWEEP_NS / 50 : every < SWEEP_NS ? every : SWEEP_NS);
 }
@@ -465,6 +466,7 @@ enum errc http_server_new(struct http_server **out, const char *address, struct 
     pthread_cond_init(&s->drained, NULL);
     s->o = *o;
     s->o.idle_ns = o->idle_ns > 0 ? o->idle_ns : 75000000000ll;
+    s->o.stall_ns = o->stall_ns > 0 ? o->stall_ns : 30000000000ll;
     s->o.max_connections = o->max_connections ? o->max_connections : 4096;
     GO(loops_init(s, address, loops, n_loops, err));
     for (size_t i = 0; i < n_loops; i++) { // the loops may run already: each starts in its own thread

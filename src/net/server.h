@@ -21,10 +21,9 @@ enum {
     H2_WINDOW = 16 << 20, // stream and connection: the default of 64 KiB costs half the throughput
     H2_FRAME = 256 << 10,
 };
-#define SERVER_SCRATCH     KIB(256)      // one read
-#define SERVER_OUT_SOFT    MIB(1)        // unsent bytes above which no further pipelined request is begun
-#define REQUEST_TIMEOUT_NS 30000000000ll // a head, or the next piece of a body or reply, takes no longer
-#define LINGER_NS          10000000000ll // time without progress in which a refused body is still read away
+#define SERVER_SCRATCH  KIB(256)      // one read
+#define SERVER_OUT_SOFT MIB(1)        // unsent bytes above which no further pipelined request is begun
+#define LINGER_NS       10000000000ll // time without progress in which a refused body is still read away
 
 enum conn_kind { CONN_NEW, CONN_H1, CONN_H2 };
 enum h1_state { H1_HEAD, H1_LENGTH, H1_CHUNKED, H1_WAIT, H1_LINGER };

@@ -22,6 +22,7 @@ static struct loop *loops[2];
 static pthread_t threads[2];
 static struct http_server *server;
 static int port;
+static atomic_size_t pending_seen;
 static atomic_int gone_seen, refused_seen, finished;
 
 static void *turn(void *l)
@@ -104,6 +105,8 @@ static void *flood(void *arg) // writes until the server cuts it
     http_stream_begin(r, 200, SLICE("application/octet-stream"));
     for (int i = 0; i < 400 && !http_req_gone(r); i++) {
         http_stream_write(r, slice_of(block, MIB(1)));
+        if (http_stream_pending(r) > pending_seen)
+            pending_seen = http_stream_pending(r);
         usleep(200);
     }
     gone_seen += http_req_gone(r);
