@@ -36,7 +36,7 @@ typedef void store_commit_fn(void *arg, enum errc rc);
 
 // Stores a decoded request. raw: its bytes as wire_decode got them; batch: what it gave (a reference is taken over,
 // also on failure; it may refer to raw, which is copied where needed). Rows already stored (same batch_row_hash among
-// recent rows) are left out silently; equal log rows within one request all count. done may be null (then nothing is awaited).
+// recent rows, or in the same request) are left out silently. done may be null (then nothing is awaited).
 enum errc store_append(struct store *s, struct slice tenant, enum wire_format f, struct slice raw, int64_t received_ns,
                        struct batch *batch, store_commit_fn *done, void *arg, struct error *err);
 
