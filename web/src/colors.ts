@@ -1,6 +1,6 @@
 // Colours are tokens of style.css; here names are mapped to them. The three roles of an inference stack have fixed hues,
 // other names hash to a slot, so a service has the same colour on every page and every load.
-const PHASES = new Set(["queue", "routing", "prefill", "handover", "kv_transfer", "decode", "retry", "unaccounted"]);
+const PHASES = new Set(["queue", "routing", "prefill", "handover", "kv_transfer", "decode", "waiting", "retry", "unaccounted"]);
 const SLOTS = 8;
 
 function hash(s: string): number {
@@ -40,7 +40,7 @@ export const LEVEL_TEXT: Record<Level, string> = {
 
 // What a phase means, for tooltips and the table under the bar.
 export const PHASE_ABOUT: Record<string, string> = {
-  queue: "waiting for a free slot", routing: "choosing a worker", prefill: "the prompt is computed", handover: "from prefill to decode worker",
+  queue: "waiting for a free slot", waiting: "ready, but what it needs has not come", routing: "choosing a worker", prefill: "the prompt is computed", handover: "from prefill to decode worker",
   kv_transfer: "the KV cache moves between workers", decode: "tokens are generated", retry: "asked again after a failure", unaccounted: "no span or log line explains this time",
 };
 export const phaseText = (name: string): string => (name === "kv_transfer" ? "KV transfer" : name);

@@ -10,7 +10,7 @@ import { useKeys } from "./keys";
 import { RangePicker, Refresh, refreshMs, setRange, urlRange, zoomOut, zoomTo } from "./rangepicker";
 import { href, loc, requestPath, set } from "./router";
 import { clockNs, dateNs, logqlDuration, niceStep, resolve, rfc3339, type Span, toNs, zoneText } from "./time";
-import { cls, Copy, Empty, ErrorBox, LevelTag, linkIds, Progress, Skeleton, useBar, useMedia, useNow, useTitle } from "./ui";
+import { cls, Copy, Empty, ErrorBox, LevelTag, linkIds, Progress, serviceWidth, Skeleton, useBar, useMedia, useNow, useTitle } from "./ui";
 import { VList, type VListApi } from "./vlist";
 
 const PAGE = 1000;
@@ -79,6 +79,8 @@ function parse(l: Line): Parsed {
   parsed.set(l, p);
   return p;
 }
+
+const serviceOf = (l: Line): string => l.labels.service_name ?? l.labels.service ?? l.labels.job ?? "";
 
 // ---- parts
 function QueryBox(p: { q: string; run: (q: string) => void; error: ApiError | undefined; busy: boolean; cancel: () => void }): JSX.Element {
@@ -296,11 +298,12 @@ function LineList(p: { a: Answer & { kind: "lines" }; q: string; run: (q: string
     { keys: ["p"], label: "p", about: "raw or pretty lines", run: () => set({ raw: raw ? null : "1" }, true) },
   ]);
   const keyOf = useCallback((i: number) => all[i]!.key, [all]);
+  const width = useMemo(() => serviceWidth(new Set(all.map(serviceOf))), [all]);
   const row = (i: number): JSX.Element => {
     const l = all[i]!;
     const x = parse(l);
     const isOpen = open.has(l.key);
-    const service = l.labels.service_name ?? l.labels.service ?? l.labels.job ?? "";
+    const service = serviceOf(l);
     const day = i > 0 && dateNs(l.ns) !== dateNs(all[i - 1]!.ns);
     return (
       <div class={cls("log", "wide", `lvl-${x.level}`, isOpen && "open", i === active && "current", wrap && "wrap", day && "newday")} role="listitem" data-test="line" data-time={l.ns}>
@@ -333,7 +336,7 @@ function LineList(p: { a: Answer & { kind: "lines" }; q: string; run: (q: string
         <label class="check"><input type="checkbox" checked={raw} onChange={() => set({ raw: raw ? null : "1" }, true)} /> raw</label>
         <Copy class="btn" text={location.href} label="Link" title="Copy a link to this search" />
       </div>
-      <VList class={cls("loglist", p.stale && "stale")} count={all.length} rowH={narrow ? 42 : 23} keyOf={keyOf} row={row} api={api} label="Log lines, newest first" top={110} />
+      <VList class={cls("loglist", p.stale && "stale")} count={all.length} rowH={narrow ? 42 : 23} keyOf={keyOf} row={row} api={api} label="Log lines, newest first" top={110} attrs={{ style: width }} />
       <div ref={foot} class="foot dim">
         {older.busy ? "loading older lines …" : older.error ? <button type="button" onClick={() => void load()}>Older lines could not be loaded: {older.error.message} Try again</button> : older.more ? <button type="button" onClick={() => void load()}>Load older lines</button> : "start of the time range"}
       </div>

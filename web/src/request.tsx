@@ -9,7 +9,7 @@ import { Lanes, PhaseTable } from "./lanes";
 import { href, loc, requestPath, set } from "./router";
 import { agoText, clockNs, dateNs, diffMs, nsToMs, rfc3339, zoneText } from "./time";
 import { Timeline } from "./timeline";
-import { cls, Copy, Empty, ErrorBox, LevelTag, mark, Progress, Skeleton, StatusMark, useDraft, useMedia, useTitle } from "./ui";
+import { cls, Copy, Empty, ErrorBox, LevelTag, mark, Progress, serviceWidth, Skeleton, StatusMark, useDraft, useMedia, useTitle } from "./ui";
 import { VList, type VListApi } from "./vlist";
 import { FieldTable, parents, SpanPanel, Waterfall } from "./waterfall";
 
@@ -88,7 +88,7 @@ function FailureCard(p: { d: RequestDetail; onLog: (i: number) => void }): JSX.E
         <dt>what</dt><dd class="mono">{f.what}</dd>
       </dl>
       {f.evidence.length > 0 && (
-        <div class="evidence" role="group" aria-label="Evidence">
+        <div class="evidence" role="group" aria-label="Evidence" style={serviceWidth(f.evidence.map((i) => p.d.logs[i]?.service ?? ""))}>
           {f.evidence.map((i) => {
             const l = p.d.logs[i];
             return l && (
@@ -107,7 +107,7 @@ function FailureCard(p: { d: RequestDetail; onLog: (i: number) => void }): JSX.E
 }
 
 // ---- logs of the request
-const QUIET = new Set(["trace_id", "span_id", "x_request_id", "level", "time", "message", "target", "span_name"]);
+const QUIET = new Set(["trace_id", "span_id", "x_request_id", "request_id", "level", "time", "message", "target", "span_name"]);
 
 function inline(f: Record<string, unknown>): string {
   return Object.entries(f).filter(([k]) => !QUIET.has(k)).slice(0, 8).map(([k, v]) => {
@@ -202,7 +202,7 @@ function RequestLogs(p: LogsProps): JSX.Element {
     );
   };
   return (
-    <section class="reqlogs" aria-label="Log lines" id="logs">
+    <section class="reqlogs" aria-label="Log lines" id="logs" style={serviceWidth(counts.sv.keys())}>
       <div class="sechead logbar">
         <h2>Logs <span class="dim">{filtered ? `${shown.length} of ${d.logs.length}` : d.logs.length}</span></h2>
         <input type="search" id="focus" class="slim" placeholder="filter" aria-label="Filter log lines" value={draft} onInput={(e) => setDraft(e.currentTarget.value)} onKeyDown={(e) => e.key === "Escape" && e.currentTarget.blur()} />

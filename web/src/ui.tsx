@@ -68,6 +68,9 @@ export const Service = (p: { name: string }): JSX.Element => (
   <span class="svc" style={{ "--c": serviceColor(p.name) }} title={p.name}>{p.name}</span>
 );
 
+// Room for the longest name of a column of services, so that dynamo-worker-prefill and -decode can be told apart.
+export const serviceWidth = (names: Iterable<string>): Record<string, string> => ({ "--svcw": `${Math.min(26, Math.max(8, ...[...names].map((n) => n.length)) + 2.5)}ch` });
+
 // The phases of one request as one bar, widths by share; the words are in the tooltip and for readers of the screen.
 export function MiniBar(p: { phases: PhaseSum[]; total: number }): JSX.Element {
   const words = p.phases.map((x) => `${phaseText(x.name)} ${dur(x.ms)}`).join(", ");
