@@ -7,8 +7,8 @@
 // formatting. Strings are copied. A call below the filter's level is one relaxed load and a branch that is not taken, and its
 // values are not evaluated. At most SONDE_FIELDS_MAX fields. A string argument that is null leaves its key out.
 //
-// Thread rule: any thread, also in a forked child. In a signal handler: allowed on a thread that has logged before; a call that
-// interrupts another call of the same thread is dropped and counted.
+// Thread rule: any thread, also in a forked child. In a signal handler: allowed on a thread and at a call site that have logged
+// before; a call that interrupts another call of the same thread is dropped and counted.
 // Loss: when the ring is full because the output cannot keep up, records are dropped and counted (a "records lost" line tells
 // how many); ERROR records wait first, at most 10 ms.
 // A field whose key is one of time, level, file, line, target, message, span_id, span_name, trace_id, parent_id, tracestate, or

@@ -15,8 +15,20 @@
 // A span or context that is passed between threads needs the caller's own ordering, as any object does.
 //
 // Everything works before sonde_init (lines are kept and written by the defaults), is safe from any thread, never
-// throws, never ends the process and never blocks longer than stated. Configuration comes from the environment:
-// DYN_LOG, DYN_LOGGING_JSONL, OTEL_… as listed in docs/guide.md; options given to sonde_init lose against it.
+// throws, never ends the process and never blocks longer than stated. Configuration comes from the environment, and options given to
+// sonde_init lose against it:
+//   DYN_LOG                        filter: info | warn,my::target=debug,[span{field=value}]=trace (levels off … trace; default info)
+//   DYN_LOGGING_JSONL              1, true, on, yes: lines as JSON; DYN_LOGGING_CONSOLE_FORMAT=readable|jsonl overrides it
+//   DYN_LOGGING_SPAN_EVENTS        truthy: SPAN_FIRST_ENTRY and SPAN_CLOSED lines (JSON only)
+//   DYN_LOG_USE_LOCAL_TZ           truthy: local time with offset instead of UTC
+//   DYN_SDK_DISABLE_ANSI_LOGGING, NO_COLOR   no colour on a terminal (elsewhere there is none)
+//   SONDE_RING_DIR                 where the crash-surviving ring file lies; default $XDG_RUNTIME_DIR/sonde or /dev/shm/sonde-<uid>
+//   SONDE_RING_SIZE                bytes of it, 262144 to 67108864, default 8388608; SONDE_RING_KEEP=1 keeps the file at an orderly end
+//   OTEL_EXPORT_ENABLED            truthy: export spans and log records over OTLP
+//   OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER=none, OTEL_LOGS_EXPORTER=none
+//   OTEL_EXPORTER_OTLP_[TRACES_|LOGS_]{ENDPOINT,PROTOCOL,HEADERS,COMPRESSION,TIMEOUT}   grpc (default) or http/protobuf
+//   OTEL_TRACES_SAMPLE_RATIO       of new traces, 0 to 1, default 1
+//   OTEL_BSP_*, OTEL_BLRP_*        SCHEDULE_DELAY (200 ms), MAX_QUEUE_SIZE (65536), MAX_EXPORT_BATCH_SIZE (2048)
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -86,7 +98,8 @@ SONDE_API struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, c
 #define sonde_span_start_at(...) SONDE_SPAN_SITE_(sonde_span_start_at_site, __VA_ARGS__)
 SONDE_API void sonde_span_end(struct sonde_span *s);                     // frees it; null is fine
 SONDE_API void sonde_span_end_at(struct sonde_span *s, int64_t end_ns);
-SONDE_API void sonde_span_enter(struct sonde_span *s); // becomes current on this thread (a stack)
+// Becomes current on this thread (a stack). A span is entered on one thread at a time, and left there before another ends it.
+SONDE_API void sonde_span_enter(struct sonde_span *s);
 SONDE_API void sonde_span_exit(struct sonde_span *s);
 SONDE_API const struct sonde_context *sonde_span_context(const struct sonde_span *s); // valid until the span's end; never null
 SONDE_API const struct sonde_context *sonde_current(void); // of this thread's current span; null if none

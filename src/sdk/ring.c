@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -41,7 +42,8 @@ static bool ring_dir(char *out, size_t n)
     return snprintf(out, n, "/dev/shm/sonde-%u", (unsigned)geteuid()) < (int)n && own_dir(out, true);
 }
 
-static void file_name(char *out, size_t n, const char *dir, const char *service)
+// copy: 1, more for a second libsonde in the same process (one in a plug-in), which must not take the first one's file.
+static void file_name(char *out, size_t n, const char *dir, const char *service, int copy)
 {
     char safe[64];
     size_t k = 0;
@@ -51,7 +53,10 @@ static void file_name(char *out, size_t n, const char *dir, const char *service)
         safe[k] = ok && (k || c != '.') ? c : '_';
     }
     safe[k] = 0;
-    snprintf(out, n, "%s/%s-%d.ring", dir, k ? safe : "process", (int)getpid());
+    if (copy > 1)
+        snprintf(out, n, "%s/%s.%d-%d.ring", dir, k ? safe : "process", copy, (int)getpid());
+    else
+        snprintf(out, n, "%s/%s-%d.ring", dir, k ? safe : "process", (int)getpid());
 }
 
 // Files of dead processes are kept for a day, so that a crash can be looked at, then removed by whoever starts next.
@@ -73,6 +78,16 @@ static void collect_stale(const char *dir)
         closedir(d);
 }
 
+// Whether a living process (that is us, the name has our number) holds the file.
+static bool held(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    bool yes = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+    if (fd >= 0)
+        close(fd);
+    return yes;
+}
+
 static int open_file(struct ring *r, const char *service, struct error *err)
 {
     char dir[400];
@@ -82,11 +97,13 @@ static int open_file(struct ring *r, const char *service, struct error *err)
         return -1;
     }
     collect_stale(dir);
-    file_name(r->path, sizeof r->path, dir, service);
+    do
+        file_name(r->path, sizeof r->path, dir, service, ++r->copy);
+    while (r->copy < 100 && held(r->path));
     unlink(r->path); // of an earlier process with our number
     int fd = open(r->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     // posix_fallocate returns its error.
-    if (fd < 0 || (errno = posix_fallocate(fd, 0, RING_HEAD)) != 0 ||
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || (errno = posix_fallocate(fd, 0, RING_HEAD)) != 0 ||
         (errno = posix_fallocate(fd, RING_HEAD + RING_DICT, (off_t)RING_GROW * RING_CHUNK)) != 0) {
         ERR(err, IO, "%s: %s; records will not survive a crash (set SONDE_RING_DIR to a place with room)", r->path,
             strerror(errno));
@@ -161,7 +178,7 @@ void ring_rename(struct ring *r, const char *service)
         return;
     char dir[400], path[512];
     snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(r->path, '/') - r->path), r->path);
-    file_name(path, sizeof path, dir, service);
+    file_name(path, sizeof path, dir, service, r->copy);
     if (strcmp(path, r->path) != 0 && rename(r->path, path) == 0)
         memcpy(r->path, path, sizeof path);
 }

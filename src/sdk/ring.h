@@ -153,6 +153,7 @@ struct ring {
     size_t mapped;
     int fd;           // -1: anonymous
     char path[512];   // "" if anonymous
+    int copy;         // of libsonde in this process, from 1
     uint32_t nominal; // chunks that are used before old ones are overwritten
     pthread_mutex_t lock;
     uint32_t fresh; // first chunk never used

@@ -13,6 +13,22 @@
 struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER, .sample_ratio = 1};
 __thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")));
 
+// The slow paths below take locks. A signal handler that interrupts one of them, or a record in the making, must not enter.
+static __thread bool tls_inside __attribute__((tls_model("initial-exec")));
+
+static bool enter(void)
+{
+    if (tls_inside || (tls_ring && tls_ring->busy))
+        return false;
+    tls_inside = true;
+    return true;
+}
+
+static void leave(void)
+{
+    tls_inside = false;
+}
+
 static pthread_key_t thread_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -66,6 +82,21 @@ static double sample_ratio(struct buf *notes)
     return 1;
 }
 
+// The service's name as the environment says it: OTEL_SERVICE_NAME, else service.name of OTEL_RESOURCE_ATTRIBUTES.
+static bool env_service(void)
+{
+    const char *name = getenv("OTEL_SERVICE_NAME"), *list = getenv("OTEL_RESOURCE_ATTRIBUTES");
+    struct slice rest = slice_str(list ? list : ""), part, found = slice_str(name ? name : "");
+    while (!found.n && rest.n && slice_split(&rest, ',', &part)) {
+        part = slice_trim(part);
+        if (slice_starts(part, SLICE("service.name=")))
+            found = slice_from(part, 13);
+    }
+    if (found.n)
+        snprintf(sdk.service, sizeof sdk.service, "%.*s", (int)found.n, found.p);
+    return found.n > 0;
+}
+
 static void configure(void)
 {
     struct buf notes;
@@ -81,10 +112,7 @@ static void configure(void)
     sdk.sample_ratio = sample_ratio(&notes);
     const char *directives = getenv("DYN_LOG");
     filter_parse(&sdk.filter, slice_str(directives ? directives : ""), &notes);
-    const char *service = getenv("OTEL_SERVICE_NAME");
-    if (service && *service)
-        snprintf(sdk.service, sizeof sdk.service, "%s", service);
-    else if (!sdk.service[0])
+    if (!env_service() && !sdk.service[0])
         snprintf(sdk.service, sizeof sdk.service, "%s", program_invocation_short_name);
     if (notes.err == ERR_OK)
         sdk_note(notes.p, notes.n);
@@ -119,6 +147,8 @@ static struct site *add_site(const struct sonde_site *record, uint32_t number)
 void sdk_register(struct sonde_site *record)
 {
     sdk_start();
+    if (!enter())
+        return;
     pthread_mutex_lock(&sdk.life);
     if (record->state == SONDE_SITE_NEW) {
         struct site *s = add_site(record, sdk.n_sites + 1);
@@ -130,6 +160,7 @@ void sdk_register(struct sonde_site *record)
         __atomic_store_n(&record->state, s ? site_state(s) : SONDE_SITE_OFF, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&sdk.life);
+    leave();
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------------
@@ -145,14 +176,14 @@ static void thread_ended(void *t)
 struct ring_thread *sdk_thread(void)
 {
     sdk_start();
-    if (!sdk.ring)
+    if (!sdk.ring || !enter())
         return NULL;
     tls_ring = ring_thread_get(sdk.ring);
-    if (tls_ring) {
+    if (tls_ring)
         pthread_setspecific(thread_key, tls_ring);
-        if (tls_span)
-            sdk_span_adopt();
-    }
+    leave();
+    if (tls_ring && tls_span)
+        sdk_span_adopt();
     return tls_ring;
 }
 
@@ -242,6 +273,8 @@ void sdk_start(void)
 {
     if (__builtin_expect(atomic_load_explicit(&sdk.phase, memory_order_acquire) != SDK_NONE, 1))
         return;
+    if (!enter())
+        return;
     pthread_once(&once, first_time);
     pthread_mutex_lock(&sdk.life);
     if (sdk.phase == SDK_NONE) {
@@ -249,6 +282,7 @@ void sdk_start(void)
         atomic_store_explicit(&sdk.phase, SDK_RUNNING, memory_order_release);
     }
     pthread_mutex_unlock(&sdk.life);
+    leave();
 }
 
 void sonde_init(const struct sonde_options *o)
@@ -259,8 +293,7 @@ void sonde_init(const struct sonde_options *o)
     bool mine = !done;
     done = true;
     if (mine && o) {
-        const char *env = getenv("OTEL_SERVICE_NAME");
-        if (o->service && !(env && *env))
+        if (!env_service() && o->service)
             snprintf(sdk.service, sizeof sdk.service, "%s", o->service);
         if (o->resource)
             snprintf(sdk.resource, sizeof sdk.resource, "%s", o->resource);

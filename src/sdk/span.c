@@ -20,7 +20,7 @@ struct sonde_span {
     bool entered, dead;
     unsigned level;      // that a span directive gives to records inside it
     uint32_t conditions; // of span directives, fulfilled by its attributes
-    char name[128];
+    char name[128];      // its beginning, for span directives and forked children
 };
 
 static struct sonde_span nothing = {.dead = true}; // for a process without memory
@@ -59,15 +59,15 @@ static void push(const struct sonde_span *s, enum rec_kind kind, uint32_t site, 
     sdk_wrote();
 }
 
-static void push_start(const struct sonde_span *s, const uint8_t parent[8], bool remote, bool inherited, enum sonde_kind kind,
-                       int64_t start)
+static void push_start(const struct sonde_span *s, const char *name, const uint8_t parent[8], bool remote, bool inherited,
+                       enum sonde_kind kind, int64_t start)
 {
     const struct sonde_context *c = &s->context;
     struct sonde_arg a[6] = {{.n = 0}};
     memcpy(&a[0].value.u, parent, 8);
     a[1].value.u = c->flags | (uint64_t)kind << 8 | (uint64_t)remote << 16 | (inherited ? REC_INHERITED : 0);
     a[2].value.i = start;
-    a[3] = sonde_arg_str(s->name);
+    a[3] = sonde_arg_str(name ? name : "");
     a[4] = sonde_arg_str(c->request_id);
     a[5] = sonde_arg_str(c->tracestate);
     push(s, REC_SPAN_START, s->site ? s->site->number : 0, a);
@@ -79,7 +79,7 @@ void sdk_span_adopt(void)
     for (struct sonde_span *s = tls_span; s; s = s->below) {
         if (s->generation != sdk.generation) {
             s->generation = sdk.generation;
-            push_start(s, none, false, true, SONDE_KIND_INTERNAL, 0);
+            push_start(s, s->name, none, false, true, SONDE_KIND_INTERNAL, 0);
         }
     }
 }
@@ -164,7 +164,7 @@ struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char 
     snprintf(s->name, sizeof s->name, "%s", name ? name : "");
     inherit(s, parent, parent_id);
     update_level(s);
-    push_start(s, parent_id, parent && parent->remote, false, kind, start_ns);
+    push_start(s, name, parent_id, parent && parent->remote, false, kind, start_ns);
     return s;
 }
 
