@@ -75,7 +75,7 @@ void lex_fail(struct lex *l, size_t at, const char *fmt, ...)
             col = 1;
         }
     }
-    ERR(l->err, SYNTAX, "parse error at line %zu, col %zu: %s", line, col, msg);
+    ERR(l->err, SYNTAX, "parse error at line %zu, col %zu: syntax error: %s", line, col, msg);
     l->failed = true;
     l->tok = TOK_BAD;
 }
@@ -232,6 +232,9 @@ static void numeric(struct lex *l)
         l->number = (double)ns;
     } else if (byte_size(l->s, &l->number)) {
         l->tok = TOK_BYTES;
+    } else if (l->s.n > 1 && l->s.p[0] == '0' && letter(l->s.p[1])) {
+        lex_fail(l, l->at, "unable to parse literal as a float: \"%.*s\"; numbers are decimal", (int)(l->s.n < 60 ? l->s.n : 60),
+                 l->s.p);
     } else {
         lex_fail(l, l->at, "\"%.*s\" is neither a number nor a duration (5m, 1h30m) nor a byte size (1KB, 2MiB)",
                  (int)(l->s.n < 60 ? l->s.n : 60), l->s.p);

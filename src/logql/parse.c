@@ -49,7 +49,7 @@ bool push(struct parser *p, void **array, uint32_t n, size_t size)
 bool take_ident(struct parser *p, struct slice *out, const char *what)
 {
     if (p->lex.tok != TOK_IDENT) {
-        lex_fail(&p->lex, p->lex.at, "expected %s, found %s", what, found_text(p));
+        lex_fail(&p->lex, p->lex.at, "unexpected %s, expecting IDENTIFIER (%s)", found_text(p), what);
         return false;
     }
     *out = p->lex.s;
@@ -247,10 +247,14 @@ static struct ast *agg_call(struct parser *p, enum agg_fn fn)
         return NULL;
     if (agg_takes_number(fn)) {
         size_t at = p->lex.at;
+        if (p->lex.tok != TOK_NUMBER && p->lex.tok != TOK_SUB && p->lex.tok != TOK_ADD) {
+            lex_fail(&p->lex, at, "parameter required for %s: a number in front of the vector", agg_text(fn));
+            return NULL;
+        }
         if (!signed_number(p, &a->number) || !expect(p, TOK_COMMA, "behind the number"))
             return NULL;
         if (a->number < 1 || a->number != floor(a->number) || a->number > 1e9) {
-            lex_fail(&p->lex, at, "%s needs a whole number, 1 or more", agg_text(fn));
+            lex_fail(&p->lex, at, "invalid parameter for %s: it needs a whole number, 1 or more", agg_text(fn));
             return NULL;
         }
     }
@@ -260,7 +264,7 @@ static struct ast *agg_call(struct parser *p, enum agg_fn fn)
     if (at_grouping(p) && !grouping(p, &a->group))
         return NULL;
     if (a->group.given && !agg_may_group(fn)) {
-        lex_fail(&p->lex, a->at, "%s takes no by or without", agg_text(fn));
+        lex_fail(&p->lex, a->at, "grouping not allowed for %s: it takes no by or without", agg_text(fn));
         return NULL;
     }
     return a;
@@ -275,7 +279,7 @@ static struct ast *vector_call(struct parser *p)
     if (!expect(p, TOK_LPAREN, "behind vector"))
         return NULL;
     if (p->lex.tok != TOK_NUMBER) {
-        lex_fail(&p->lex, p->lex.at, "vector takes a number without a sign, found %s", found_text(p));
+        lex_fail(&p->lex, p->lex.at, "unexpected %s, expecting NUMBER without a sign", found_text(p));
         return NULL;
     }
     a->number = p->lex.number;
@@ -314,10 +318,7 @@ static struct ast *call(struct parser *p)
         return vector_call(p);
     if (lex_word(&p->lex, "label_replace"))
         return replace_call(p);
-    if (lex_word(&p->lex, "approx_topk"))
-        lex_fail(&p->lex, p->lex.at, "approx_topk is not supported; use topk, which is exact");
-    else
-        lex_fail(&p->lex, p->lex.at, "unknown function %s", found_text(p));
+    lex_fail(&p->lex, p->lex.at, "unknown function %s", found_text(p));
     return NULL;
 }
 
@@ -426,7 +427,8 @@ static bool check_legs(struct parser *p, const struct ast *a)
         if (leg[i]->kind == AST_LOG)
             lex_fail(&p->lex, a->at, "%s works on metrics; log lines cannot be a side of it", binary_text(a->op));
         else if (leg[i]->kind == AST_NUMBER_LIT && binary_is_set(a->op))
-            lex_fail(&p->lex, a->at, "%s needs vectors; a number cannot be a side of it", binary_text(a->op));
+            lex_fail(&p->lex, a->at, "unexpected literal for %s leg of logical/set binary operation (%s): it needs vectors",
+                     i ? "right" : "left", binary_text(a->op));
         else if (leg[i]->kind == AST_NUMBER_LIT && (a->on || a->ignoring))
             lex_fail(&p->lex, a->at, "on and ignoring need vectors on both sides");
     }
@@ -502,6 +504,15 @@ struct ast *parse_expr(struct parser *p, int min)
     return p->lex.failed ? NULL : left;
 }
 
+static void unexpected_end(struct parser *p)
+{
+    struct slice s = slice_cut(p->lex.s, 40);
+    if (p->lex.tok == TOK_IDENT)
+        lex_fail(&p->lex, p->lex.at, "unexpected %.*s behind the end of the query", (int)s.n, s.p);
+    else
+        lex_fail(&p->lex, p->lex.at, "unexpected %s behind the end of the query", tok_text(p->lex.tok));
+}
+
 enum errc logql_parse(struct logql **out, struct slice text, struct error *err)
 {
     *out = NULL;
@@ -517,7 +528,7 @@ enum errc logql_parse(struct logql **out, struct slice text, struct error *err)
     lex_init(&p.lex, q->text, &q->arena, err ? err : &own);
     q->root = parse_expr(&p, 0);
     if (q->root && p.lex.tok != TOK_END)
-        lex_fail(&p.lex, p.lex.at, "unexpected %s behind the end of the query", found_text(&p));
+        unexpected_end(&p);
     if (!p.lex.failed && q->root) {
         *out = q;
         return ERR_OK;

@@ -153,7 +153,7 @@ static bool filter_value(struct parser *p, struct ast_filter *f)
     }
     if (lex_word(&p->lex, "ip")) {
         if (op != TOK_EQ && op != TOK_NE)
-            lex_fail(&p->lex, at, "ip() goes with = and != only");
+            lex_fail(&p->lex, at, "unexpected ip: ip() goes with = and != only");
         f->kind = AST_IP;
         return ip_call(p, &f->text);
     }

@@ -117,7 +117,7 @@ static enum errc top(const struct expr_agg *e, const struct expr_env *env, struc
         uint32_t n = 0, taken = 0;
         for (uint32_t i = 0; i < in->n; i++)
             if (in->s[i].has[k])
-                r[n++] = (struct rank){in->s[i].v[k], i, group[i], e->fn == AGG_TOPK};
+                r[n++] = (struct rank){in->s[i].v[k], i, group[i], e->fn != AGG_BOTTOMK};
         qsort(r, n, sizeof *r, by_rank);
         for (uint32_t i = 0; i < n; i++) {
             taken = i && r[i].group == r[i - 1].group ? taken + 1 : 1;
@@ -157,8 +157,11 @@ static int descending(const void *x, const void *y)
 enum errc expr_eval_agg(const struct expr_agg *e, const struct expr_env *env, struct matrix *out, struct error *err)
 {
     struct matrix in;
+    if (e->fn == AGG_APPROX_TOPK && env->steps > 1)
+        return ERR(err, INPUT, "approx_topk is only supported on instant queries; use topk");
     TRY(expr_eval(e->arg, env, &in, err));
     switch (e->fn) {
+    case AGG_APPROX_TOPK:
     case AGG_TOPK:
     case AGG_BOTTOMK:
         return top(e, env, &in, out, err);

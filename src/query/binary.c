@@ -196,14 +196,18 @@ static uint32_t result_labels(const struct expr_binary *e, const struct series *
     return labels_sort(out, n);
 }
 
-static enum errc ambiguous(const struct expr_binary *e, struct error *err)
+enum clash { CLASH_ONE_SIDE, CLASH_MANY_SIDE, CLASH_RESULT };
+
+static enum errc ambiguous(const struct expr_binary *e, enum clash what, struct error *err)
 {
+    const char *op = binary_text(e->op);
+    if (what == CLASH_ONE_SIDE)
+        return ERR(err, INPUT, "found duplicate series on the %s hand-side of %s: its matching labels must be unique",
+                   e->card == CARD_MANY_RIGHT ? "left" : "right", op);
     if (e->card == CARD_ONE)
-        return ERR(
-            err, INPUT,
-            "%s: several series of one side match one of the other: use on/ignoring with group_left or group_right, or aggregate",
-            binary_text(e->op));
-    return ERR(err, INPUT, "%s: several series on the \"one\" side have the same matching labels", binary_text(e->op));
+        return ERR(err, INPUT,
+                   "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right) at %s", op);
+    return ERR(err, INPUT, "multiple matches for labels: grouping labels must ensure unique matches at %s", op);
 }
 
 static enum errc match_one(const struct expr_binary *e, const struct expr_env *env, const struct series *m,
@@ -218,7 +222,7 @@ static enum errc match_one(const struct expr_binary *e, const struct expr_env *e
             continue;
         double a = many_left ? m->v[k] : o->v[k], b = many_left ? o->v[k] : m->v[k], v;
         if (s->extra && ((uint8_t *)s->extra)[k]) // two matches give the same series
-            return ambiguous(e, err);
+            return ambiguous(e, CLASH_RESULT, err);
         if (!s->extra && !(s->extra = arena_zalloc(out->arena, env->steps)))
             return over_budget(err);
         ((uint8_t *)s->extra)[k] = 1;
@@ -231,8 +235,8 @@ static enum errc match_one(const struct expr_binary *e, const struct expr_env *e
 }
 
 // At each step a signature may stand for one series only on the one side.
-static enum errc check_one(const struct expr_binary *e, const struct expr_env *env, const struct side *d, const struct matrix *m,
-                           const struct side *other, const struct matrix *om, struct error *err)
+static enum errc check_one(const struct expr_binary *e, enum clash what, const struct expr_env *env, const struct side *d,
+                           const struct matrix *m, const struct side *other, const struct matrix *om, struct error *err)
 {
     for (uint32_t g = 0; g < d->sigs.n; g++) {
         uint32_t first = (uint32_t)(uintptr_t)d->sigs.s[g].extra;
@@ -243,7 +247,7 @@ static enum errc check_one(const struct expr_binary *e, const struct expr_env *e
             for (uint32_t i = first; i; i = d->next[i - 1])
                 live += m->s[i - 1].has[k];
             if (live > 1 && side_has(other, om, &d->sigs.s[g], k))
-                return ambiguous(e, err);
+                return ambiguous(e, what, err);
         }
     }
     return ERR_OK;
@@ -257,9 +261,9 @@ static enum errc vectors(const struct expr_binary *e, const struct expr_env *env
     struct side many, one;
     TRY(side_init(&many, e, m, err));
     TRY(side_init(&one, e, o, err));
-    TRY(check_one(e, env, &one, o, &many, m, err));
+    TRY(check_one(e, CLASH_ONE_SIDE, env, &one, o, &many, m, err));
     if (e->card == CARD_ONE)
-        TRY(check_one(e, env, &many, m, &one, o, err));
+        TRY(check_one(e, CLASH_MANY_SIDE, env, &many, m, &one, o, err));
     for (uint32_t i = 0; i < m->n; i++)
         for (uint32_t k = side_first(&one, &many.sigs.s[many.sig[i]]); k; k = one.next[k - 1])
             TRY(match_one(e, env, &m->s[i], &o->s[k - 1], many_left, out, err));

@@ -31,17 +31,18 @@ bool range_needs_unwrap(enum range_fn f);
 bool range_may_group(enum range_fn f);
 
 // X(name, text, takes a number, may be grouped)
-#define AGG_LIST(X)                   \
-    X(SUM, "sum", false, true)        \
-    X(AVG, "avg", false, true)        \
-    X(MIN, "min", false, true)        \
-    X(MAX, "max", false, true)        \
-    X(COUNT, "count", false, true)    \
-    X(STDDEV, "stddev", false, true)  \
-    X(STDVAR, "stdvar", false, true)  \
-    X(TOPK, "topk", true, true)       \
-    X(BOTTOMK, "bottomk", true, true) \
-    X(SORT, "sort", false, false)     \
+#define AGG_LIST(X)                                                                   \
+    X(SUM, "sum", false, true)                                                        \
+    X(AVG, "avg", false, true)                                                        \
+    X(MIN, "min", false, true)                                                        \
+    X(MAX, "max", false, true)                                                        \
+    X(COUNT, "count", false, true)                                                    \
+    X(STDDEV, "stddev", false, true)                                                  \
+    X(STDVAR, "stdvar", false, true)                                                  \
+    X(TOPK, "topk", true, true)                                                       \
+    X(BOTTOMK, "bottomk", true, true)                                                 \
+    X(APPROX_TOPK, "approx_topk", true, false) /* exact here; instant queries only */ \
+    X(SORT, "sort", false, false)                                                     \
     X(SORT_DESC, "sort_desc", false, false)
 enum agg_fn {
 #define X(name, text, param, group) AGG_##name,

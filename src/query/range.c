@@ -199,10 +199,31 @@ static int by_time(const void *x, const void *y)
     return (a->seq > b->seq) - (a->seq < b->seq);
 }
 
-static int by_value(const void *x, const void *y)
+// Puts the k-th smallest value in its place, smaller ones before it (Hoare's selection). No NaN among them.
+static void select_kth(double *v, uint32_t n, uint32_t k)
 {
-    double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
+    int64_t lo = 0, hi = (int64_t)n - 1;
+    while (lo < hi) {
+        double pivot = v[lo + (hi - lo) / 2];
+        int64_t i = lo, j = hi;
+        while (i <= j) {
+            while (v[i] < pivot)
+                i++;
+            while (v[j] > pivot)
+                j--;
+            if (i > j)
+                break;
+            double x = v[i];
+            v[i++] = v[j];
+            v[j--] = x;
+        }
+        if ((int64_t)k <= j)
+            hi = j;
+        else if ((int64_t)k >= i)
+            lo = i;
+        else
+            return;
+    }
 }
 
 static double quantile(const struct sample *w, uint32_t n, double q, double *room)
@@ -211,13 +232,22 @@ static double quantile(const struct sample *w, uint32_t n, double q, double *roo
         return -INFINITY;
     if (q > 1)
         return INFINITY;
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         room[i] = w[i].v;
-    qsort(room, n, sizeof *room, by_value);
+        if (isnan(room[i]))
+            room[i] = -INFINITY; // below all others
+    }
     double rank = q * (double)(n - 1);
-    uint32_t lo = (uint32_t)rank, hi = lo + 1 < n ? lo + 1 : n - 1;
+    uint32_t lo = (uint32_t)rank;
     double weight = rank - floor(rank);
-    return room[lo] * (1 - weight) + room[hi] * weight;
+    select_kth(room, n, lo);
+    if (weight == 0 || lo + 1 == n)
+        return room[lo];
+    double next = room[lo + 1];
+    for (uint32_t i = lo + 2; i < n; i++)
+        if (room[i] < next)
+            next = room[i];
+    return room[lo] * (1 - weight) + next * weight;
 }
 
 static double variance(const struct sample *w, uint32_t n)

@@ -111,12 +111,12 @@ extern "C" enum errc regex_new(struct regex **out, struct slice pattern, bool an
     try {
         std::string text;
         if (!rewrite(re2::StringPiece(pattern.p ? pattern.p : "", pattern.n), &text))
-            return ERR(err, SYNTAX, "regular expression: \\C (a single byte) is not supported");
+            return ERR(err, SYNTAX, "error parsing regexp: \\C (a single byte) is not supported");
         auto r = std::make_unique<struct regex>();
         r->anchor = anchored ? RE2::ANCHOR_BOTH : RE2::UNANCHORED;
         r->utf8 = std::make_unique<RE2>(text, options(RE2::Options::EncodingUTF8));
         if (!r->utf8->ok())
-            return ERR(err, SYNTAX, "regular expression `%.*s`: %s", (int)(pattern.n < 120 ? pattern.n : 120), pattern.p,
+            return ERR(err, SYNTAX, "error parsing regexp `%.*s`: %s", (int)(pattern.n < 120 ? pattern.n : 120), pattern.p,
                        r->utf8->error().c_str());
         r->names.resize((size_t)r->utf8->NumberOfCapturingGroups() + 1);
         for (const auto &g : r->utf8->CapturingGroupNames())

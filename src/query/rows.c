@@ -127,7 +127,8 @@ static void find_metas(struct rows_state *s, const struct batch *b)
     }
     const struct column *severity = b->field[FIELD_SEVERITY];
     if (severity && severity->n && wanted(s, SLICE("detected_level")))
-        s->metas[s->n_metas++] = (struct meta){.c = severity, .name = SLICE("detected_level"), .skip_zero = true, .as_level = true};
+        s->metas[s->n_metas++] =
+            (struct meta){.c = severity, .name = SLICE("detected_level"), .skip_zero = true, .as_level = true};
 }
 
 // As Loki names the level of a record that came with a severity number.

@@ -55,9 +55,12 @@ static bool test_value(const struct label_test *t, struct row *r)
     }
     if (good)
         return compare(t->cmp, x, t->number);
+    const char *what = t->kind != LABEL_DURATION               ? "cannot read"
+                       : v.n && v.p[0] >= '0' && v.p[0] <= '9' ? "unknown unit in"
+                                                               : "invalid duration";
+    struct slice shown = slice_cut(v, 100);
     row_fail(r, SLICE("LabelFilterErr"),
-             arena_printf(r->scratch, "label %.*s: cannot read \"%.*s\"", (int)t->name.n, t->name.p, (int)(v.n < 100 ? v.n : 100),
-                          v.p));
+             arena_printf(r->scratch, "label %.*s: %s \"%.*s\"", (int)t->name.n, t->name.p, what, (int)shown.n, shown.p));
     return true;
 }
 

@@ -90,7 +90,7 @@ static enum errc action(struct piece *p, struct slice inside, struct error *err)
     else if (slice_eq(inside, SLICE("__timestamp__")))
         p->kind = PIECE_TIME;
     else
-        return ERR(err, UNSUPPORTED,
+        return ERR(err, INPUT,
                    "template action {{%.*s}} is not supported yet; {{.label}}, {{__line__}} and {{__timestamp__}} are",
                    (int)inside.n, inside.p);
     return ERR_OK;
@@ -110,7 +110,7 @@ static enum errc template_parse(struct template *t, struct slice text, struct st
         text = slice_from(text, (size_t)open + 2);
         ptrdiff_t close = slice_find(text, SLICE("}}"));
         if (close < 0)
-            return ERR(e->err, SYNTAX, "template: {{ without }}");
+            return ERR(e->err, SYNTAX, "template: unclosed action: {{ without }}");
         TRY(action(&t->p[t->n++], slice_cut(text, (size_t)close), e->err));
         text = slice_from(text, (size_t)close + 2);
     }

@@ -196,8 +196,8 @@ static enum errc path_parse(struct path *out, struct slice text, struct arena *a
     if (out->n)
         return ERR_OK;
 bad:
-    return ERR(err, SYNTAX, "json path \"%.*s\": wrong at byte %zu; write it as name.name[0][\"any key\"]", (int)text.n, text.p,
-               i);
+    return ERR(err, SYNTAX, "json path \"%.*s\": cannot parse expression at byte %zu; write it as name.name[0][\"any key\"]",
+               (int)text.n, text.p, i);
 }
 
 enum errc json_path_check(struct slice path, struct error *err)

@@ -42,10 +42,10 @@ enum errc stage_regexp(const struct stage **out, struct stage_env *e, struct sli
         s->names[i] = row_name(e->a, name, SLICE("_"));
         for (int k = 1; k < i; k++)
             if (slice_eq(s->names[k], s->names[i]))
-                return ERR(e->err, SYNTAX, "regexp: two groups are named \"%.*s\"", (int)name.n, name.p);
+                return ERR(e->err, SYNTAX, "regexp: duplicate extracted label name \"%.*s\"", (int)name.n, name.p);
     }
     if (!any)
-        return ERR(e->err, SYNTAX, "regexp: at least one named group (?P<name>…) is needed");
+        return ERR(e->err, SYNTAX, "regexp: at least one named capture must be supplied: (?P<name>…)");
     return ERR_OK;
 }
 

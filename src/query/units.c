@@ -217,7 +217,7 @@ static enum errc ip_cidr(struct slice s, size_t slash, struct ip_range *out, str
     uint64_t bits = 0;
     if (!ip_parse(slice_cut(s, slash), &out->from) || !slice_to_u64(slice_from(s, slash + 1), &bits) ||
         bits > (out->from.v6 ? 128u : 32u))
-        return ERR(err, SYNTAX, "ip(\"%.*s\"): not an address range like 10.0.0.0/8", (int)s.n, s.p);
+        return ERR(err, SYNTAX, "ip: invalid pattern \"%.*s\": not an address range like 10.0.0.0/8", (int)s.n, s.p);
     out->to = out->from;
     unsigned total = out->from.v6 ? 128 : 32;
     for (unsigned i = (unsigned)bits; i < total; i++) {
@@ -238,10 +238,12 @@ enum errc ip_range_parse(struct slice s, struct ip_range *out, struct error *err
         if (ip_parse(slice_cut(s, at), &out->from) && ip_parse(slice_from(s, at + 1), &out->to) && out->from.v6 == out->to.v6 &&
             memcmp(out->from.b, out->to.b, 16) <= 0)
             return ERR_OK;
-        return ERR(err, SYNTAX, "ip(\"%.*s\"): not an ascending range of two addresses of one kind", (int)s.n, s.p);
+        return ERR(err, SYNTAX, "ip: invalid pattern \"%.*s\": not an ascending range of two addresses of one kind", (int)s.n,
+                   s.p);
     }
     if (!ip_parse(s, &out->from))
-        return ERR(err, SYNTAX, "ip(\"%.*s\"): not an address, a range a-b or a prefix like 10.0.0.0/8", (int)s.n, s.p);
+        return ERR(err, SYNTAX, "ip: invalid pattern \"%.*s\": not an address, a range a-b or a prefix like 10.0.0.0/8", (int)s.n,
+                   s.p);
     out->to = out->from;
     return ERR_OK;
 }

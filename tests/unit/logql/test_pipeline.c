@@ -164,8 +164,9 @@ static void otlp_fields(void **state)
     buf_init(&out, 1 << 16);
     rig_answer(&r, &(struct rig_ask){.query = "{service_name=\"svc\"} | http_status >= 200", .end = 10}, &out);
     check_row("otlp");
-    CHECK_STR(buf_slice(&out), "{detected_level=info,http_status=200,ok=true,process_pid=42,service_name=svc,severity_number=9,severity_text=INFO,"
-                               "span_id=0000000000000003,trace_id=00000000000000010000000000000002} hello");
+    CHECK_STR(buf_slice(&out),
+              "{detected_level=info,http_status=200,ok=true,process_pid=42,service_name=svc,severity_number=9,severity_text=INFO,"
+              "span_id=0000000000000003,trace_id=00000000000000010000000000000002} hello");
     buf_free(&out);
     rig_free(&r);
     check_done();
