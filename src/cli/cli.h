@@ -41,6 +41,16 @@ extern const struct setting client_settings[CLIENT_SETTINGS_N];
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };
 // Loads settings (client_settings) and checks the output's name. False: *code holds the exit code, the message was printed.
 bool client_load(struct client_settings *s, enum output *output, const struct command *c, int argc, char **argv, int *words, int *code);
+// One question to a server: what stands on the command line, the path to ask for, how the answer is shown.
+struct client_ask {
+    const struct command *command;
+    int min_words, max_words;
+    const char *usage; // said when the number of words is another
+    // word: the argument, null if there is none
+    void (*path)(struct buf *out, const struct client_settings *s, int64_t from, int64_t to, const char *word);
+    int (*show)(const struct client_settings *s, enum output output, struct slice body);
+};
+int client_run(const struct client_ask *a, int argc, char **argv); // returns the exit code
 // GET url + path; the body into *out. Prints what was wrong and returns the exit code, or EXIT_FOUND.
 int client_get(const struct client_settings *s, struct slice path, struct buf *out);
 // Times of --since and --until as ns; --since may be a duration back from now (15m, 3h, 2d) or RFC 3339 or seconds.

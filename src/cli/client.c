@@ -156,6 +156,33 @@ bool client_range(const struct client_settings *s, int64_t *from, int64_t *to, s
     return false;
 }
 
+int client_run(const struct client_ask *a, int argc, char **argv)
+{
+    struct client_settings s;
+    struct error err = {0};
+    enum output output;
+    struct buf path, body;
+    int words, code;
+    int64_t from, to;
+    if (!client_load(&s, &output, a->command, argc, argv, &words, &code))
+        return code;
+    if (words < a->min_words || words > a->max_words) {
+        fprintf(stderr, "sonde: %s\n", a->usage);
+        return EXIT_USAGE;
+    }
+    if (!client_range(&s, &from, &to, &err))
+        return cli_fail(&err);
+    buf_init(&path, MAX_HTTP_TARGET);
+    buf_init(&body, MAX_HTTP_REPLY);
+    a->path(&path, &s, from, to, words ? argv[1] : NULL);
+    code = client_get(&s, buf_slice(&path), &body);
+    if (code == EXIT_FOUND)
+        code = a->show(&s, output, buf_slice(&body));
+    buf_free(&path);
+    buf_free(&body);
+    return code;
+}
+
 bool term_color(const char *when)
 {
     const char *no = getenv("NO_COLOR"), *force = getenv("FORCE_COLOR"), *term = getenv("TERM");

@@ -142,32 +142,18 @@ static int show(const struct client_settings *s, enum output output, struct slic
     return code;
 }
 
+static void path(struct buf *out, const struct client_settings *s, int64_t from, int64_t to, const char *query)
+{
+    buf_printf(out, "/loki/api/v1/query_range?start=%lld&end=%lld&limit=%lld&direction=backward&query=", (long long)from, (long long)to,
+               (long long)s->limit);
+    percent_encode(out, query ? slice_str(query) : SLICE("{service_name=~\".+\"}"));
+}
+
 static int run(int argc, char **argv)
 {
-    struct client_settings s;
-    struct error err = {0};
-    enum output output;
-    struct buf path, body;
-    int words, code;
-    int64_t from, to;
-    if (!client_load(&s, &output, &cmd_logs, argc, argv, &words, &code))
-        return code;
-    if (words > 1) {
-        fprintf(stderr, "sonde: logs takes one query; put it in quotes: sonde logs '{service_name=\"decode\"} |= \"error\"'\n");
-        return EXIT_USAGE;
-    }
-    if (!client_range(&s, &from, &to, &err))
-        return cli_fail(&err);
-    buf_init(&path, MAX_HTTP_TARGET);
-    buf_init(&body, MAX_HTTP_REPLY);
-    buf_printf(&path, "/loki/api/v1/query_range?start=%lld&end=%lld&limit=%lld&direction=backward&query=", (long long)from, (long long)to, (long long)s.limit);
-    percent_encode(&path, words ? slice_str(argv[1]) : SLICE("{service_name=~\".+\"}"));
-    code = client_get(&s, buf_slice(&path), &body);
-    if (code == EXIT_FOUND)
-        code = show(&s, output, buf_slice(&body));
-    buf_free(&path);
-    buf_free(&body);
-    return code;
+    const struct client_ask ask = {
+        &cmd_logs, 0, 1, "logs takes one query; put it in quotes: sonde logs '{service_name=\"decode\"} |= \"error\"'", path, show};
+    return client_run(&ask, argc, argv);
 }
 
 const struct command cmd_logs = {

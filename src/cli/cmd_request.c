@@ -280,32 +280,26 @@ static int show(const struct client_settings *s, enum output output, struct slic
     return code;
 }
 
-static int run_with(const struct command *c, int argc, char **argv, bool lanes)
+static int show_request(const struct client_settings *s, enum output output, struct slice body) { return show(s, output, body, true); }
+static int show_trace(const struct client_settings *s, enum output output, struct slice body) { return show(s, output, body, false); }
+
+static void path(struct buf *out, const struct client_settings *s, int64_t from, int64_t to, const char *id)
 {
-    struct client_settings s;
-    enum output output;
-    struct buf path, body;
-    int words, code;
-    if (!client_load(&s, &output, c, argc, argv, &words, &code))
-        return code;
-    if (words != 1) {
-        fprintf(stderr, "sonde: %s needs one id: sonde %s ID, an x-request-id or a trace id\n", c->name, c->name);
-        return EXIT_USAGE;
-    }
-    buf_init(&path, MAX_HTTP_TARGET);
-    buf_init(&body, MAX_HTTP_REPLY);
-    buf_str(&path, "/api/sonde/v1/requests/");
-    percent_encode(&path, slice_str(argv[1]));
-    code = client_get(&s, buf_slice(&path), &body);
-    if (code == EXIT_FOUND)
-        code = show(&s, output, buf_slice(&body), lanes);
-    buf_free(&path);
-    buf_free(&body);
-    return code;
+    buf_str(out, "/api/sonde/v1/requests/");
+    percent_encode(out, slice_str(id));
 }
 
-static int run_request(int argc, char **argv) { return run_with(&cmd_request, argc, argv, true); }
-static int run_trace(int argc, char **argv) { return run_with(&cmd_trace, argc, argv, false); }
+static int run_request(int argc, char **argv)
+{
+    const struct client_ask ask = {&cmd_request, 1, 1, "request needs one id: sonde request ID, an x-request-id or a trace id", path, show_request};
+    return client_run(&ask, argc, argv);
+}
+
+static int run_trace(int argc, char **argv)
+{
+    const struct client_ask ask = {&cmd_trace, 1, 1, "trace needs one id: sonde trace ID, a trace id or an x-request-id", path, show_trace};
+    return client_run(&ask, argc, argv);
+}
 
 const struct command cmd_request = {
     .name = "request",

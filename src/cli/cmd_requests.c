@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 
+enum { LIMIT_MAX = 1000 }; // of the server
+
 static void draw_row(const struct painter *p, const struct tree *r)
 {
     struct slice id = tree_text(r, "request_id"), status = tree_text(r, "status"), verdict = tree_text(r, "verdict");
@@ -78,33 +80,17 @@ static int show(const struct client_settings *s, enum output output, struct slic
     return code;
 }
 
+static void path(struct buf *out, const struct client_settings *s, int64_t from, int64_t to, const char *text)
+{
+    buf_printf(out, "/api/sonde/v1/requests?start=%lld&end=%lld&limit=%lld&q=", (long long)from, (long long)to,
+               (long long)(s->limit > LIMIT_MAX ? LIMIT_MAX : s->limit));
+    percent_encode(out, text ? slice_str(text) : SLICE(""));
+}
+
 static int run(int argc, char **argv)
 {
-    struct client_settings s;
-    struct error err = {0};
-    enum output output;
-    struct buf path, body;
-    int words, code;
-    int64_t from, to;
-    if (!client_load(&s, &output, &cmd_requests, argc, argv, &words, &code))
-        return code;
-    if (words > 1) {
-        fprintf(stderr, "sonde: requests takes one text to look for at most\n");
-        return EXIT_USAGE;
-    }
-    if (!client_range(&s, &from, &to, &err))
-        return cli_fail(&err);
-    buf_init(&path, MAX_HTTP_TARGET);
-    buf_init(&body, MAX_HTTP_REPLY);
-    buf_printf(&path, "/api/sonde/v1/requests?start=%lld&end=%lld&limit=%lld&q=", (long long)from, (long long)to, (long long)(s.limit > 1000 ? 1000 : s.limit));
-    if (words)
-        percent_encode(&path, slice_str(argv[1]));
-    code = client_get(&s, buf_slice(&path), &body);
-    if (code == EXIT_FOUND)
-        code = show(&s, output, buf_slice(&body));
-    buf_free(&path);
-    buf_free(&body);
-    return code;
+    const struct client_ask ask = {&cmd_requests, 0, 1, "requests takes one text to look for at most", path, show};
+    return client_run(&ask, argc, argv);
 }
 
 const struct command cmd_requests = {

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "serve/query_job.h"
+#include "serve/sonde_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -11,296 +12,6 @@
 enum { LIST_DEFAULT = 50, LIST_MAX = 1000 };
 #define MAX_REQUEST_ANSWER MIB(256)
 static const int64_t HOUR_NS = 3600000000000, DAY_NS = 24 * 3600000000000;
-
-// ---- writing ------------------------------------------------------------------------------------------------------
-
-static void key_str(struct jw *w, const char *key, struct slice s)
-{
-    jw_key(w, slice_str(key));
-    jw_str(w, s);
-}
-
-static void key_ns(struct jw *w, const char *key, int64_t ns)
-{
-    jw_key(w, slice_str(key));
-    jw_str_i64(w, ns);
-}
-
-static void key_ms(struct jw *w, const char *key, int64_t ns)
-{
-    jw_key(w, slice_str(key));
-    jw_f64(w, (double)ns / 1e6);
-}
-
-static void key_bool(struct jw *w, const char *key, bool v)
-{
-    jw_key(w, slice_str(key));
-    jw_bool(w, v);
-}
-
-static void key_int(struct jw *w, const char *key, int64_t v, bool known)
-{
-    jw_key(w, slice_str(key));
-    if (known)
-        jw_i64(w, v);
-    else
-        jw_null(w);
-}
-
-static void key_f64(struct jw *w, const char *key, double v, bool known)
-{
-    jw_key(w, slice_str(key));
-    if (known)
-        jw_f64(w, v);
-    else
-        jw_null(w);
-}
-
-static void key_id64(struct jw *w, const char *key, uint64_t id)
-{
-    char text[17];
-    snprintf(text, sizeof text, "%016" PRIx64, id);
-    key_str(w, key, id ? slice_of(text, 16) : SLICE(""));
-}
-
-static void key_id128(struct jw *w, const char *key, struct id128 id)
-{
-    uint8_t bytes[16];
-    id128_store(bytes, id);
-    jw_key(w, slice_str(key));
-    jw_hex(w, bytes, 16);
-}
-
-// phases: true in the list (name and ms only), in the detail they stand on their own.
-static void write_summary(struct jw *w, const struct trace *t, const struct request_logs *logs, const struct request *r, bool phases)
-{
-    jw_obj(w);
-    key_str(w, "request_id", r->id);
-    key_id128(w, "trace_id", r->trace_id);
-    key_ns(w, "start_ns", r->start);
-    key_ms(w, "duration_ms", r->end - r->start);
-    key_str(w, "status", slice_str(request_status_text(r->status)));
-    key_int(w, "http_status", r->http_status, r->http_status > 0);
-    key_str(w, "verdict", r->verdict);
-    key_str(w, "name", r->name);
-    key_str(w, "service", r->service);
-    key_str(w, "model", r->model);
-    key_bool(w, "stream", r->stream);
-    key_int(w, "input_tokens", r->input_tokens, r->input_tokens >= 0);
-    key_int(w, "output_tokens", r->output_tokens, r->output_tokens >= 0);
-    key_f64(w, "ttft_ms", r->ttft_ms, r->ttft_ms >= 0);
-    key_f64(w, "itl_ms", r->itl_ms, r->itl_ms >= 0);
-    key_str(w, "prefill_worker", r->prefill_worker);
-    key_str(w, "decode_worker", r->decode_worker);
-    key_int(w, "attempts", r->attempts, true);
-    key_int(w, "spans", t->n, true);
-    key_int(w, "logs", logs->n, true);
-    key_int(w, "errors", r->errors, true);
-    if (phases) {
-        JW_KEY(w, "phases");
-        jw_arr(w);
-        for (uint32_t i = 0; i < r->n_phases; i++) {
-            jw_obj(w);
-            key_str(w, "name", slice_str(r->phases[i].name));
-            key_ms(w, "ms", r->phases[i].ns);
-            key_str(w, "kind", slice_str(phase_kind_text(r->phases[i].kind)));
-            jw_obj_end(w);
-        }
-        jw_arr_end(w);
-    }
-    jw_obj_end(w);
-}
-
-static void write_phase(struct jw *w, const struct phase *p)
-{
-    jw_obj(w);
-    key_str(w, "name", slice_str(p->name));
-    key_str(w, "service", p->service);
-    key_ns(w, "start_ns", p->start);
-    key_ms(w, "ms", p->ns);
-    key_str(w, "kind", slice_str(phase_kind_text(p->kind)));
-    key_id64(w, "span_id", p->span_id);
-    jw_obj_end(w);
-}
-
-static void write_lanes(struct jw *w, const struct request *r)
-{
-    JW_KEY(w, "services");
-    jw_arr(w);
-    for (uint32_t i = 0; i < r->n_lanes; i++) {
-        jw_obj(w);
-        key_str(w, "name", r->lanes[i].service);
-        key_str(w, "role", slice_str(role_text(r->lanes[i].role)));
-        jw_obj_end(w);
-    }
-    jw_arr_end(w);
-    JW_KEY(w, "phases");
-    jw_arr(w);
-    for (uint32_t i = 0; i < r->n_phases; i++)
-        write_phase(w, &r->phases[i]);
-    jw_arr_end(w);
-    JW_KEY(w, "lanes");
-    jw_arr(w);
-    for (uint32_t i = 0; i < r->n_lanes; i++) {
-        const struct lane *l = &r->lanes[i];
-        jw_obj(w);
-        key_str(w, "service", l->service);
-        key_str(w, "role", slice_str(role_text(l->role)));
-        JW_KEY(w, "blocks");
-        jw_arr(w);
-        for (uint32_t k = 0; k < l->n_blocks; k++)
-            write_phase(w, &l->blocks[k]);
-        jw_arr_end(w);
-        JW_KEY(w, "marks");
-        jw_arr(w);
-        for (uint32_t k = 0; k < l->n_marks; k++) {
-            jw_obj(w);
-            key_str(w, "name", slice_str(l->marks[k].name));
-            key_ns(w, "time_ns", l->marks[k].time);
-            jw_obj_end(w);
-        }
-        jw_arr_end(w);
-        jw_obj_end(w);
-    }
-    jw_arr_end(w);
-}
-
-// JavaScript reads numbers as doubles: what does not fit (Dynamo's worker ids) goes as a string.
-static void write_value(struct jw *w, const struct value *v)
-{
-    const int64_t exact = (int64_t)1 << 53;
-    if (v->kind == COL_I64 && (v->i64 > exact || v->i64 < -exact))
-        jw_str_i64(w, v->i64);
-    else
-        value_json(w, v);
-}
-
-static void write_row_attributes(struct jw *w, const struct batch *b, uint32_t row)
-{
-    jw_obj(w);
-    for (uint32_t i = 0; i < b->n_columns; i++) {
-        struct value v;
-        if (b->columns[i].scope == COL_FIELD || !column_value(&b->columns[i], row, &v))
-            continue;
-        jw_key(w, b->columns[i].name);
-        write_value(w, &v);
-    }
-    jw_obj_end(w);
-}
-
-static void write_resource(struct jw *w, const struct resource *r)
-{
-    jw_obj(w);
-    for (uint32_t i = 0; i < r->n_attrs; i++) {
-        jw_key(w, r->attrs[i].key);
-        write_value(w, &r->attrs[i].value);
-    }
-    for (uint32_t i = 0; r->n_attrs == 0 && i < r->n_labels; i++) {
-        jw_key(w, r->labels[i].name);
-        jw_str(w, r->labels[i].value);
-    }
-    jw_obj_end(w);
-}
-
-static void write_events(struct jw *w, struct slice events)
-{
-    struct span_event e;
-    jw_arr(w);
-    while (span_event_next(&events, &e)) {
-        struct attr a;
-        jw_obj(w);
-        key_str(w, "name", e.name);
-        key_ns(w, "time_ns", e.time);
-        JW_KEY(w, "attributes");
-        jw_obj(w);
-        while (keyvalue_next(&e.attrs, 3, &a)) {
-            jw_key(w, a.key);
-            write_value(w, &a.value);
-        }
-        jw_obj_end(w);
-        jw_obj_end(w);
-    }
-    jw_arr_end(w);
-}
-
-static void write_spans(struct jw *w, const struct trace *t)
-{
-    static const char *const kinds[] = {"unspecified", "internal", "server", "client", "producer", "consumer"};
-    static const char *const statuses[] = {"unset", "ok", "error"};
-    jw_arr(w);
-    for (uint32_t i = 0; i < t->n; i++) {
-        const struct span *s = &t->spans[i];
-        jw_obj(w);
-        key_id64(w, "span_id", s->id);
-        key_id64(w, "parent_id", s->parent_id);
-        key_int(w, "depth", s->depth, true);
-        key_str(w, "name", s->name);
-        key_str(w, "kind", slice_str(s->kind >= 0 && s->kind < 6 ? kinds[s->kind] : "unspecified"));
-        key_str(w, "service", s->service);
-        key_str(w, "instance", trace_attr_text(t, s, SLICE("service.instance.id")));
-        key_ns(w, "start_ns", s->start);
-        key_ms(w, "duration_ms", s->end - s->start);
-        key_ms(w, "self_ms", s->self);
-        key_str(w, "status", slice_str(s->status >= 0 && s->status < 3 ? statuses[s->status] : "unset"));
-        key_str(w, "status_message", column_str(t->batch->field[FIELD_STATUS_MESSAGE], s->row));
-        key_bool(w, "orphan", s->orphan);
-        JW_KEY(w, "attributes");
-        write_row_attributes(w, t->batch, s->row);
-        JW_KEY(w, "resource");
-        write_resource(w, trace_resource(t, s));
-        JW_KEY(w, "events");
-        write_events(w, column_str(t->batch->field[FIELD_EVENTS], s->row));
-        jw_obj_end(w);
-    }
-    jw_arr_end(w);
-}
-
-static void write_logs(struct jw *w, const struct request_logs *logs)
-{
-    jw_arr(w);
-    for (uint32_t i = 0; i < logs->n; i++) {
-        const struct request_log *l = &logs->at[i];
-        jw_obj(w);
-        key_ns(w, "time_ns", l->time);
-        key_str(w, "level", slice_str(l->level));
-        key_str(w, "service", l->service);
-        key_str(w, "target", l->target);
-        key_str(w, "message", l->message);
-        key_id64(w, "span_id", l->span_id);
-        key_str(w, "line", l->line);
-        JW_KEY(w, "fields");
-        write_row_attributes(w, logs->batch, l->row);
-        jw_obj_end(w);
-    }
-    jw_arr_end(w);
-}
-
-static void write_failure(struct jw *w, const struct request *r)
-{
-    const struct failure *f = &r->failure;
-    JW_KEY(w, "failure");
-    if (!f->there) {
-        jw_null(w);
-    } else {
-        jw_obj(w);
-        key_str(w, "where", slice_str(role_text(f->where)));
-        key_str(w, "service", f->service);
-        key_ns(w, "when_ns", f->when);
-        key_str(w, "what", f->what);
-        key_str(w, "why", f->why);
-        JW_KEY(w, "evidence");
-        jw_arr(w);
-        for (uint32_t i = 0; i < f->n_evidence; i++)
-            jw_u64(w, f->evidence[i]);
-        jw_arr_end(w);
-        jw_obj_end(w);
-    }
-    JW_KEY(w, "notes");
-    jw_arr(w);
-    for (uint32_t i = 0; i < r->n_notes; i++)
-        jw_str(w, r->notes[i]);
-    jw_arr_end(w);
-}
 
 // ---- reading ------------------------------------------------------------------------------------------------------
 
@@ -338,7 +49,7 @@ static void reply_error(struct http_req *r, const struct error *err)
     buf_init(&b, KIB(16));
     struct jw w = jw_to(&b);
     jw_obj(&w);
-    key_str(&w, "error", slice_str(err->msg));
+    json_key_str(&w, "error", slice_str(err->msg));
     jw_obj_end(&w);
     http_reply(r, server_status(err->code), SLICE("application/json"), buf_slice(&b));
     buf_free(&b);
@@ -412,14 +123,14 @@ static enum errc write_list(struct query_job *job, const struct list_filter *f, 
         if (rc != ERR_OK)
             goto out;
         if (wanted(f, &whole.request)) {
-            write_summary(&w, &whole.trace, &whole.logs, &whole.request, true);
+            sonde_write_summary(&w, &whole.trace, &whole.logs, &whole.request, true);
             written++;
         }
         whole_free(&whole);
         arena_reset(&arena);
     }
     jw_arr_end(&w);
-    key_bool(&w, "truncated", refs.truncated || i < refs.n);
+    json_key_bool(&w, "truncated", refs.truncated || i < refs.n);
     jw_obj_end(&w);
     rc = out->err == ERR_OK ? ERR_OK : ERR(err, LIMIT, "the answer is too large; lower limit");
 out:
@@ -454,11 +165,11 @@ static void write_other_traces(struct query_job *job, struct jw *w, const struct
         if (whole_load(job, &refs->at[i], arena, &other, &ignored) != ERR_OK)
             continue;
         jw_obj(w);
-        key_id128(w, "trace_id", other.request.trace_id);
-        key_ns(w, "start_ns", other.request.start);
-        key_ms(w, "duration_ms", other.request.end - other.request.start);
-        key_str(w, "status", slice_str(request_status_text(other.request.status)));
-        key_str(w, "verdict", other.request.verdict);
+        json_key_id128(w, "trace_id", other.request.trace_id);
+        json_key_ns(w, "start_ns", other.request.start);
+        json_key_ms(w, "duration_ms", other.request.end - other.request.start);
+        json_key_str(w, "status", slice_str(request_status_text(other.request.status)));
+        json_key_str(w, "verdict", other.request.verdict);
         jw_obj_end(w);
         whole_free(&other);
     }
@@ -489,14 +200,14 @@ static enum errc write_one(struct query_job *job, struct arena *arena, struct bu
     GO(whole_load(job, choose(&refs, job->req), arena, &whole, err));
     jw_obj(&w);
     JW_KEY(&w, "request");
-    write_summary(&w, &whole.trace, &whole.logs, &whole.request, false);
+    sonde_write_summary(&w, &whole.trace, &whole.logs, &whole.request, false);
     write_other_traces(job, &w, &refs, arena);
-    write_lanes(&w, &whole.request);
+    sonde_write_lanes(&w, &whole.request);
     JW_KEY(&w, "spans");
-    write_spans(&w, &whole.trace);
+    sonde_write_spans(&w, &whole.trace);
     JW_KEY(&w, "logs");
-    write_logs(&w, &whole.logs);
-    write_failure(&w, &whole.request);
+    sonde_write_logs(&w, &whole.logs);
+    sonde_write_failure(&w, &whole.request);
     jw_obj_end(&w);
     rc = out->err == ERR_OK ? ERR_OK : ERR(err, LIMIT, "the request's answer is larger than %zu MiB", (size_t)MAX_REQUEST_ANSWER >> 20);
 out:
