@@ -209,7 +209,7 @@ enum errc request_find(struct store *s, struct slice tenant, struct slice id, in
             GO(find_in(s, tenant, SIGNAL_LOG, id, from, to, budget, &set, err));
     }
     if (set.n == 0)
-        rc = ERR(err, NOTFOUND, "no request \"%.*s\" in this time range", (int)slice_cut(id, 128).n, id.p);
+        rc = ERR(err, NOTFOUND, "no request \"%.*s\" in the last 30 days", (int)slice_cut(id, 128).n, id.p);
 out:
     if (rc == ERR_OK)
         refs_finish(&set, TRACE_REFS_MAX, out);
