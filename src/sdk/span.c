@@ -161,7 +161,9 @@ struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char 
     s->below = NULL;
     s->entered = s->dead = false;
     s->level = s->conditions = 0;
-    snprintf(s->name, sizeof s->name, "%s", name ? name : "");
+    size_t length = name ? strnlen(name, sizeof s->name - 1) : 0;
+    memcpy(s->name, name ? name : "", length);
+    s->name[length] = 0;
     inherit(s, parent, parent_id);
     update_level(s);
     push_start(s, name, parent_id, parent && parent->remote, false, kind, start_ns);
