@@ -547,3 +547,55 @@ bool traceql_match(const struct traceql *q, const struct batch *b, uint32_t row)
 {
     return match(q->root, b, row);
 }
+
+// ---- what it names ------------------------------------------------------------------------------------------------
+
+struct names {
+    struct traceql_named *at;
+    size_t n, max;
+};
+
+static bool describe(const struct node *n, struct traceql_named *out)
+{
+    *out = (struct traceql_named){.field = FIELD_NONE, .name = n->name};
+    switch (n->target) {
+    case ATTR_ANY:
+    case ATTR_SPAN:
+    case ATTR_RESOURCE:
+        out->span = n->target != ATTR_RESOURCE;
+        out->resource = n->target != ATTR_SPAN;
+        return true;
+    case STATUS:
+        return out->field = FIELD_STATUS, true;
+    case KIND:
+        return out->field = FIELD_KIND, true;
+    case STATUS_MESSAGE:
+        return out->field = FIELD_STATUS_MESSAGE, true;
+    default:
+        return false; // every span of an answer has them anyway
+    }
+}
+
+static void collect(const struct node *n, struct names *to)
+{
+    struct traceql_named d;
+    if (n->a)
+        collect(n->a, to);
+    if (n->b)
+        collect(n->b, to);
+    if ((n->kind != NODE_COMPARE && n->kind != NODE_EXISTS) || !describe(n, &d))
+        return;
+    for (size_t i = 0; i < to->n; i++)
+        if (to->at[i].field == d.field && to->at[i].span == d.span && to->at[i].resource == d.resource &&
+            slice_eq(to->at[i].name, d.name))
+            return;
+    if (to->n < to->max)
+        to->at[to->n++] = d;
+}
+
+size_t traceql_names(const struct traceql *q, struct traceql_named *out, size_t max)
+{
+    struct names to = {out, 0, max};
+    collect(q->root, &to);
+    return to.n;
+}

@@ -342,11 +342,49 @@ static void legacy_tags(void **state)
     check_done();
 }
 
+static void names(void **state)
+{
+    static const struct {
+        const char *query, *want; // scope letters and name of each
+    } rows[] = {
+        {"{}", ""},
+        {"{ name = \"x\" && duration > 1s && trace:id = \"1\" && span:id = \"2\" }", ""},
+        {"{ .a = 1 && span.b = 2 || !(resource.c = 3) }", "sr:a s:b r:c "},
+        {"{ .a = 1 && .a > 2 && span.a = 3 && .flag }", "sr:a s:a sr:flag "},
+        {"{ status = error || kind = server && statusMessage = \"x\" && span:status = ok }", "status kind status_message "},
+    };
+    static const char *const fields[FIELD_COUNT] = {
+        [FIELD_STATUS] = "status", [FIELD_KIND] = "kind", [FIELD_STATUS_MESSAGE] = "status_message"};
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        struct arena a;
+        struct traceql *q;
+        struct traceql_named got[8];
+        struct buf text;
+        check_row("%s", rows[i].query);
+        arena_init(&a, MIB(1));
+        buf_init(&text, KIB(4));
+        assert_int_equal(traceql_parse(slice_str(rows[i].query), &a, &q, NULL), ERR_OK);
+        size_t n = traceql_names(q, got, 8);
+        for (size_t k = 0; k < n; k++)
+            if (got[k].field != FIELD_NONE)
+                buf_printf(&text, "%s ", fields[got[k].field]);
+            else
+                buf_printf(&text, "%s%s:%.*s ", got[k].span ? "s" : "", got[k].resource ? "r" : "", (int)got[k].name.n,
+                           got[k].name.p);
+        CHECK_STR(buf_slice(&text), rows[i].want);
+        assert_true(traceql_names(q, got, 1) <= 1);
+        buf_free(&text);
+        traceql_free(q);
+        arena_free(&a);
+    }
+    check_done();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepted), cmocka_unit_test(refused),     cmocka_unit_test(bounds),
-        cmocka_unit_test(matching), cmocka_unit_test(legacy_tags),
+        cmocka_unit_test(matching), cmocka_unit_test(legacy_tags), cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
