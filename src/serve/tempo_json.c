@@ -18,18 +18,21 @@ static const struct row key_value[] = {{1, "key", STRING, false, NULL}, {2, "val
 static const struct row array_value[] = {{1, "values", MESSAGE, true, any_value}, {0}};
 static const struct row kvlist_value[] = {{1, "values", MESSAGE, true, key_value}, {0}};
 static const struct row any_value[] = {
-    {1, "stringValue", STRING, false, NULL},          {2, "boolValue", BOOLEAN, false, NULL},
-    {3, "intValue", INT_STRING, false, NULL},         {4, "doubleValue", DOUBLE, false, NULL},
-    {5, "arrayValue", MESSAGE, false, array_value},   {6, "kvlistValue", MESSAGE, false, kvlist_value},
-    {7, "bytesValue", BASE64, false, NULL},           {0}};
+    {1, "stringValue", STRING, false, NULL},        {2, "boolValue", BOOLEAN, false, NULL},
+    {3, "intValue", INT_STRING, false, NULL},       {4, "doubleValue", DOUBLE, false, NULL},
+    {5, "arrayValue", MESSAGE, false, array_value}, {6, "kvlistValue", MESSAGE, false, kvlist_value},
+    {7, "bytesValue", BASE64, false, NULL},         {0}};
 static const struct row event_row[] = {{1, "timeUnixNano", TIME, false, NULL},
                                        {2, "name", STRING, false, NULL},
                                        {3, "attributes", MESSAGE, true, key_value},
                                        {4, "droppedAttributesCount", UINT, false, NULL},
                                        {0}};
-static const struct row link_row[] = {{1, "traceId", BASE64, false, NULL},    {2, "spanId", BASE64, false, NULL},
-                                      {3, "traceState", STRING, false, NULL}, {4, "attributes", MESSAGE, true, key_value},
-                                      {5, "droppedAttributesCount", UINT, false, NULL}, {6, "flags", UINT, false, NULL},
+static const struct row link_row[] = {{1, "traceId", BASE64, false, NULL},
+                                      {2, "spanId", BASE64, false, NULL},
+                                      {3, "traceState", STRING, false, NULL},
+                                      {4, "attributes", MESSAGE, true, key_value},
+                                      {5, "droppedAttributesCount", UINT, false, NULL},
+                                      {6, "flags", UINT, false, NULL},
                                       {0}};
 static const struct row status_row[] = {{2, "message", STRING, false, NULL}, {3, "code", ENUM_STATUS, false, NULL}, {0}};
 static const struct row span_row[] = {{1, "traceId", BASE64, false, NULL},
@@ -54,11 +57,10 @@ static const struct row scope_row[] = {{1, "name", STRING, false, NULL},
                                        {3, "attributes", MESSAGE, true, key_value},
                                        {4, "droppedAttributesCount", UINT, false, NULL},
                                        {0}};
-static const struct row scope_spans[] = {{1, "scope", MESSAGE, false, scope_row},
-                                         {2, "spans", MESSAGE, true, span_row},
-                                         {3, "schemaUrl", STRING, false, NULL},
-                                         {0}};
-static const struct row resource_row[] = {{1, "attributes", MESSAGE, true, key_value}, {2, "droppedAttributesCount", UINT, false, NULL}, {0}};
+static const struct row scope_spans[] = {
+    {1, "scope", MESSAGE, false, scope_row}, {2, "spans", MESSAGE, true, span_row}, {3, "schemaUrl", STRING, false, NULL}, {0}};
+static const struct row resource_row[] = {
+    {1, "attributes", MESSAGE, true, key_value}, {2, "droppedAttributesCount", UINT, false, NULL}, {0}};
 static const struct row resource_spans[] = {{1, "resource", MESSAGE, false, resource_row},
                                             {2, "scopeSpans", MESSAGE, true, scope_spans},
                                             {3, "schemaUrl", STRING, false, NULL},

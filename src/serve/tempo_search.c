@@ -7,13 +7,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { SEARCH_LIMIT_MAX = 1000, SPANS_PER_SET_MAX = 100 };
+enum { SEARCH_LIMIT_MAX = 1000, SPANS_PER_SET_MAX = 100, NAMES_MAX = 64 };
 
 struct search {
     struct traceql *q;
     int64_t from, to, min_duration, max_duration;
     int64_t limit, spss;
     uint64_t inspected_spans, inspected_traces;
+    struct traceql_named names[NAMES_MAX]; // what the query asks about, shown with each span
+    size_t n_names;
 };
 
 struct candidate {
@@ -66,8 +68,15 @@ static int newest_first(const void *x, const void *y)
 // All traces with a matching span in the range, newest first, in c->at[0 … c->n-1].
 static enum errc find_candidates(struct query_job *job, struct search *s, struct candidates *c, struct error *err)
 {
-    struct scan_request q = {.tenant = job->tenant, .signal = SIGNAL_SPAN, .from = s->from, .to = s->to, .overlap = true, .newest_first = true,
-                             .fields = ~0ull, .all_attrs = true, .budget = &job->budget};
+    struct scan_request q = {.tenant = job->tenant,
+                             .signal = SIGNAL_SPAN,
+                             .from = s->from,
+                             .to = s->to,
+                             .overlap = true,
+                             .newest_first = true,
+                             .fields = ~0ull,
+                             .all_attrs = true,
+                             .budget = &job->budget};
     struct scan *scan = NULL;
     struct scan_batch part;
     enum errc rc;
@@ -79,7 +88,8 @@ static enum errc find_candidates(struct query_job *job, struct search *s, struct
         s->inspected_spans += part.n_rows;
         for (uint32_t i = 0; i < part.n_rows; i++)
             if (traceql_match(s->q, part.batch, part.rows[i]))
-                GO(candidate_add(c, column_id128(part.batch->field[FIELD_TRACE_ID], part.rows[i]), part.batch->time[part.rows[i]], err));
+                GO(candidate_add(c, column_id128(part.batch->field[FIELD_TRACE_ID], part.rows[i]), part.batch->time[part.rows[i]],
+                                 err));
     }
     size_t n = 0;
     for (size_t i = 0; i < c->size; i++)
@@ -92,7 +102,99 @@ out:
     return rc;
 }
 
-static void write_span(struct jw *w, const struct trace *t, const struct span *s)
+static bool named_value(const struct traceql_named *n, const struct batch *b, uint32_t row, bool of_span, struct value *out)
+{
+    static const char *const status[] = {"unset", "ok", "error"}, *const kind[] = {"unspecified", "internal", "server",
+                                                                                   "client",      "producer", "consumer"};
+    int64_t i = 0;
+    switch (n->field) {
+    case FIELD_STATUS:
+        i = column_i64(b->field[FIELD_STATUS], row, 0);
+        *out = (struct value){.kind = COL_STR, .s = slice_str(status[i < 0 || i > 2 ? 0 : i])};
+        return of_span;
+    case FIELD_KIND:
+        i = column_i64(b->field[FIELD_KIND], row, 0);
+        *out = (struct value){.kind = COL_STR, .s = slice_str(kind[i < 0 || i > 5 ? 0 : i])};
+        return of_span;
+    case FIELD_STATUS_MESSAGE:
+        *out = (struct value){.kind = COL_STR, .s = column_str(b->field[FIELD_STATUS_MESSAGE], row)};
+        return of_span && out->s.n;
+    default:
+        break;
+    }
+    if (of_span)
+        return n->span && batch_attr(b, COL_ATTR, n->name, row, out);
+    const struct attr *a = n->resource ? resource_attr(&b->resources[b->resource[row]], n->name) : NULL;
+    if (a)
+        *out = a->value;
+    return a != NULL;
+}
+
+static struct slice named_key(const struct traceql_named *n)
+{
+    return n->field == FIELD_NONE     ? n->name
+           : n->field == FIELD_STATUS ? SLICE("status")
+           : n->field == FIELD_KIND   ? SLICE("kind")
+                                      : SLICE("statusMessage");
+}
+
+static void write_value(struct jw *w, const struct value *v)
+{
+    jw_obj(w);
+    switch (v->kind) {
+    case COL_I64:
+        JW_KEY(w, "intValue");
+        jw_str_i64(w, v->i64);
+        break;
+    case COL_F64:
+        JW_KEY(w, "doubleValue");
+        jw_f64(w, v->f64);
+        break;
+    case COL_BOOL:
+        JW_KEY(w, "boolValue");
+        jw_bool(w, v->b);
+        break;
+    case COL_STR:
+        JW_KEY(w, "stringValue");
+        jw_str(w, v->s);
+        break;
+    default: // an array, a map or bytes: searched for by nobody, but it may be there
+        JW_KEY(w, "stringValue");
+        struct buf text;
+        buf_init(&text, MIB(1));
+        value_text(&text, v);
+        jw_str(w, buf_slice(&text));
+        buf_free(&text);
+    }
+    jw_obj_end(w);
+}
+
+// The attributes the query names; one that both the span and its resource have comes twice, as in Tempo.
+static void write_named(struct jw *w, const struct search *q, const struct batch *b, uint32_t row)
+{
+    bool any = false;
+    struct value v;
+    for (size_t i = 0; i < q->n_names; i++)
+        for (int of_span = 1; of_span >= 0; of_span--) {
+            if (!named_value(&q->names[i], b, row, of_span, &v))
+                continue;
+            if (!any) {
+                JW_KEY(w, "attributes");
+                jw_arr(w);
+            }
+            any = true;
+            jw_obj(w);
+            JW_KEY(w, "key");
+            jw_str(w, named_key(&q->names[i]));
+            JW_KEY(w, "value");
+            write_value(w, &v);
+            jw_obj_end(w);
+        }
+    if (any)
+        jw_arr_end(w);
+}
+
+static void write_span(struct jw *w, const struct search *q, const struct trace *t, const struct span *s)
 {
     uint8_t id[8];
     for (int i = 0; i < 8; i++)
@@ -106,6 +208,7 @@ static void write_span(struct jw *w, const struct trace *t, const struct span *s
     jw_str_i64(w, s->start);
     JW_KEY(w, "durationNanos");
     jw_str_i64(w, s->end - s->start);
+    write_named(w, q, t->batch, s->row);
     jw_obj_end(w);
 }
 
@@ -155,7 +258,7 @@ static void write_span_set(struct jw *w, const struct search *s, const struct tr
         if (!traceql_match(s->q, t->batch, t->spans[i].row))
             continue;
         if (matched++ < s->spss)
-            write_span(w, t, &t->spans[i]);
+            write_span(w, s, t, &t->spans[i]);
     }
     jw_arr_end(w);
     JW_KEY(w, "matched");
@@ -192,7 +295,8 @@ static void write_trace(struct jw *w, const struct search *s, const struct trace
     jw_obj_end(w);
 }
 
-static enum errc write_search(struct query_job *job, struct search *s, const struct candidates *c, struct buf *out, struct error *err)
+static enum errc write_search(struct query_job *job, struct search *s, const struct candidates *c, struct buf *out,
+                              struct error *err)
 {
     struct jw w = jw_to(out);
     int64_t written = 0;
@@ -230,14 +334,15 @@ static enum errc write_search(struct query_job *job, struct search *s, const str
     return out->err == ERR_OK ? ERR_OK : ERR(err, LIMIT, "the answer is too large; ask for fewer traces");
 }
 
-static bool param_int(struct http_req *r, const char *name, int64_t min, int64_t max, int64_t *out, struct error *err)
+bool tempo_param_int(struct http_req *r, const char *name, int64_t min, int64_t max, int64_t *out, struct error *err)
 {
     struct slice text;
     if (!http_req_param(r, slice_str(name), 0, &text) || text.n == 0)
         return true;
     if (slice_to_i64(text, out) && *out >= min && *out <= max)
         return true;
-    ERR(err, INPUT, "parameter %s=\"%.*s\": a whole number from %" PRId64 " to %" PRId64 " is accepted", name, (int)slice_cut(text, 40).n, text.p, min, max);
+    ERR(err, INPUT, "parameter %s=\"%.*s\": a whole number from %" PRId64 " to %" PRId64 " is accepted", name,
+        (int)slice_cut(text, 40).n, text.p, min, max);
     return false;
 }
 
@@ -252,9 +357,27 @@ static bool param_duration(struct http_req *r, const char *name, int64_t *out, s
     return false;
 }
 
+struct tag_keys {
+    struct slice at[NAMES_MAX];
+    size_t n;
+};
+
+static enum errc add_tag(struct query_job *job, struct search *s, struct tag_keys *seen, struct slice key, struct slice value,
+                         struct error *err)
+{
+    for (size_t i = 0; i < seen->n; i++)
+        if (slice_eq(seen->at[i], key))
+            return ERR(err, INPUT, "parameter tags: \"%.*s\" is given twice", (int)slice_cut(key, 64).n, key.p);
+    if (seen->n == NAMES_MAX)
+        return ERR(err, INPUT, "parameter tags: more than %d tags", NAMES_MAX);
+    seen->at[seen->n++] = key;
+    return traceql_add_tag(s->q, job->req->arena, key, value, err);
+}
+
 // Legacy tags, logfmt: key=value key2="two words".
 static enum errc add_tags(struct query_job *job, struct search *s, struct slice tags, struct error *err)
 {
+    struct tag_keys seen = {.n = 0};
     size_t at = 0;
     while (at < tags.n) {
         while (at < tags.n && tags.p[at] == ' ')
@@ -265,7 +388,8 @@ static enum errc add_tags(struct query_job *job, struct search *s, struct slice 
         while (at < tags.n && tags.p[at] != '=')
             at++;
         if (at == tags.n)
-            return ERR(err, INPUT, "parameter tags: \"%.*s\" has no =; write key=value key2=\"two words\"", (int)(at - from), tags.p + from);
+            return ERR(err, INPUT, "parameter tags: \"%.*s\" has no =; write key=value key2=\"two words\"", (int)(at - from),
+                       tags.p + from);
         struct slice key = slice_of(tags.p + from, at - from), value;
         bool quoted = ++at < tags.n && tags.p[at] == '"';
         from = at += quoted;
@@ -275,7 +399,23 @@ static enum errc add_tags(struct query_job *job, struct search *s, struct slice 
             return ERR(err, INPUT, "parameter tags: a quote is not closed");
         value = slice_of(tags.p + from, at - from);
         at += quoted;
-        TRY(traceql_add_tag(s->q, job->req->arena, key, value, err));
+        TRY(add_tag(job, s, &seen, key, value, err));
+    }
+    return ERR_OK;
+}
+
+// Tempo's oldest form: with neither q nor tags, every parameter without a meaning of its own is a tag.
+static enum errc add_loose_tags(struct query_job *job, struct search *s, struct error *err)
+{
+    static const char *const reserved[] = {"q", "tags", "minDuration", "maxDuration", "limit", "start", "end", "spss"};
+    struct tag_keys seen = {.n = 0};
+    struct slice name, value;
+    for (int k = 0; http_req_param_at(job->req, k, &name, &value); k++) {
+        bool known = name.n == 0;
+        for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+            known = known || slice_eq(name, slice_str(reserved[i]));
+        if (!known)
+            TRY(add_tag(job, s, &seen, name, value, err));
     }
     return ERR_OK;
 }
@@ -285,24 +425,28 @@ static enum errc read_search(struct query_job *job, struct search *s, struct err
     struct http_req *r = job->req;
     struct slice q = SLICE_NONE, tags = SLICE_NONE, min, max;
     bool has_q = http_req_param(r, SLICE("q"), 0, &q), has_tags = http_req_param(r, SLICE("tags"), 0, &tags);
-    *s = (struct search){.to = clock_wall_ns() + 60000000000, .min_duration = 0, .max_duration = INT64_MAX, .limit = 20, .spss = 3};
+    *s = (struct search){
+        .to = clock_wall_ns() + 60000000000, .min_duration = 0, .max_duration = INT64_MAX, .limit = 20, .spss = 3};
     s->from = s->to - 3660000000000;
     if (has_q && has_tags && q.n && tags.n)
         return ERR(err, INPUT, "give q or tags, not both");
-    if (!tempo_time_range(r, &s->from, &s->to, err) || !param_int(r, "limit", 1, SEARCH_LIMIT_MAX, &s->limit, err) ||
-        !param_int(r, "spss", 0, SPANS_PER_SET_MAX, &s->spss, err) || !param_duration(r, "minDuration", &s->min_duration, err) ||
-        !param_duration(r, "maxDuration", &s->max_duration, err))
+    if (!tempo_time_range(r, &s->from, &s->to, err) || !tempo_param_int(r, "limit", 1, SEARCH_LIMIT_MAX, &s->limit, err) ||
+        !tempo_param_int(r, "spss", 0, SPANS_PER_SET_MAX, &s->spss, err) ||
+        !param_duration(r, "minDuration", &s->min_duration, err) || !param_duration(r, "maxDuration", &s->max_duration, err))
         return err->code;
     if (s->spss == 0)
         s->spss = 3;
-    if (http_req_param(r, SLICE("minDuration"), 0, &min) && http_req_param(r, SLICE("maxDuration"), 0, &max) && s->max_duration <= s->min_duration)
+    if (http_req_param(r, SLICE("minDuration"), 0, &min) && http_req_param(r, SLICE("maxDuration"), 0, &max) &&
+        s->max_duration <= s->min_duration)
         return ERR(err, INPUT, "parameter maxDuration must be greater than minDuration");
     if (has_q && q.n) { // the language has its own durations
         s->min_duration = 0;
         s->max_duration = INT64_MAX;
     }
     TRY(traceql_parse(q, r->arena, &s->q, err));
-    return add_tags(job, s, tags, err);
+    TRY(has_q || has_tags ? add_tags(job, s, tags, err) : add_loose_tags(job, s, err));
+    s->n_names = traceql_names(s->q, s->names, NAMES_MAX);
+    return ERR_OK;
 }
 
 void tempo_search(struct query_job *job)
@@ -325,4 +469,3 @@ void tempo_search(struct query_job *job)
     free(c.at);
     buf_free(&out);
 }
-

@@ -1,6 +1,7 @@
 // Names of attributes and their values, for completion.
 #include "base/clock.h"
 #include "serve/tempo_api.h"
+#include "traceql/traceql.h"
 
 #include <string.h>
 
@@ -12,7 +13,7 @@ struct text_set {
     struct {
         struct slice text;
         const char *type;
-    } *at;
+    } * at;
     size_t n, cap;
 };
 
@@ -48,18 +49,47 @@ static void set_add(struct text_set *s, struct slice text, const char *type)
     s->n++;
 }
 
-static const char *const intrinsics[] = {"duration", "kind", "name", "rootName", "rootServiceName", "status", "statusMessage", "traceDuration",
-                                         "event:name", "event:timeSinceStart", "instrumentation:name", "instrumentation:version", "link:spanID",
-                                         "link:traceID", "span:duration", "span:id", "span:kind", "span:name", "span:parentID", "span:status",
-                                         "span:statusMessage", "trace:duration", "trace:id", "trace:rootName", "trace:rootService"};
+static const char *const intrinsics[] = {"duration",
+                                         "kind",
+                                         "name",
+                                         "rootName",
+                                         "rootServiceName",
+                                         "status",
+                                         "statusMessage",
+                                         "traceDuration",
+                                         "event:name",
+                                         "event:timeSinceStart",
+                                         "instrumentation:name",
+                                         "instrumentation:version",
+                                         "link:spanID",
+                                         "link:traceID",
+                                         "span:duration",
+                                         "span:id",
+                                         "span:kind",
+                                         "span:name",
+                                         "span:parentID",
+                                         "span:status",
+                                         "span:statusMessage",
+                                         "trace:duration",
+                                         "trace:id",
+                                         "trace:rootName",
+                                         "trace:rootService"};
 
 typedef void tags_visit(void *arg, const struct batch *b, const uint32_t *rows, uint32_t n);
 
-// Runs over the spans of the request's range (default: the last hour), all columns.
-static enum errc visit_spans(struct query_job *job, const struct slice *attrs, size_t n_attrs, tags_visit *fn, void *arg, struct error *err)
+// Runs over the spans of the request's range (default: the last hour) with all fields and the attributes named, or all.
+static enum errc visit_spans(struct query_job *job, bool all_attrs, const struct slice *attrs, size_t n_attrs, tags_visit *fn,
+                             void *arg, struct error *err)
 {
-    struct scan_request q = {.tenant = job->tenant, .signal = SIGNAL_SPAN, .overlap = true, .newest_first = true, .fields = ~0ull,
-                             .all_attrs = attrs == NULL, .attrs = attrs, .n_attrs = n_attrs, .budget = &job->budget};
+    struct scan_request q = {.tenant = job->tenant,
+                             .signal = SIGNAL_SPAN,
+                             .overlap = true,
+                             .newest_first = true,
+                             .fields = ~0ull,
+                             .all_attrs = all_attrs,
+                             .attrs = attrs,
+                             .n_attrs = n_attrs,
+                             .budget = &job->budget};
     struct scan *scan = NULL;
     struct scan_batch part;
     uint64_t rows = 0;
@@ -110,9 +140,9 @@ static void visit_names(void *arg, const struct batch *b, const uint32_t *rows, 
     }
 }
 
-static void write_names(struct jw *w, const struct text_set *s)
+static void write_names(struct jw *w, const struct text_set *s, int64_t limit)
 {
-    for (size_t i = 0; i < s->n; i++)
+    for (size_t i = 0; i < s->n && (int64_t)i < limit; i++)
         jw_str(w, s->at[i].text);
 }
 
@@ -122,9 +152,23 @@ static void write_intrinsics(struct jw *w)
         jw_str(w, slice_str(intrinsics[i]));
 }
 
-static bool scope_is(struct slice scope, const char *name) { return scope.n == 0 || slice_eq(scope, SLICE("none")) || slice_eq(scope, slice_str(name)); }
+// How many names or values are asked for; absent or 0: as many as there are.
+static bool read_limit(struct query_job *job, int64_t *limit, struct error *err)
+{
+    *limit = 0;
+    if (!tempo_param_int(job->req, "limit", 0, INT32_MAX, limit, err))
+        return false;
+    if (*limit == 0)
+        *limit = TAG_VALUES_MAX;
+    return true;
+}
 
-static void write_scope(struct jw *w, const char *name, const struct text_set *s)
+static bool scope_is(struct slice scope, const char *name)
+{
+    return scope.n == 0 || slice_eq(scope, SLICE("none")) || slice_eq(scope, slice_str(name));
+}
+
+static void write_scope(struct jw *w, const char *name, const struct text_set *s, int64_t limit)
 {
     jw_obj(w);
     JW_KEY(w, "name");
@@ -132,7 +176,7 @@ static void write_scope(struct jw *w, const char *name, const struct text_set *s
     JW_KEY(w, "tags");
     jw_arr(w);
     if (s)
-        write_names(w, s);
+        write_names(w, s, limit);
     else
         write_intrinsics(w);
     jw_arr_end(w);
@@ -147,17 +191,20 @@ static void tags(struct query_job *job, bool v2)
     struct buf out;
     static const char *const scopes[] = {"", "none", "span", "resource", "intrinsic", "event", "link", "instrumentation"};
     bool known = false;
+    int64_t limit;
     http_req_param(job->req, SLICE("scope"), 0, &scope);
     for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++)
         known = known || slice_eq(scope, slice_str(scopes[i]));
     if (!known) {
-        http_reply_text(job->req, 400, "unknown scope \"%.*s\"; span, resource, intrinsic, event, link, instrumentation or none are accepted", (int)scope.n, scope.p);
+        http_reply_text(job->req, 400,
+                        "unknown scope \"%.*s\"; span, resource, intrinsic, event, link, instrumentation or none are accepted",
+                        (int)scope.n, scope.p);
         return;
     }
     arena_init(&t.span.arena, MIB(16));
     arena_init(&t.resource.arena, MIB(16));
     buf_init(&out, MIB(32));
-    if (visit_spans(job, NULL, 0, visit_names, &t, &err) != ERR_OK) {
+    if (!read_limit(job, &limit, &err) || visit_spans(job, true, NULL, 0, visit_names, &t, &err) != ERR_OK) {
         server_reply_error(job->req, &err);
     } else {
         struct jw w = jw_to(&out);
@@ -166,11 +213,11 @@ static void tags(struct query_job *job, bool v2)
         jw_arr(&w);
         if (v2) {
             if (scope_is(scope, "span") && t.span.n)
-                write_scope(&w, "span", &t.span);
+                write_scope(&w, "span", &t.span, limit);
             if (scope_is(scope, "resource") && t.resource.n)
-                write_scope(&w, "resource", &t.resource);
+                write_scope(&w, "resource", &t.resource, limit);
             if (scope_is(scope, "intrinsic"))
-                write_scope(&w, "intrinsic", NULL);
+                write_scope(&w, "intrinsic", NULL, limit);
         } else {
             struct text_set all = {0};
             arena_init(&all.arena, MIB(16));
@@ -178,7 +225,7 @@ static void tags(struct query_job *job, bool v2)
                 set_add(&all, t.span.at[i].text, "");
             for (size_t i = 0; scope_is(scope, "resource") && i < t.resource.n; i++)
                 set_add(&all, t.resource.at[i].text, "");
-            write_names(&w, &all);
+            write_names(&w, &all, limit);
             if (slice_eq(scope, SLICE("intrinsic")))
                 write_intrinsics(&w);
             arena_free(&all.arena);
@@ -195,14 +242,24 @@ static void tags(struct query_job *job, bool v2)
     buf_free(&out);
 }
 
-void tempo_tags_v1(struct query_job *job) { tags(job, false); }
-void tempo_tags_v2(struct query_job *job) { tags(job, true); }
+void tempo_tags_v1(struct query_job *job)
+{
+    tags(job, false);
+}
+void tempo_tags_v2(struct query_job *job)
+{
+    tags(job, true);
+}
+
+enum values_from { FROM_NOWHERE, FROM_ATTR, FROM_FIELD, FROM_ROOT_NAME, FROM_ROOT_SERVICE };
 
 struct tag_values {
     struct text_set set;
-    struct slice name;
+    enum values_from from;
+    struct slice name; // FROM_ATTR
     bool span, resource;
-    enum field field; // intrinsic kept as a field, FIELD_NONE: an attribute
+    enum field field;       // FROM_FIELD
+    struct traceql *narrow; // only spans that match; null: all
 };
 
 static void add_value(struct text_set *set, const struct value *v)
@@ -217,58 +274,138 @@ static void add_value(struct text_set *set, const struct value *v)
     buf_free(&b);
 }
 
-static void visit_values(void *arg, const struct batch *b, const uint32_t *rows, uint32_t n)
+static void add_text(struct text_set *set, struct slice s)
 {
-    struct tag_values *t = arg;
-    for (uint32_t i = 0; i < n; i++) {
-        struct value v;
-        if (t->field != FIELD_NONE) {
-            struct slice s = column_str(b->field[t->field], rows[i]);
-            if (s.n)
-                set_add(&t->set, s, "string");
-            continue;
-        }
-        if (t->span && batch_attr(b, COL_ATTR, t->name, rows[i], &v))
-            add_value(&t->set, &v);
-        const struct attr *a = t->resource ? resource_attr(&b->resources[b->resource[rows[i]]], t->name) : NULL;
+    if (s.n)
+        set_add(set, s, "string");
+}
+
+static void visit_row(struct tag_values *t, const struct batch *b, uint32_t row)
+{
+    const struct resource *r = &b->resources[b->resource[row]];
+    const struct attr *a;
+    struct value v;
+    switch (t->from) {
+    case FROM_NOWHERE:
+        break;
+    case FROM_FIELD:
+        add_text(&t->set, column_str(b->field[t->field], row));
+        break;
+    case FROM_ROOT_NAME:
+        if (column_id64(b->field[FIELD_PARENT_ID], row) == 0)
+            add_text(&t->set, column_str(b->field[FIELD_NAME], row));
+        break;
+    case FROM_ROOT_SERVICE:
+        a = column_id64(b->field[FIELD_PARENT_ID], row) == 0 ? resource_attr(r, SLICE("service.name")) : NULL;
         if (a)
             add_value(&t->set, &a->value);
+        break;
+    case FROM_ATTR:
+        if (t->span && batch_attr(b, COL_ATTR, t->name, row, &v))
+            add_value(&t->set, &v);
+        a = t->resource ? resource_attr(r, t->name) : NULL;
+        if (a)
+            add_value(&t->set, &a->value);
+        break;
     }
 }
 
-static const char *const status_keywords[] = {"error", "ok", "unset", NULL};
-static const char *const kind_keywords[] = {"client", "consumer", "internal", "producer", "server", "unspecified", NULL};
+static void visit_values(void *arg, const struct batch *b, const uint32_t *rows, uint32_t n)
+{
+    struct tag_values *t = arg;
+    for (uint32_t i = 0; i < n; i++)
+        if (!t->narrow || traceql_match(t->narrow, b, rows[i]))
+            visit_row(t, b, rows[i]);
+}
 
-// Which values the tag has: fills t, or *keywords for the two enumerations, or returns false when the list is empty by definition.
-static bool resolve_tag(struct slice tag, bool v2, struct tag_values *t, const char *const **keywords)
+// Tags whose values stand in no attribute, or are known without looking. v1 and v2 differ in the enumerations.
+static const struct special {
+    const char *name;
+    bool v1, v2;
+    enum values_from from;
+    enum field field;
+    const char *type;
+    const char *const *fixed;
+} specials[] = {
+#define STATUS_VALUES                \
+    "keyword", (const char *const[]) \
+    {                                \
+        "error", "ok", "unset", NULL \
+    }
+#define KIND_VALUES                                                                 \
+    "keyword", (const char *const[])                                                \
+    {                                                                               \
+        "client", "consumer", "internal", "producer", "server", "unspecified", NULL \
+    }
+    {"status", false, true, FROM_NOWHERE, FIELD_NONE, STATUS_VALUES},
+    {"span:status", true, true, FROM_NOWHERE, FIELD_NONE, STATUS_VALUES},
+    {"kind", false, true, FROM_NOWHERE, FIELD_NONE, KIND_VALUES},
+    {"span:kind", true, true, FROM_NOWHERE, FIELD_NONE, KIND_VALUES},
+    {"status.code", true, false, FROM_NOWHERE, FIELD_NONE, STATUS_VALUES},
+    {"error", true, false, FROM_NOWHERE, FIELD_NONE, "bool", (const char *const[]){"true", NULL}},
+    {"status", true, false, FROM_NOWHERE, FIELD_NONE, NULL, NULL},
+    {"kind", true, false, FROM_NOWHERE, FIELD_NONE, NULL, NULL},
+    {"name", true, true, FROM_FIELD, FIELD_NAME, NULL, NULL},
+    {"span:name", true, true, FROM_FIELD, FIELD_NAME, NULL, NULL},
+    {"statusMessage", true, true, FROM_FIELD, FIELD_STATUS_MESSAGE, NULL, NULL},
+    {"span:statusMessage", true, true, FROM_FIELD, FIELD_STATUS_MESSAGE, NULL, NULL},
+    {"instrumentation:name", true, true, FROM_FIELD, FIELD_SCOPE_NAME, NULL, NULL},
+    {"instrumentation:version", true, true, FROM_FIELD, FIELD_SCOPE_VERSION, NULL, NULL},
+    {"rootName", true, true, FROM_ROOT_NAME, FIELD_NONE, NULL, NULL},
+    {"trace:rootName", true, true, FROM_ROOT_NAME, FIELD_NONE, NULL, NULL},
+    {"rootServiceName", true, true, FROM_ROOT_SERVICE, FIELD_NONE, NULL, NULL},
+    {"trace:rootService", true, true, FROM_ROOT_SERVICE, FIELD_NONE, NULL, NULL},
+#undef STATUS_VALUES
+#undef KIND_VALUES
+};
+
+// Where the values of a tag come from. *fixed: the special that lists them itself, else null.
+static enum errc resolve_tag(struct slice tag, bool v2, struct tag_values *t, const struct special **fixed, struct error *err)
 {
     static const struct {
         const char *prefix;
         bool span, resource;
     } scopes[] = {{"span.", true, false}, {"resource.", false, true}, {".", true, true}};
-    if (v2 && (slice_eq(tag, SLICE("status")) || slice_eq(tag, SLICE("span:status"))))
-        return *keywords = status_keywords, true;
-    if (v2 && (slice_eq(tag, SLICE("kind")) || slice_eq(tag, SLICE("span:kind"))))
-        return *keywords = kind_keywords, true;
-    if (slice_eq(tag, SLICE("name")) || slice_eq(tag, SLICE("span:name")))
-        return t->field = FIELD_NAME, true;
-    if (slice_eq(tag, SLICE("statusMessage")) || slice_eq(tag, SLICE("span:statusMessage")))
-        return t->field = FIELD_STATUS_MESSAGE, true;
+    *fixed = NULL;
+    for (size_t i = 0; i < sizeof specials / sizeof *specials; i++)
+        if ((v2 ? specials[i].v2 : specials[i].v1) && slice_eq(tag, slice_str(specials[i].name))) {
+            t->from = specials[i].from;
+            t->field = specials[i].field;
+            *fixed = specials[i].fixed ? &specials[i] : NULL;
+            return ERR_OK;
+        }
+    for (size_t i = 0; i < sizeof intrinsics / sizeof *intrinsics; i++)
+        if (slice_eq(tag, slice_str(intrinsics[i])))
+            return ERR_OK; // durations and ids: an empty list by definition
+    t->from = FROM_ATTR;
     t->name = tag;
     t->span = t->resource = true;
     for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++) {
         struct slice prefix = slice_str(scopes[i].prefix);
-        if (slice_starts(tag, prefix)) {
+        if (tag.n > prefix.n && slice_starts(tag, prefix)) {
             t->name = slice_from(tag, prefix.n);
             t->span = scopes[i].span;
             t->resource = scopes[i].resource;
-            return true;
+            return ERR_OK;
         }
     }
-    for (size_t i = 0; i < sizeof intrinsics / sizeof *intrinsics; i++)
-        if (slice_eq(tag, slice_str(intrinsics[i])))
-            return false;
-    return true;
+    if (v2)
+        return ERR(err, INPUT, "tag \"%.*s\" has no scope: write .%.*s, span.%.*s or resource.%.*s", (int)slice_cut(tag, 64).n,
+                   tag.p, (int)slice_cut(tag, 64).n, tag.p, (int)slice_cut(tag, 64).n, tag.p, (int)slice_cut(tag, 64).n, tag.p);
+    return ERR_OK;
+}
+
+// The q of v2: a query that may be half written; what does not parse narrows nothing.
+static void read_narrow(struct query_job *job, struct tag_values *t)
+{
+    struct slice q;
+    struct error ignored = {0};
+    if (!http_req_param(job->req, SLICE("q"), 0, &q) || !q.n)
+        return;
+    if (traceql_parse(q, job->req->arena, &t->narrow, &ignored) != ERR_OK) {
+        traceql_free(t->narrow);
+        t->narrow = NULL;
+    }
 }
 
 static void write_tag_value(struct jw *w, bool v2, struct slice text, const char *type)
@@ -285,41 +422,59 @@ static void write_tag_value(struct jw *w, bool v2, struct slice text, const char
     jw_obj_end(w);
 }
 
+static void write_tag_values(struct jw *w, bool v2, const struct text_set *set, const struct special *fixed, int64_t limit)
+{
+    jw_obj(w);
+    JW_KEY(w, "tagValues");
+    jw_arr(w);
+    for (int64_t i = 0; fixed && fixed->fixed[i] && i < limit; i++)
+        write_tag_value(w, v2, slice_str(fixed->fixed[i]), fixed->type);
+    for (int64_t i = 0; i < (int64_t)set->n && i < limit; i++)
+        write_tag_value(w, v2, set->at[i].text, set->at[i].type);
+    jw_arr_end(w);
+    JW_KEY(w, "metrics");
+    jw_obj(w);
+    jw_obj_end(w);
+    jw_obj_end(w);
+}
+
 static void tag_values(struct query_job *job, bool v2)
 {
     struct error err = {0};
-    struct tag_values t = {0};
-    const char *const *keywords = NULL;
+    struct tag_values t = {.from = FROM_NOWHERE};
+    const struct special *fixed = NULL;
     struct slice tag = job->req->param[0], decoded;
     struct buf out;
-    if (slice_find(tag, SLICE("%")) >= 0 && percent_decode(job->req->arena, tag, false, &decoded)) // Grafana encodes the name twice
+    int64_t limit, from = INT64_MIN, to = INT64_MAX;
+    if (slice_find(tag, SLICE("%")) >= 0 &&
+        percent_decode(job->req->arena, tag, false, &decoded)) // Grafana encodes the name twice
         tag = decoded;
     arena_init(&t.set.arena, MIB(64));
     buf_init(&out, MIB(64));
-    bool has = resolve_tag(tag, v2, &t, &keywords);
-    enum errc rc = has && !keywords ? visit_spans(job, t.field == FIELD_NONE ? &t.name : NULL, 1, visit_values, &t, &err) : ERR_OK;
+    enum errc rc = read_limit(job, &limit, &err) && tempo_time_range(job->req, &from, &to, &err) ? ERR_OK : err.code;
+    if (rc == ERR_OK)
+        rc = resolve_tag(tag, v2, &t, &fixed, &err);
+    if (rc == ERR_OK && v2)
+        read_narrow(job, &t);
+    if (rc == ERR_OK && t.from != FROM_NOWHERE)
+        rc = visit_spans(job, t.narrow != NULL, &t.name, t.from == FROM_ATTR, visit_values, &t, &err);
     if (rc != ERR_OK) {
         server_reply_error(job->req, &err);
     } else {
         struct jw w = jw_to(&out);
-        jw_obj(&w);
-        JW_KEY(&w, "tagValues");
-        jw_arr(&w);
-        for (size_t i = 0; keywords && keywords[i]; i++)
-            write_tag_value(&w, v2, slice_str(keywords[i]), "keyword");
-        for (size_t i = 0; i < t.set.n; i++)
-            write_tag_value(&w, v2, t.set.at[i].text, t.set.at[i].type);
-        jw_arr_end(&w);
-        JW_KEY(&w, "metrics");
-        jw_obj(&w);
-        jw_obj_end(&w);
-        jw_obj_end(&w);
+        write_tag_values(&w, v2, &t.set, fixed, limit);
         http_reply(job->req, 200, SLICE("application/json"), buf_slice(&out));
     }
+    traceql_free(t.narrow);
     arena_free(&t.set.arena);
     buf_free(&out);
 }
 
-void tempo_tag_values_v1(struct query_job *job) { tag_values(job, false); }
-void tempo_tag_values_v2(struct query_job *job) { tag_values(job, true); }
-
+void tempo_tag_values_v1(struct query_job *job)
+{
+    tag_values(job, false);
+}
+void tempo_tag_values_v2(struct query_job *job)
+{
+    tag_values(job, true);
+}

@@ -11,10 +11,12 @@ static enum errc parse_trace_id(struct slice text, struct id128 *out, struct err
     char padded[32];
     uint8_t bytes[16];
     if (text.n == 0 || text.n > 32)
-        return ERR(err, INPUT, "trace id \"%.*s\" has %zu characters; 1 to 32 hexadecimal digits are accepted", (int)slice_cut(text, 64).n, text.p, text.n);
+        return ERR(err, INPUT, "trace id \"%.*s\" has %zu characters; 1 to 32 hexadecimal digits are accepted",
+                   (int)slice_cut(text, 64).n, text.p, text.n);
     for (size_t i = 0; i < text.n; i++)
         if (!strchr("0123456789abcdefABCDEF", text.p[i]) || !text.p[i])
-            return ERR(err, INPUT, "trace id has an invalid character at position %zu; only hexadecimal digits are accepted", i + 1);
+            return ERR(err, INPUT, "trace id has an invalid character at position %zu; only hexadecimal digits are accepted",
+                       i + 1);
     memset(padded, '0', sizeof padded);
     memcpy(padded + 32 - text.n, text.p, text.n);
     hex_decode(bytes, 16, slice_of(padded, 32));
@@ -34,7 +36,10 @@ bool tempo_time_range(struct http_req *r, int64_t *from, int64_t *to, struct err
     return true;
 }
 
-static bool wants_protobuf(const struct http_req *r) { return slice_find(http_req_header(r, SLICE("accept")), SLICE("application/protobuf")) >= 0; }
+static bool wants_protobuf(const struct http_req *r)
+{
+    return slice_find(http_req_header(r, SLICE("accept")), SLICE("application/protobuf")) >= 0;
+}
 
 static void write_trace_json(bool v2, struct slice encoded, struct buf *out, struct error *err)
 {
@@ -107,8 +112,14 @@ static void trace_by_id(struct query_job *job, bool v2)
     buf_free(&out);
 }
 
-void tempo_trace_v1(struct query_job *job) { trace_by_id(job, false); }
-void tempo_trace_v2(struct query_job *job) { trace_by_id(job, true); }
+void tempo_trace_v1(struct query_job *job)
+{
+    trace_by_id(job, false);
+}
+void tempo_trace_v2(struct query_job *job)
+{
+    trace_by_id(job, true);
+}
 
 size_t tempo_routes(struct server *s, struct http_route *out, size_t max)
 {
