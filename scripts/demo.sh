@@ -115,7 +115,6 @@ await 10 reach "$url/ready" || fail "sonde serve is not ready" serve
 
 # ---- the serving stack ------------------------------------------------------------------------------------------------
 export OTEL_EXPORT_ENABLED=1 OTEL_EXPORTER_OTLP_ENDPOINT=$grpc OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=$grpc OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=$grpc
-export OTEL_BSP_SCHEDULE_DELAY=${OTEL_BSP_SCHEDULE_DELAY:-200} OTEL_BLRP_SCHEDULE_DELAY=${OTEL_BLRP_SCHEDULE_DELAY:-200}
 export SONDE_RING_DIR=$dir/rings
 export DYN_LOG=${DYN_LOG:-debug} DYN_LOGGING_JSONL=${DYN_LOGGING_JSONL:-1}
 prefill=(env OTEL_SERVICE_NAME=prefill "$bin/prefill")

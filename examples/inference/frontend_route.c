@@ -71,7 +71,8 @@ static void worker_refused(struct chat *c)
 // The connection failed, or broke.
 static void worker_lost(struct chat *c, const struct error *why)
 {
-    bool connect = c->status == 0 && strstr(why->msg, "onnect") && !strstr(why->msg, "reset") && !strstr(why->msg, "closed");
+    bool connect =
+        c->status == 0 && slice_starts(slice_str(why->msg), SLICE("cannot ")); // "cannot connect to …", "cannot find …"
     route_end(c, connect ? "connection_failed" : "worker_disconnected", connect ? "cannot_connect" : "disconnected");
     IN_SPAN(c->span, worker_aside(c->worker, c->pool->phase, why->msg));
     if (connect && again(c))
