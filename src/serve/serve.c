@@ -136,6 +136,7 @@ static void block_signals(void)
     sigaddset(&set, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a file over the limit is a full disk (EFBIG), not the end
 }
 
 static bool is_off(const char *address) { return !*address || strcmp(address, "off") == 0 || strcmp(address, "none") == 0; }
