@@ -180,7 +180,8 @@ static bool check_unwrap(struct parser *p, struct ast *a)
     bool needs = range_needs_unwrap(a->range_fn);
     bool may = needs || a->range_fn == RANGE_RATE || a->range_fn == RANGE_ABSENT;
     if (needs && !a->unwrap)
-        lex_fail(&p->lex, a->at, "%s needs | unwrap LABEL in its log query", range_text(a->range_fn));
+        lex_fail(&p->lex, a->at, "invalid aggregation %s without unwrap: it needs | unwrap LABEL in its log query",
+                 range_text(a->range_fn));
     else if (a->unwrap && !may)
         lex_fail(&p->lex, a->at, "%s counts lines: it cannot be used with | unwrap", range_text(a->range_fn));
     return !p->lex.failed;
@@ -213,7 +214,7 @@ static struct ast *range_call(struct parser *p, enum range_fn fn)
         return NULL;
     if (at_grouping(p)) {
         if (!range_may_group(fn)) {
-            lex_fail(&p->lex, p->lex.at, "%s takes no by or without; put an aggregation like sum by (…) around it",
+            lex_fail(&p->lex, p->lex.at, "grouping not allowed for %s aggregation; put one like sum by (…) around it",
                      range_text(fn));
             return NULL;
         }

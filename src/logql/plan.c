@@ -181,6 +181,55 @@ static bool filters_errors(const struct ast *a)
     return false;
 }
 
+static void filter_names(const struct ast_filter *f, struct slice *out, uint32_t *n)
+{
+    if (f->kind == AST_AND || f->kind == AST_OR) {
+        filter_names(f->left, out, n);
+        filter_names(f->right, out, n);
+    } else {
+        if (out)
+            out[*n] = f->name;
+        (*n)++;
+    }
+}
+
+// Names of the labels that filters and the grouping look at. False when other stages touch labels, so that any may matter.
+static bool wanted_names(const struct ast *a, const struct ast_group *g, struct slice *out, uint32_t *n)
+{
+    *n = 0;
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (out)
+            out[*n] = g->names[i];
+        (*n)++;
+    }
+    for (const struct ast_stage *s = a->stages; s; s = s->next) {
+        if (s->kind == AST_FILTER)
+            filter_names(s->filter, out, n);
+        else if (s->kind == AST_UNWRAP) {
+            if (out)
+                out[*n] = s->text;
+            (*n)++;
+        } else if (s->kind != AST_LINE && s->kind != AST_JSON && s->kind != AST_LOGFMT && s->kind != AST_REGEXP &&
+                   s->kind != AST_PATTERN)
+            return false;
+    }
+    return true;
+}
+
+// all_go: without a grouping no label stays.
+static enum errc plan_wanted(struct planner *p, const struct ast *a, const struct ast_group *g, bool all_go, struct pipeline *out)
+{
+    uint32_t n;
+    if ((!g->given && !all_go) || g->without || !wanted_names(a, g, NULL, &n))
+        return ERR_OK;
+    struct slice *names = ARENA_ARRAY(&p->plan->arena, struct slice, n + 1);
+    if (!names)
+        return no_memory(p);
+    wanted_names(a, g, names, &out->n_wanted);
+    out->wanted = names;
+    return ERR_OK;
+}
+
 // sum: the sum directly around it, or null.
 static enum errc plan_range(struct planner *p, const struct ast *a, const struct ast *sum, struct expr_range *out)
 {
@@ -196,6 +245,7 @@ static enum errc plan_range(struct planner *p, const struct ast *a, const struct
         if (s->kind == AST_UNWRAP)
             out->unwrap_label = s->text;
     out->group = plan_group(&a->group);
+    TRY(plan_wanted(p, a, push_down ? &sum->group : &a->group, push_down, &out->pipeline));
     if (push_down) {
         out->projected = true;
         out->project = plan_group(&sum->group);

@@ -42,8 +42,23 @@ void row_set(struct row *r, struct slice name, struct slice value, enum label_fr
         *l = (struct row_label){name, value, from};
 }
 
+bool row_wants(const struct row *r, struct slice name)
+{
+    struct slice suffix = SLICE("_extracted");
+    if (!r->wanted)
+        return true;
+    for (uint32_t i = 0; i < r->n_wanted; i++) {
+        struct slice w = r->wanted[i];
+        if (slice_starts(w, name) && (w.n == name.n || slice_eq(slice_from(w, name.n), suffix)))
+            return true;
+    }
+    return false;
+}
+
 bool row_extract(struct row *r, struct slice name, struct slice value, bool first_wins)
 {
+    if (!row_wants(r, name))
+        return false;
     struct row_label *l = find(r, name);
     if (l && l->from != FROM_PARSED) {
         struct slice suffix = SLICE("_extracted");

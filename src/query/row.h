@@ -25,6 +25,8 @@ struct row {
     bool preserve_error; // label_format __preserve_error__="true": a metric query lets the row through
     double value;        // of an unwrap stage
     bool has_value;
+    const struct slice *wanted; // labels that anyone looks at; null: all. Parsers leave others out
+    uint32_t n_wanted;
     struct arena *scratch;
 };
 
@@ -39,6 +41,8 @@ void row_set(struct row *r, struct slice name, struct slice value, enum label_fr
 // A label found by a parser: under its own name, or name_extracted when the stream or the metadata has the name. With
 // `first_wins` a parsed label of that name is kept and false returned.
 bool row_extract(struct row *r, struct slice name, struct slice value, bool first_wins);
+// Is a parsed label of this name (or name_extracted) looked at by anyone?
+bool row_wants(const struct row *r, struct slice name);
 void row_drop(struct row *r, struct slice name);
 void row_fail(struct row *r, struct slice error, struct slice details); // the first error stays
 // A label name from any text: every character outside [a-zA-Z0-9_] becomes _, one for each code point; a leading

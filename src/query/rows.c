@@ -287,7 +287,11 @@ static bool take(struct rows *r, uint32_t row)
     const struct pipeline *p = s->o.pipeline;
     arena_reset(&s->scratch);
     struct row *w = &r->row;
-    *w = (struct row){.time = s->sb.batch->time[row], .l = s->labels_room, .scratch = &s->scratch};
+    *w = (struct row){.time = s->sb.batch->time[row],
+                      .l = s->labels_room,
+                      .scratch = &s->scratch,
+                      .wanted = p->wanted,
+                      .n_wanted = p->n_wanted};
     r->resource = s->sb.batch->resource[row];
     r->plain = true;
     if (s->body) {

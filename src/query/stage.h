@@ -23,6 +23,9 @@ struct pipeline {
     const struct stage **stages;
     uint32_t n;
     uint32_t n_line; // so many stages at the front look at the line alone
+    // All labels that a filter or the consumer looks at, when the planner knows them; null: any may be needed.
+    const struct slice *wanted;
+    uint32_t n_wanted;
 };
 void pipeline_seal(struct pipeline *p); // computes n_line
 // The whole pipeline over a row whose labels are set; `from` skips stages that have run already.

@@ -65,7 +65,7 @@ static void flatten(struct json *j, struct row *r, char *name, size_t n)
         memcpy(name + len - part.n, part.p, part.n);
         if (json_peek(j) == JSON_OBJECT)
             flatten(j, r, name, len);
-        else if (scalar(j, &value))
+        else if (scalar(j, &value) && row_wants(r, slice_of(name, len)))
             row_extract(r, arena_dup(r->scratch, slice_of(name, len)), value, true);
         if (j->failed)
             return;

@@ -100,7 +100,7 @@ enum errc stage_pattern(const struct stage **out, struct stage_env *e, struct sl
             if (s->p[k].capture && slice_eq(s->p[k].text, s->p[i].text))
                 return ERR(e->err, SYNTAX, "pattern: two captures are named \"%.*s\"", (int)s->p[i].text.n, s->p[i].text.p);
     }
-    return names ? ERR_OK : ERR(e->err, SYNTAX, "pattern: at least one named capture <name> is needed");
+    return names ? ERR_OK : ERR(e->err, SYNTAX, "pattern: at least one capture is required: a named capture like <name>");
 }
 
 // ---- unpack -----------------------------------------------------------------------------------------------------

@@ -105,6 +105,14 @@ static const struct {
     {{.query = "sum(count_over_time({app=\"b\"} | json [1m]))", .end = 60}, "{} 2"}, // nobody needs the parser
     {{.query = "sum by (app) (count_over_time({app=\"b\"} | json | __error__=~\".+\" [1m]))", .end = 60}, "{app=b} 1"},
     {{.query = "sum by (k) (count_over_time({app=\"b\"} | json | drop __error__ [1m]))", .end = 60}, "{} 1 ; {k=x} 1"},
+    // only labels that someone looks at are read out of lines: the answer must not show it
+    {{.query = "sum by (v) (count_over_time({app=\"a\"} | logfmt | d=\"2s\" or pod_extracted=\"x\" [1m]))", .end = 60},
+     "{v=2} 1"},
+    {{.query = "sum(count_over_time({pod=\"1\"} | logfmt | v > 4 [1m]))", .end = 60}, "{} 2"},
+    {{.query = "sum by (x) (count_over_time({pod=\"1\"} | logfmt | label_format x=v | v=\"\" | x > 4 [1m]))", .end = 60},
+     "{x=5} 1 ; {x=6} 1"},
+    {{.query = "sum by (app_extracted) (count_over_time({app=\"b\"} | json app=\"k\" | __error__=\"\" [1m]))", .end = 60},
+     "{app_extracted=x} 1"},
     // binary operations
     {{.query = "sum by (pod) (count_over_time({app=\"a\"}[1m])) * 2", .end = 60}, "{pod=1} 12 ; {pod=2} 6"},
     {{.query = "10 - sum by (pod) (count_over_time({app=\"a\"}[1m]))", .end = 60}, "{pod=1} 4 ; {pod=2} 7"},
