@@ -148,7 +148,7 @@ case $build in "$PWD"/*) program=${build#"$PWD"/}/sonde ;; *) program=$sonde ;; 
 cat <<TEXT
 
   Sonde                $url
-  a sample request     x-request-id demo-42
+  a sample request     x-request-id demo-42: $url/ui/request/demo-42
 
   Try:
     $program request ${option}demo-42
