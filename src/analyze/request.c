@@ -294,12 +294,11 @@ struct ending {
     bool exhausted;
 };
 
-static bool is_failed_worker(const struct trace *t, const struct span *s)
+// Only the spans that stand for a worker's answer: what fails inside one (a transfer cut short by the other side) is its
+// consequence.
+static bool is_failed_worker(const struct span *s)
 {
-    if (s->status != 2)
-        return false;
-    enum role role = span_role(t, s);
-    return is_route(s) || role == ROLE_PREFILL || role == ROLE_DECODE;
+    return s->status == 2 && (span_is_route(s) || span_is_worker(s));
 }
 
 static void read_logs(const struct request_logs *logs, struct arena *arena, struct request *r, struct ending *e)
@@ -401,10 +400,9 @@ static void describe_failure(const struct trace *t, const struct request_logs *l
         f->what = span_text(t, e->failed, "request.outcome");
         if (f->what.n == 0)
             f->what = span_text(t, e->failed, "error.type");
-        struct slice more = e->exhausted                     ? SLICE_NONE
-                            : e->detail.n                    ? e->detail
-                            : slice_eq(how, SLICE("failed")) ? message
-                                                             : SLICE_NONE;
+        struct slice more = e->detail.n ? e->detail : slice_eq(how, SLICE("failed")) ? message : SLICE_NONE;
+        if (e->exhausted || slice_eq(how, SLICE("was lost"))) // the frontend's own words say less than that
+            more = SLICE_NONE;
         f->why =
             arena_printf(arena, "%.*s %.*s%.*s%s%s%.*s", (int)who.n, who.p, (int)how.n, how.p, (int)tokens.n, tokens.p,
                          e->exhausted ? ", and no retry was left" : "", more.n ? ": " : "", (int)more.n, more.p ? more.p : "");
@@ -432,7 +430,7 @@ static const struct span *last_failed(const struct trace *t)
 {
     const struct span *found = NULL;
     for (uint32_t i = 0; i < t->n; i++)
-        if (is_failed_worker(t, &t->spans[i]) &&
+        if (is_failed_worker(&t->spans[i]) &&
             (!found || t->spans[i].end > found->end || (t->spans[i].end == found->end && !is_route(found))))
             found = &t->spans[i];
     return found;
@@ -469,7 +467,8 @@ static void write_verdict(const struct trace *t, const struct span *root, struct
     }
 }
 
-static void write_notes(const struct trace *t, const struct span *root, struct arena *arena, struct request *r)
+static void write_notes(const struct trace *t, const struct span *root, struct arena *arena, struct request *r,
+                        const struct ending *e)
 {
     uint32_t orphans = 0, requests = 0;
     for (uint32_t i = 0; i < t->n; i++) {
@@ -484,15 +483,10 @@ static void write_notes(const struct trace *t, const struct span *root, struct a
         note(r, SLICE("the root span says error, but the request was served: an error line inside a span marks it so"));
     if (requests > 1)
         note(r, arena_printf(arena, "the trace holds %u requests; this is the first", requests));
-    bool prefill = false, decode = false;
-    for (uint32_t i = 0; i < t->n; i++) {
-        prefill = prefill || (!is_route(&t->spans[i]) && span_role(t, &t->spans[i]) == ROLE_PREFILL);
-        decode = decode || (!is_route(&t->spans[i]) && span_role(t, &t->spans[i]) == ROLE_DECODE);
-    }
-    if (r->failure.there && r->failure.where == ROLE_DECODE && !decode)
-        note(r, SLICE("no span of the decode worker arrived: a killed process takes up to 5 s of spans with it"));
-    if (r->failure.there && r->failure.where == ROLE_PREFILL && !prefill)
-        note(r, SLICE("no span of the prefill worker arrived: a killed process takes up to 5 s of spans with it"));
+    if (e->failed && r->failure.there && is_route(e->failed) && !route_worker(t, e->failed))
+        note(r, arena_printf(
+                    arena, "the span of the %s worker never arrived: a killed process takes with it what it had not exported yet",
+                    role_text(r->failure.where)));
 }
 
 enum errc request_analyze(const struct trace *t, const struct request_logs *logs, int64_t now, struct arena *arena,
@@ -512,7 +506,7 @@ enum errc request_analyze(const struct trace *t, const struct request_logs *logs
     if (out->status == REQUEST_ERROR)
         describe_failure(t, logs, arena, out, &e);
     write_verdict(t, root, arena, out, &e);
-    write_notes(t, root, arena, out);
+    write_notes(t, root, arena, out, &e);
     TRY(request_phases(t, logs, first_token, arena, out, err));
     return arena_failed(arena) ? ERR(err, LIMIT, "no memory to describe the request") : ERR_OK;
 }

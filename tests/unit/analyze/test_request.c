@@ -182,7 +182,7 @@ static void killed_decode_worker(void **state)
         CHECK_INT(s.r.failure.n_evidence, 3);
         CHECK_STR(s.records.at[s.r.failure.evidence[0]].message, "route request failed");
         CHECK_INT(s.r.errors, 1);
-        CHECK(story_has_note(&s, "no span of the decode worker arrived"));
+        CHECK(story_has_note(&s, "the span of the decode worker never arrived"));
         story_check_phases(&s, "routing 0-2 prefill 2-70 handover 70-80.5 decode 80.5-1000 retry 1000-1264");
         // its log records tell that it was there, the frontend's span for how long
         story_check_lane(&s, D, "waiting 3-70 handover 70-80.5 decode 80.5-1000 | first_token 80.5");
