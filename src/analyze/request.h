@@ -104,8 +104,9 @@ enum errc request_find(struct store *s, struct slice tenant, struct slice id, in
 // The newest `max` traces of [from, to) that look like requests.
 enum errc request_list(struct store *s, struct slice tenant, int64_t from, int64_t to, size_t max, struct budget *budget,
                        struct trace_refs *out, struct error *err);
-// Log records of the trace: by their trace id, by a trace_id attribute, or by the id in the text of the line.
-enum errc request_logs_load(struct store *s, struct slice tenant, const struct trace *t, struct budget *budget,
+// Log records of the trace: by their trace id; when thorough also by a trace_id attribute or by the id in the text of the
+// line, which reads every line around the time of the trace.
+enum errc request_logs_load(struct store *s, struct slice tenant, const struct trace *t, bool thorough, struct budget *budget,
                             struct request_logs *out, struct error *err);
 void request_logs_free(struct request_logs *l);
 // Sorts and reads the records of a sealed batch; what request_logs_load does after the scan.

@@ -378,7 +378,7 @@ static bool log_belongs(const struct batch *b, uint32_t row, struct id128 id, st
     return slice_find(column_str(b->field[FIELD_BODY], row), hex) >= 0;
 }
 
-enum errc request_logs_load(struct store *s, struct slice tenant, const struct trace *t, struct budget *budget,
+enum errc request_logs_load(struct store *s, struct slice tenant, const struct trace *t, bool thorough, struct budget *budget,
                             struct request_logs *out, struct error *err)
 {
     char hex[33];
@@ -386,6 +386,8 @@ enum errc request_logs_load(struct store *s, struct slice tenant, const struct t
     int64_t to = t->end > INT64_MAX - 3 * LOG_SLACK_NS ? INT64_MAX : t->end + 3 * LOG_SLACK_NS;
     struct scan_request q = {
         .tenant = tenant, .signal = SIGNAL_LOG, .from = from, .to = to, .fields = ~0ull, .all_attrs = true, .budget = budget};
+    if (!thorough)
+        q.trace_id = t->id;
     struct batch *b = batch_new(SIGNAL_LOG, MAX_QUERY_MEMORY);
     struct scan *scan = NULL;
     struct scan_batch part;

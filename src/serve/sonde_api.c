@@ -28,14 +28,16 @@ static void whole_free(struct whole *w)
     request_logs_free(&w->logs);
 }
 
-static enum errc whole_load(struct query_job *job, const struct trace_ref *ref, struct arena *arena, struct whole *w, struct error *err)
+static enum errc whole_load(struct query_job *job, const struct trace_ref *ref, bool thorough, struct arena *arena,
+                            struct whole *w, struct error *err)
 {
     struct store *s = job->server->store;
-    int64_t from = ref->time > INT64_MIN + DAY_NS ? ref->time - DAY_NS : INT64_MIN, to = ref->time < INT64_MAX - DAY_NS ? ref->time + DAY_NS : INT64_MAX;
+    int64_t from = ref->time > INT64_MIN + DAY_NS ? ref->time - DAY_NS : INT64_MIN,
+            to = ref->time < INT64_MAX - DAY_NS ? ref->time + DAY_NS : INT64_MAX;
     enum errc rc;
     *w = (struct whole){0};
     TRY(trace_load(s, job->tenant, ref->id, from, to, &job->budget, &w->trace, err));
-    rc = request_logs_load(s, job->tenant, &w->trace, &job->budget, &w->logs, err);
+    rc = request_logs_load(s, job->tenant, &w->trace, thorough, &job->budget, &w->logs, err);
     if (rc == ERR_OK)
         rc = request_analyze(&w->trace, &w->logs, clock_wall_ns(), arena, &w->request, err);
     if (rc != ERR_OK)
@@ -70,8 +72,10 @@ static enum errc read_filter(struct http_req *r, struct list_filter *f, struct e
         return err->code;
     if (f->from >= f->to)
         return ERR(err, INPUT, "parameter start must be before end");
-    if (http_req_param(r, SLICE("limit"), 0, &text) && text.n && (!slice_to_i64(text, &f->limit) || f->limit < 1 || f->limit > LIST_MAX))
-        return ERR(err, INPUT, "parameter limit=\"%.*s\": a whole number from 1 to %d is accepted", (int)slice_cut(text, 40).n, text.p, LIST_MAX);
+    if (http_req_param(r, SLICE("limit"), 0, &text) && text.n &&
+        (!slice_to_i64(text, &f->limit) || f->limit < 1 || f->limit > LIST_MAX))
+        return ERR(err, INPUT, "parameter limit=\"%.*s\": a whole number from 1 to %d is accepted", (int)slice_cut(text, 40).n,
+                   text.p, LIST_MAX);
     if (http_req_param(r, SLICE("min_ms"), 0, &text) && text.n && !slice_to_f64(text, &f->min_ms))
         return ERR(err, INPUT, "parameter min_ms=\"%.*s\" is no number", (int)slice_cut(text, 40).n, text.p);
     http_req_param(r, SLICE("q"), 0, &f->q);
@@ -79,7 +83,8 @@ static enum errc read_filter(struct http_req *r, struct list_filter *f, struct e
         for (int i = 0; i <= REQUEST_RUNNING; i++)
             if (slice_eq(f->status, slice_str(request_status_text((enum request_status)i))))
                 return ERR_OK;
-        return ERR(err, INPUT, "parameter status=\"%.*s\": ok, error, cancelled and running are accepted", (int)slice_cut(f->status, 40).n, f->status.p);
+        return ERR(err, INPUT, "parameter status=\"%.*s\": ok, error, cancelled and running are accepted",
+                   (int)slice_cut(f->status, 40).n, f->status.p);
     }
     return ERR_OK;
 }
@@ -92,7 +97,8 @@ static bool wanted(const struct list_filter *f, const struct request *r)
         return false;
     if ((double)(r->end - r->start) / 1e6 < f->min_ms)
         return false;
-    const struct slice fields[] = {r->id, slice_of(hex, 32), r->model, r->service, r->verdict, r->prefill_worker, r->decode_worker};
+    const struct slice fields[] = {r->id,      slice_of(hex, 32), r->model,        r->service,
+                                   r->verdict, r->prefill_worker, r->decode_worker};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (slice_find(fields[i], f->q) >= 0)
             return true;
@@ -108,14 +114,15 @@ static enum errc write_list(struct query_job *job, const struct list_filter *f, 
     enum errc rc;
     bool filtered = f->status.n || f->q.n || f->min_ms > 0;
     arena_init(&arena, MAX_QUERY_MEMORY);
-    GO(request_list(job->server->store, job->tenant, f->from, f->to, filtered ? 10 * LIST_MAX : (size_t)f->limit, &job->budget, &refs, err));
+    GO(request_list(job->server->store, job->tenant, f->from, f->to, filtered ? 10 * LIST_MAX : (size_t)f->limit, &job->budget,
+                    &refs, err));
     jw_obj(&w);
     JW_KEY(&w, "requests");
     jw_arr(&w);
     size_t i = 0;
     for (; i < refs.n && written < f->limit; i++) {
         struct whole whole;
-        rc = whole_load(job, &refs.at[i], &arena, &whole, err);
+        rc = whole_load(job, &refs.at[i], false, &arena, &whole, err);
         if (rc == ERR_NOTFOUND) { // removed by retention meanwhile
             *err = (struct error){0};
             continue;
@@ -162,7 +169,7 @@ static void write_other_traces(struct query_job *job, struct jw *w, const struct
     for (size_t i = 0; i < refs->n && i < 100; i++) {
         struct whole other;
         struct error ignored = {0};
-        if (whole_load(job, &refs->at[i], arena, &other, &ignored) != ERR_OK)
+        if (whole_load(job, &refs->at[i], false, arena, &other, &ignored) != ERR_OK)
             continue;
         jw_obj(w);
         json_key_id128(w, "trace_id", other.request.trace_id);
@@ -197,7 +204,7 @@ static enum errc write_one(struct query_job *job, struct arena *arena, struct bu
     if (!server_param_time(job->req, "start", &from, err) || !server_param_time(job->req, "end", &to, err))
         return err->code;
     GO(request_find(job->server->store, job->tenant, job->req->param[0], from, to, &job->budget, &refs, err));
-    GO(whole_load(job, choose(&refs, job->req), arena, &whole, err));
+    GO(whole_load(job, choose(&refs, job->req), true, arena, &whole, err));
     jw_obj(&w);
     JW_KEY(&w, "request");
     sonde_write_summary(&w, &whole.trace, &whole.logs, &whole.request, false);
@@ -209,7 +216,8 @@ static enum errc write_one(struct query_job *job, struct arena *arena, struct bu
     sonde_write_logs(&w, &whole.logs);
     sonde_write_failure(&w, &whole.request);
     jw_obj_end(&w);
-    rc = out->err == ERR_OK ? ERR_OK : ERR(err, LIMIT, "the request's answer is larger than %zu MiB", (size_t)MAX_REQUEST_ANSWER >> 20);
+    rc = out->err == ERR_OK ? ERR_OK
+                            : ERR(err, LIMIT, "the request's answer is larger than %zu MiB", (size_t)MAX_REQUEST_ANSWER >> 20);
 out:
     whole_free(&whole);
     trace_refs_free(&refs);

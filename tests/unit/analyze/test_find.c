@@ -140,7 +140,7 @@ static void check_loading(struct store *s)
     CHECK_INT(t.n, 2);
     CHECK_STR(t.spans[0].name, "http-request");
     CHECK_STR(t.spans[1].service, "decode");
-    CHECK_INT(request_logs_load(s, TENANT, &t, NULL, &logs, &err), ERR_OK);
+    CHECK_INT(request_logs_load(s, TENANT, &t, true, NULL, &logs, &err), ERR_OK);
     if (CHECK(logs.n == 3)) { // two by trace id, one by its text
         CHECK_STR(logs.at[0].service, "frontend");
         CHECK_STR(logs.at[1].service, "decode");
