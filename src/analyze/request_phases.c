@@ -33,6 +33,7 @@ struct canvas {
     int64_t first_worker;                             // INT64_MAX: none
     int64_t prefill_start, prefill_end, decode_start; // of the last prefill and the last decode worker, 0: none
     struct slice frontend;
+    bool told_retry; // a log line speaks of another try
 };
 
 static bool overlaps(const struct interval *i, int64_t from, int64_t to)
@@ -66,8 +67,17 @@ static struct slice service_behind(const struct canvas *c, enum role role, struc
     return otherwise;
 }
 
+static bool tells_retry(const struct request_logs *logs)
+{
+    for (uint32_t i = 0; logs && i < logs->n; i++)
+        if (slice_find(logs->at[i].message, SLICE("recreat")) >= 0 || slice_find(logs->at[i].message, SLICE("retr")) >= 0)
+            return true;
+    return false;
+}
+
 static void collect(struct canvas *c)
 {
+    c->told_retry = tells_retry(c->logs);
     for (uint32_t i = 0; i < c->t->n; i++) {
         const struct span *s = &c->t->spans[i];
         struct interval it = {.from = s->start, .to = s->end, .span = s, .service = s->service};
@@ -113,14 +123,20 @@ static const struct interval *worker_at(const struct canvas *c, int role, int64_
     return NULL;
 }
 
-// Nobody of the role is at work, and the last one who was has failed.
+// Nobody of the role is at work, the last one who was has failed, and another was asked or looked for: a log line tells of tries
+// that found nobody.
 static bool between_attempts(const struct canvas *c, int role, int64_t from, int64_t to)
 {
     const struct interval *last = NULL;
-    for (uint32_t i = 0; i < c->n_workers; i++)
-        if (c->workers[i].which == role && c->workers[i].to <= from && (!last || c->workers[i].to > last->to))
+    bool again = c->told_retry;
+    for (uint32_t i = 0; i < c->n_workers; i++) {
+        if (c->workers[i].which != role)
+            continue;
+        again = again || c->workers[i].from >= to;
+        if (c->workers[i].to <= from && (!last || c->workers[i].to > last->to))
             last = &c->workers[i];
-    return last && last->failed && !worker_at(c, role, from, to);
+    }
+    return last && last->failed && again && !worker_at(c, role, from, to);
 }
 
 // An attempt that failed before it gave a token, and after which another one began: time lost, whatever was tried.

@@ -208,7 +208,7 @@ static void killed_named_worker(void **state)
     story_begin(&s);
     STORY_SPANS(&s, spans);
     story_tell(&s, 200);
-    story_check_phases(&s, "routing 0-2 prefill 2-30 handover 30-45 decode 45-90 retry 90-100");
+    story_check_phases(&s, "routing 0-2 prefill 2-30 handover 30-45 decode 45-90 unaccounted 90-100");
     CHECK_STR(s.r.verdict, "decode worker d1 was lost");
     story_free(&s);
     check_done();
@@ -234,7 +234,7 @@ static void killed_after_first_phases(void **state)
     story_log(&s, &(struct story_log){"decode", 33, "INFO", "request received", {NULL}, 7});
     story_tell(&s, 200);
     story_check_phases(
-        &s, "routing 0-2 prefill 2-30 handover 30-33 queue 33-34 kv_transfer 34-40 handover 40-45 decode 45-90 retry 90-100");
+        &s, "routing 0-2 prefill 2-30 handover 30-33 queue 33-34 kv_transfer 34-40 handover 40-45 decode 45-90 unaccounted 90-100");
     story_check_lane(&s, "decode", "handover 40-45 decode 45-90 queue 33-34 kv_transfer 34-40 | first_token 45");
     CHECK(story_has_note(&s, "2 spans arrived without the parent"));
     story_free(&s);
