@@ -90,7 +90,7 @@ static const char *parse_span(struct filter *f, struct slice in, struct filter_d
 // target:level, which is no directive of the original grammar but what people write.
 static bool colon_form(struct slice text, struct filter_directive *d)
 {
-    const char *colon = text.n ? memrchr(text.p, ':', text.n) : NULL;
+    const char *colon = text.p ? memrchr(text.p, ':', text.n) : NULL;
     if (!colon || colon == text.p || colon[-1] == ':')
         return false;
     size_t at = (size_t)(colon - text.p);

@@ -41,8 +41,8 @@ void site_target(struct buf *out, const char *text)
     struct slice s = relative(text);
     if (s.n && s.p[0] == '/')
         s = last_two_parts(s);
-    const char *slash = s.n ? memrchr(s.p, '/', s.n) : NULL;
-    const char *dot = s.n ? memrchr(s.p, '.', s.n) : NULL;
+    const char *slash = s.p ? memrchr(s.p, '/', s.n) : NULL;
+    const char *dot = s.p ? memrchr(s.p, '.', s.n) : NULL;
     // A target given by the application ("worker.main", "a::b") stays as it is; only source files lose their ending.
     static const char *const endings[] = {".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".hh", ".inc"};
     for (size_t i = 0; dot && dot > s.p && dot > slash && i < sizeof endings / sizeof *endings; i++) {
