@@ -2,7 +2,8 @@
 #pragma once
 #include "logql/logql.h"
 
-enum { MAX_LOGQL_DEPTH = 200, MAX_LOGQL_MATCHERS = 1000 };
+// Operators bound the depth of a tree that leans to the left, and with it the stack of those who walk it.
+enum { MAX_LOGQL_DEPTH = 200, MAX_LOGQL_MATCHERS = 1000, MAX_LOGQL_OPERATORS = 2000 };
 
 struct ast_matcher {
     struct slice name, value;

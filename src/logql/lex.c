@@ -328,6 +328,10 @@ bool lex_range(struct lex *l, int64_t *ns)
                  (int)(s.n < 60 ? s.n : 60), s.p);
         return false;
     }
+    if (*ns > MAX_LOGQL_RANGE) {
+        lex_fail(l, l->at, "the range %.*s is longer than 50 years", (int)(s.n < 60 ? s.n : 60), s.p);
+        return false;
+    }
     l->next = to + 1;
     lex_next(l);
     return !l->failed;

@@ -41,6 +41,9 @@ enum tok {
 };
 const char *tok_text(enum tok t); // for messages: "'{'", "a string"
 
+// Longer ranges and offsets are refused, so that sums of times stay within 64 bits.
+#define MAX_LOGQL_RANGE (50ll * 365 * 86400 * 1000000000)
+
 struct lex {
     struct slice text;
     struct arena *arena;

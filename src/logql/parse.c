@@ -142,6 +142,10 @@ static bool offset(struct parser *p, struct ast *a)
         lex_fail(&p->lex, p->lex.at, "expected a duration like 5m behind offset, found %s", found_text(p));
         return false;
     }
+    if (p->lex.number > (double)MAX_LOGQL_RANGE) {
+        lex_fail(&p->lex, p->lex.at, "the offset is longer than 50 years");
+        return false;
+    }
     a->offset = (int64_t)(negative ? -p->lex.number : p->lex.number);
     a->has_offset = true;
     lex_next(&p->lex);
@@ -457,6 +461,14 @@ bool deeper(struct parser *p)
     return false;
 }
 
+bool one_more(struct parser *p)
+{
+    if (++p->operators <= MAX_LOGQL_OPERATORS)
+        return true;
+    lex_fail(&p->lex, p->lex.at, "more than %d operators", MAX_LOGQL_OPERATORS);
+    return false;
+}
+
 static struct ast *primary(struct parser *p)
 {
     struct ast *a = NULL;
@@ -488,7 +500,7 @@ struct ast *parse_expr(struct parser *p, int min)
     struct ast *left = primary(p);
     enum binary_op op = BIN_ADD;
     for (int prec; left && !p->lex.failed && (prec = precedence(&p->lex, &op)) > min;) {
-        struct ast *a = new_node(p, AST_BINARY);
+        struct ast *a = one_more(p) ? new_node(p, AST_BINARY) : NULL;
         if (!a)
             return NULL;
         a->op = op;

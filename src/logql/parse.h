@@ -5,7 +5,7 @@
 
 struct parser {
     struct lex lex;
-    int depth;
+    int depth, operators;
     char found[64];
 };
 
@@ -15,6 +15,7 @@ bool parse_selector(struct parser *p, struct ast *a);
 bool parse_pipeline(struct parser *p, struct ast *a, bool unwrap);
 
 bool deeper(struct parser *p);
+bool one_more(struct parser *p); // operator
 bool expect(struct parser *p, enum tok t, const char *where);
 const char *found_text(struct parser *p);
 void *node(struct parser *p, size_t size); // zeroed

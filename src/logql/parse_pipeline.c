@@ -191,7 +191,7 @@ static struct ast_filter *filter_one(struct parser *p)
 
 static struct ast_filter *join(struct parser *p, int kind, struct ast_filter *l, struct ast_filter *r)
 {
-    struct ast_filter *f = l && r ? node(p, sizeof *f) : NULL;
+    struct ast_filter *f = l && r && one_more(p) ? node(p, sizeof *f) : NULL;
     if (f)
         *f = (struct ast_filter){.kind = kind, .left = l, .right = r};
     return f;

@@ -152,10 +152,7 @@ static enum errc query_instant(struct loki_job *j, struct buf *out, struct error
     GO(query_plan(j, &p, err));
     GO(loki_param_limit(j, 100, &limit, err));
     GO(loki_param_forward(j, &forward, err));
-    if (!server_param_time(j->req, "time", &env.start, err)) {
-        rc = ERR_INPUT;
-        goto out;
-    }
+    GO(loki_param_time(j, "time", &env.start, err));
     if (!p->metric)
         rc = ERR(err, INPUT, "log queries are not supported as an instant query type; ask query_range instead");
     else

@@ -17,7 +17,8 @@ struct loki_job {
 };
 
 // ---- parameters: false or an error code raises what was wrong with which one ---------------------------------------
-bool loki_param(struct loki_job *j, const char *name, struct slice *out); // false: absent or empty
+bool loki_param(struct loki_job *j, const char *name, struct slice *out);                         // false: absent or empty
+enum errc loki_param_time(struct loki_job *j, const char *name, int64_t *out, struct error *err); // absent: *out unchanged
 enum errc loki_param_range(struct loki_job *j, int64_t since, int64_t *start, int64_t *end, struct error *err);
 enum errc loki_param_limit(struct loki_job *j, uint32_t standard, uint32_t *out, struct error *err);
 // A duration: seconds with or without a fraction, or 5m, 1h30m. Absent: *out unchanged.

@@ -30,15 +30,25 @@ enum errc loki_param_duration(struct loki_job *j, const char *name, int64_t *out
     return ERR_OK;
 }
 
+enum errc loki_param_time(struct loki_job *j, const char *name, int64_t *out, struct error *err)
+{
+    if (!server_param_time(j->req, name, out, err))
+        return ERR_INPUT;
+    // Between 1938 and 2116: sums with ranges and offsets stay within 64 bits.
+    if (*out < -1000000000000000000 || *out > 4611686018427387904)
+        return ERR(err, INPUT, "parameter %s is out of range", name);
+    return ERR_OK;
+}
+
 enum errc loki_param_range(struct loki_job *j, int64_t since, int64_t *start, int64_t *end, struct error *err)
 {
     *end = j->now;
-    if (!server_param_time(j->req, "end", end, err))
-        return ERR_INPUT;
+    TRY(loki_param_time(j, "end", end, err));
     TRY(loki_param_duration(j, "since", &since, err));
+    if (since < 0 || since > j->now)
+        return ERR(err, INPUT, "parameter since is out of range");
     *start = (*end < j->now ? *end : j->now) - since;
-    if (!server_param_time(j->req, "start", start, err))
-        return ERR_INPUT;
+    TRY(loki_param_time(j, "start", start, err));
     if (*start > *end)
         return ERR(err, INPUT, "the end of the range lies before its start");
     return ERR_OK;

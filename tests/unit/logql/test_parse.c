@@ -234,6 +234,8 @@ static const struct {
     {"rate{app=\"x\"}[5m]", 4, "'('"},
     {"rate({app=\"x\"}[5mm])", 14, "5mm"},
     {"rate({app=\"x\"}[0.5h])", 14, "0.5h"},
+    {"rate({app=\"x\"}[51y])", 14, "50 years"},
+    {"rate({app=\"x\"}[1m] offset -51y)", 27, "50 years"},
     {"rate({app=\"x\"}[])", 14, "range"},
     {"rate({app=\"x\"}[-5m])", 14, "-5m"},
     {"rate({app=\"x\"}[5m:1m])", 14, "5m:1m"},
@@ -365,6 +367,18 @@ static void limits(void **state)
     assert_int_equal(logql_parse(&q, slice_of(text, 131071), NULL), ERR_OK);
     assert_true(logql_is_metric(q));
     logql_free(q);
+    for (int i = 0; i < 3000; i++)
+        memcpy(text + i * 10, "vector(1)+", 10);
+    memcpy(text + 30000, "vector(1)", 10);
+    err = (struct error){0};
+    assert_int_equal(logql_parse(&q, slice_str(text), &err), ERR_SYNTAX);
+    assert_non_null(strstr(err.msg, "operators"));
+    size_t at = (size_t)sprintf(text, "{a=\"b\"} | c=1");
+    for (int i = 0; i < 3000; i++)
+        at += (size_t)sprintf(text + at, " or c=1");
+    err = (struct error){0};
+    assert_int_equal(logql_parse(&q, slice_str(text), &err), ERR_SYNTAX);
+    assert_non_null(strstr(err.msg, "operators"));
     assert_int_equal(logql_parse(&q, SLICE("{a=\"b\"}"), NULL), ERR_OK);
     assert_true(logql_is_selector(q) && !logql_is_metric(q));
     logql_free(q);
