@@ -159,6 +159,8 @@ static struct phase paint(const struct canvas *c, int64_t from, int64_t to)
                 return make(named_phases[k].name, named_phases[k].kind, c->named[i].service, &c->named[i]);
     const struct interval *prefill = worker_at(c, ROLE_PREFILL, from, to), *decode = worker_at(c, ROLE_DECODE, from, to);
     bool before_token = c->first_token && from < c->first_token, after_prefill = c->prefill_end && from >= c->prefill_end;
+    if (c->first_worker == INT64_MAX && !slice_eq(c->r->name, SLICE("http-request"))) // no inference request at all
+        return make("unaccounted", PHASE_UNACCOUNTED, c->frontend, NULL);
     if (from < c->first_worker)
         return make("routing", PHASE_WORK, c->frontend, NULL);
     if (in_lost_attempt(c, prefill, c->prefill_start) || (!prefill && in_lost_attempt(c, decode, c->decode_start)))

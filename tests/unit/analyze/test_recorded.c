@@ -117,7 +117,7 @@ static void recorded_requests(void **state)
 {
     char folder[256];
     const char *root = getenv("SONDE_TESTDATA");
-    snprintf(folder, sizeof folder, "%s/dynamo/otlp", root ? root : "/work/shared/testdata");
+    snprintf(folder, sizeof folder, "%s/dynamo/otlp", root ? root : "../shared/testdata");
     struct batch *spans = load(folder, "-traces.pb", WIRE_OTLP_TRACES_PB),
                  *logs = spans ? load(folder, "-logs.pb", WIRE_OTLP_LOGS_PB) : NULL;
     if (!spans) {

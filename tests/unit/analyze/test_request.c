@@ -234,7 +234,8 @@ static void killed_after_first_phases(void **state)
     story_log(&s, &(struct story_log){"decode", 33, "INFO", "request received", {NULL}, 7});
     story_tell(&s, 200);
     story_check_phases(
-        &s, "routing 0-2 prefill 2-30 handover 30-33 queue 33-34 kv_transfer 34-40 handover 40-45 decode 45-90 unaccounted 90-100");
+        &s,
+        "routing 0-2 prefill 2-30 handover 30-33 queue 33-34 kv_transfer 34-40 handover 40-45 decode 45-90 unaccounted 90-100");
     story_check_lane(&s, "decode", "handover 40-45 decode 45-90 queue 33-34 kv_transfer 34-40 | first_token 45");
     CHECK(story_has_note(&s, "2 spans arrived without the parent"));
     story_free(&s);
@@ -485,6 +486,24 @@ static void callers_span_above(void **state)
     check_done();
 }
 
+// A trace of any other program: nothing is claimed about its phases.
+static void no_inference(void **state)
+{
+    struct story s;
+    story_begin(&s);
+    story_span(&s,
+               &(struct story_span){"shop", "GET /cart", 1, 0, 0, 20, .kind = 2, .attrs = {"http.response.status_code", "200"}});
+    story_span(&s, &(struct story_span){"db", "SELECT", 2, 1, 5, 9, .kind = 3, .status = 2});
+    story_tell(&s, 100);
+    CHECK_INT(s.r.status, REQUEST_OK);
+    CHECK_INT(s.r.http_status, 200);
+    CHECK_STR(s.r.verdict, "served");
+    CHECK_INT(s.r.n_lanes, 2);
+    story_check_phases(&s, "unaccounted 0-20");
+    story_free(&s);
+    check_done();
+}
+
 // KV-aware routing: the router's own steps stand between the route and the worker.
 static void kv_aware_routing(void **state)
 {
@@ -568,6 +587,7 @@ int main(void)
         cmocka_unit_test(killed_after_first_phases),
         cmocka_unit_test(refused_attempts),
         cmocka_unit_test(served),
+        cmocka_unit_test(no_inference),
         cmocka_unit_test(named_phases),
         cmocka_unit_test(killed_decode_worker),
         cmocka_unit_test(killed_named_worker),
