@@ -150,7 +150,7 @@ static bool round_locked(struct sdk *s, bool last)
     write_lines(&s->pipe);
     ring_grow_ahead(s->ring);
     if (now - s->calibrated_at > 1000000000 && (any || !s->calibrated_at)) {
-        ring_recalibrate(s->ring);
+        ring_each_second(s->ring);
         s->calibrated_at = now;
     }
     return any;

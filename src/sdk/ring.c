@@ -212,8 +212,11 @@ struct clock_cal ring_clock(const struct ring *r)
     return r->head->cal[__atomic_load_n(&r->head->cal_index, __ATOMIC_ACQUIRE) & 1];
 }
 
-void ring_recalibrate(struct ring *r)
+void ring_each_second(struct ring *r)
 {
+    pthread_mutex_lock(&r->lock);
+    r->no_space = false;
+    pthread_mutex_unlock(&r->lock);
     uint32_t other = !(r->head->cal_index & 1);
     r->head->cal[other] = r->head->cal[!other];
     clock_calibrate(&r->head->cal[other]);
@@ -254,11 +257,13 @@ static uint32_t chunk_number(const struct ring *r, const struct ring_chunk *c)
 static bool grow(struct ring *r, uint32_t limit)
 {
     uint32_t have = __atomic_load_n(&r->head->n_backed, __ATOMIC_RELAXED);
-    if (have + RING_GROW > limit)
+    if (have + RING_GROW > limit || r->no_space)
         return false;
     off_t at = RING_HEAD + RING_DICT + (off_t)have * RING_CHUNK;
-    if (r->fd >= 0 && posix_fallocate(r->fd, at, (off_t)RING_GROW * RING_CHUNK) != 0)
+    if (r->fd >= 0 && posix_fallocate(r->fd, at, (off_t)RING_GROW * RING_CHUNK) != 0) {
+        r->no_space = true; // not asked again for each record; once a second is enough
         return false;
+    }
     __atomic_store_n(&r->head->n_backed, have + RING_GROW, __ATOMIC_RELEASE);
     return true;
 }

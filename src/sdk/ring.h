@@ -157,6 +157,7 @@ struct ring {
     uint32_t nominal; // chunks that are used before old ones are overwritten
     pthread_mutex_t lock;
     uint32_t fresh; // first chunk never used
+    bool no_space;  // the last attempt to get more memory failed
     uint64_t seq;
     uint32_t retired[RING_CHUNKS_MAX]; // queue of read chunks, oldest first
     uint32_t retired_at, retired_n;
@@ -175,8 +176,8 @@ void ring_rename(struct ring *r, const char *service); // once the service is kn
 void ring_free(struct ring *r, bool remove_file);
 void ring_forget(struct ring *r); // in a forked child: the mapping is not there any more; the structure stays
 struct clock_cal ring_clock(const struct ring *r);
-void ring_recalibrate(struct ring *r);
-void ring_grow_ahead(struct ring *r); // backend: memory for the next chunks, so that senders do not fault
+void ring_each_second(struct ring *r); // backend: refreshes the clock's calibration, asks for memory anew after a full disk
+void ring_grow_ahead(struct ring *r);  // backend: memory for the next chunks, so that senders do not fault
 // Appends to the dictionary; false when it is full (records still work, a later reader lacks the words).
 bool ring_dict_add(struct ring *r, const char *entry, size_t n);
 
