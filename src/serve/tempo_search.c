@@ -461,11 +461,11 @@ void tempo_search(struct query_job *job)
         rc = find_candidates(job, &s, &c, &err);
     if (rc == ERR_OK)
         rc = write_search(job, &s, &c, &out, &err);
+    traceql_free(s.q); // before the answer: the request and its arena go with that
     if (rc == ERR_OK)
         http_reply(job->req, 200, SLICE("application/json"), buf_slice(&out));
     else
         server_reply_error(job->req, &err);
-    traceql_free(s.q);
     free(c.at);
     buf_free(&out);
 }

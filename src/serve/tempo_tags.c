@@ -458,6 +458,7 @@ static void tag_values(struct query_job *job, bool v2)
         read_narrow(job, &t);
     if (rc == ERR_OK && t.from != FROM_NOWHERE)
         rc = visit_spans(job, t.narrow != NULL, &t.name, t.from == FROM_ATTR, visit_values, &t, &err);
+    traceql_free(t.narrow); // before the answer: the request and its arena go with that
     if (rc != ERR_OK) {
         server_reply_error(job->req, &err);
     } else {
@@ -465,7 +466,6 @@ static void tag_values(struct query_job *job, bool v2)
         write_tag_values(&w, v2, &t.set, fixed, limit);
         http_reply(job->req, 200, SLICE("application/json"), buf_slice(&out));
     }
-    traceql_free(t.narrow);
     arena_free(&t.set.arena);
     buf_free(&out);
 }
