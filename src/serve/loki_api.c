@@ -235,6 +235,8 @@ static const struct loki_endpoint endpoints[] = {
     {"POST", "/loki/api/v1/labels", loki_labels, "names of stream labels", false},
     {"GET", "/loki/api/v1/label", loki_labels, "names of stream labels", false},
     {"GET", "/loki/api/v1/label/{name}/values", loki_label_values, "values of a stream label", false},
+    {"GET", "/loki/api/v1/detected_labels", loki_detected_labels, "stream labels and how many values each has", false},
+    {"POST", "/loki/api/v1/detected_labels", loki_detected_labels, "stream labels and how many values each has", false},
     {"GET", "/loki/api/v1/series", loki_series, "label sets of streams", false},
     {"POST", "/loki/api/v1/series", loki_series, "label sets of streams", false},
     {"GET", "/loki/api/v1/index/stats", loki_index_stats, "streams, entries and bytes of a selector", false},

@@ -7,7 +7,8 @@
 //   … stop the server …
 //   loki_api_stop(&loki);                                    finishes what was asked
 //
-// GET and POST (form) /loki/api/v1/query, query_range, labels, label, series, index/stats, index/volume, format_query;
+// GET and POST (form) /loki/api/v1/query, query_range, labels, label, detected_labels, series,
+// index/stats, index/volume, format_query;
 // GET /loki/api/v1/label/{name}/values.
 #pragma once
 #include "net/http.h"

@@ -38,6 +38,7 @@ void loki_put_labels(struct jw *w, const struct label *l, uint32_t n);
 // ---- handlers in other files --------------------------------------------------------------------------------------
 enum errc loki_labels(struct loki_job *j, struct buf *out, struct error *err);
 enum errc loki_label_values(struct loki_job *j, struct buf *out, struct error *err);
+enum errc loki_detected_labels(struct loki_job *j, struct buf *out, struct error *err);
 enum errc loki_series(struct loki_job *j, struct buf *out, struct error *err);
 enum errc loki_index_stats(struct loki_job *j, struct buf *out, struct error *err);
 enum errc loki_volume(struct loki_job *j, struct buf *out, struct error *err);

@@ -65,6 +65,47 @@ enum errc loki_label_values(struct loki_job *j, struct buf *out, struct error *e
     return distinct(j, &j->req->param[0], out, err);
 }
 
+static int by_pair(const void *a, const void *b)
+{
+    return labels_cmp(a, 1, b, 1);
+}
+
+// Each label with its number of distinct values.
+enum errc loki_detected_labels(struct loki_job *j, struct buf *out, struct error *err)
+{
+    struct label_set *sets;
+    uint32_t n, total = 0, k = 0;
+    TRY(streams(j, &sets, &n, err));
+    for (uint32_t i = 0; i < n; i++)
+        total += sets[i].n;
+    struct label *all = ARENA_ARRAY(&j->q.arena, struct label, total);
+    if (!all)
+        return ERR(err, LIMIT, "too many streams for the memory of one query: narrow it with query={…}");
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t l = 0; l < sets[i].n; l++)
+            all[k++] = sets[i].l[l];
+    qsort(all, k, sizeof *all, by_pair);
+    struct jw w = jw_to(out);
+    jw_obj(&w);
+    JW_KEY(&w, "detectedLabels");
+    jw_arr(&w);
+    for (uint32_t i = 0; i < k;) {
+        uint64_t values = 0;
+        uint32_t from = i;
+        for (; i < k && slice_eq(all[i].name, all[from].name); i++)
+            values += i == from || !slice_eq(all[i].value, all[i - 1].value);
+        jw_obj(&w);
+        JW_KEY(&w, "label");
+        jw_str(&w, all[from].name);
+        JW_KEY(&w, "cardinality");
+        jw_u64(&w, values);
+        jw_obj_end(&w);
+    }
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    return ERR_OK;
+}
+
 // ---- series -------------------------------------------------------------------------------------------------------
 
 static enum errc one_match(struct loki_job *j, struct logql_plan *p, int64_t start, int64_t end, struct matrix *seen,

@@ -74,6 +74,7 @@ def test_labels_values_series(server):
     assert ask(server, "/label/app/values", query='{env="prod"}')["data"] == ["web"]
     assert ask(server, "/label/nope/values")["data"] == []
     assert ask(server, "/label/app/values", start=T0 - 100 * S, end=T0 - S)["data"] == []
+    assert ask(server, "/detected_labels") == {"detectedLabels": [{"label": "app", "cardinality": 2}, {"label": "env", "cardinality": 1}]}
     assert ask(server, "/series", **{"match[]": ['{app="db"}', '{env=~".+"}']})["data"] == [{"app": "db"}, {"app": "web", "env": "prod"}]
 
 
