@@ -167,14 +167,16 @@ static struct slice unescape(char *p, size_t n)
 void encode_resource(struct buf *out, const char *service, const char *const *lists, size_t n_lists)
 {
     struct pair pairs[RESOURCE_ATTRS];
-    char copies[4][4096], host[256] = "";
+    char copies[4][4096], host[256] = "", instance[280];
     size_t n = 0;
     gethostname(host, sizeof host - 1);
+    snprintf(instance, sizeof instance, "%s:%d", host, (int)getpid()); // tells two workers of one service apart
     n = set_pair(pairs, n, SLICE("telemetry.sdk.name"), SLICE("sonde"));
     n = set_pair(pairs, n, SLICE("telemetry.sdk.language"), SLICE("c"));
     n = set_pair(pairs, n, SLICE("telemetry.sdk.version"), SLICE(SONDE_VERSION));
     if (host[0])
         n = set_pair(pairs, n, SLICE("host.name"), slice_str(host));
+    n = set_pair(pairs, n, SLICE("service.instance.id"), slice_str(instance));
     for (size_t l = 0; l < n_lists && l < 4; l++) {
         snprintf(copies[l], sizeof copies[l], "%s", lists[l] ? lists[l] : "");
         struct slice rest = slice_str(copies[l]), part;

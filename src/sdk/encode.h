@@ -6,7 +6,8 @@
 void encode_log(struct buf *out, const struct line *l, int64_t observed_ns);
 // Span, without tag.
 void encode_span(struct buf *out, const struct bspan *s, int64_t end_ns);
-// Resource message: service.name, process.pid, telemetry.sdk.*, then the attributes of "k=v,k2=v2" lists (later ones win).
+// Resource message: service.name, service.instance.id (host:pid), process.pid, host.name, telemetry.sdk.*, then the attributes of
+// "k=v,k2=v2" lists (later ones win).
 void encode_resource(struct buf *out, const char *service, const char *const *lists, size_t n);
 // One message of a queue.
 struct encode_message {

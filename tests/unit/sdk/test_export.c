@@ -206,6 +206,7 @@ static void check_resource(const struct batch *b)
         if (CHECK(a != NULL))
             CHECK_STR(a->value.s, want[i][1]);
     }
+    CHECK(resource_attr(&b->resources[0], SLICE("service.instance.id")) != NULL);
 }
 
 static void check_logs(const struct batch *b)
