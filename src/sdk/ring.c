@@ -304,6 +304,7 @@ static void chunk_retire(struct ring *r, struct ring_chunk *c)
     pthread_mutex_lock(&r->lock);
     r->retired[(r->retired_at + r->retired_n++) % RING_CHUNKS_MAX] = chunk_number(r, c);
     pthread_mutex_unlock(&r->lock);
+    __atomic_store_n(&r->stuck, false, __ATOMIC_RELAXED);
 }
 
 static void chunk_open(struct ring_thread *t, struct ring_chunk *c, uint64_t seq)
@@ -330,11 +331,14 @@ static bool chunk_next(struct ring_thread *t, enum ring_wait wait)
 {
     uint64_t seq;
     struct ring_chunk *c = chunk_take(t->ring, !t->chunk, &seq);
-    for (int i = 0; !c && wait == RING_WAIT && i < 100; i++) {
+    bool may_wait = wait == RING_WAIT && !__atomic_load_n(&t->ring->stuck, __ATOMIC_RELAXED);
+    for (int i = 0; !c && may_wait && i < 100; i++) {
         usleep(100); // 10 ms in all
         c = chunk_take(t->ring, !t->chunk, &seq);
     }
     if (!c) {
+        if (may_wait) // the output stands still: nobody else waits until it moves again
+            __atomic_store_n(&t->ring->stuck, true, __ATOMIC_RELAXED);
         __atomic_fetch_add(&t->ring->head->lost, 1, __ATOMIC_RELAXED);
         return false;
     }

@@ -157,6 +157,7 @@ struct ring {
     uint32_t nominal; // chunks that are used before old ones are overwritten
     pthread_mutex_t lock;
     uint32_t fresh; // first chunk never used
+    bool stuck;     // atomic: a wait for room ended in vain and no chunk was read since
     bool no_space;  // the last attempt to get more memory failed
     uint64_t seq;
     uint32_t retired[RING_CHUNKS_MAX]; // queue of read chunks, oldest first

@@ -243,6 +243,8 @@ static int blocked_stderr(void *arg)
     for (int i = 0; i < 20000; i++)
         SONDE_INFO("nobody reads this", SONDE_INT("i", i));
     clock_gettime(CLOCK_MONOTONIC, &a);
+    for (int i = 0; i < 200000; i++)
+        SONDE_ERROR("these wait for room, but not each of them", SONDE_INT("i", i));
     bool ok = sonde_shutdown(300);
     clock_gettime(CLOCK_MONOTONIC, &b);
     double s = (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) * 1e-9;
