@@ -2,8 +2,8 @@
 //   bench_load loki SEED COUNT      COUNT pushes of 2,000 lines (JSON of about 380 bytes, 10 services), snappy protobuf
 //   bench_load spans SEED COUNT     COUNT OTLP trace requests of 1,000 spans (10 attributes), protobuf
 //   bench_load floors DIR           one JSON object: clock read, memcpy, write + fdatasync of 4 KiB in DIR
-// Bodies go to standard output, each behind its length and its length before compression (u32 each, little-endian). Different
-// seeds give different events.
+// Bodies go to standard output, each behind its length and the bytes that count (of the lines; of the request), u32 little-endian
+// each. Different seeds give different events.
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/pb.h"
@@ -56,8 +56,9 @@ static int make_line(char *line, size_t size, int64_t t)
                     (int)(a >> 36) & 127, (int)(b >> 10) & 4095, (int)(b >> 22) & 255, (int)(c >> 16) % 1000000 & 0xfffff);
 }
 
-static void make_push(struct buf *out, int64_t t0)
+static size_t make_push(struct buf *out, int64_t t0)
 {
+    size_t bytes = 0;
     for (int s = 0; s < SERVICES; s++) {
         char text[600];
         int n = snprintf(text, sizeof text, "{service_name=\"service-%d\", component=\"engine\", instance=\"i-%d\"}", s, s);
@@ -66,6 +67,7 @@ static void make_push(struct buf *out, int64_t t0)
         for (int i = 0; i < LINES / SERVICES; i++) {
             int64_t t = t0 + (int64_t)(i * SERVICES + s) * 600000;
             n = make_line(text, sizeof text, t);
+            bytes += (size_t)n;
             size_t entry = pb_w_begin(out, 2), ts = pb_w_begin(out, 1);
             pb_w_u64(out, 1, (uint64_t)(t / 1000000000));
             pb_w_u64(out, 2, (uint64_t)(t % 1000000000));
@@ -75,18 +77,19 @@ static void make_push(struct buf *out, int64_t t0)
         }
         pb_w_end(out, stream);
     }
+    return bytes;
 }
 
 static void emit_push(int64_t t0)
 {
     struct buf raw;
     buf_init(&raw, BODY_MAX);
-    make_push(&raw, t0);
+    size_t bytes = make_push(&raw, t0);
     size_t n = snappy_max_compressed_length(raw.n);
     char *packed = malloc(n);
     if (!packed || snappy_compress(raw.p, raw.n, packed, &n) != SNAPPY_OK)
         exit(1);
-    emit(slice_of(packed, n), raw.n);
+    emit(slice_of(packed, n), bytes);
     free(packed);
     buf_free(&raw);
 }

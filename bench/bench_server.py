@@ -70,7 +70,7 @@ class Server:
 
 
 def bodies(build, kind, seed, count):
-    """The bodies and their bytes before compression."""
+    """The bodies, and the bytes that count: of the lines, of the trace requests."""
     out = subprocess.run([build / "bench" / "bench_load", kind, str(seed), str(count)], stdout=subprocess.PIPE, check=True).stdout
     parts, at, raw = [], 0, 0
     while at < len(out):
@@ -192,9 +192,9 @@ def report(r):
     line("ready, empty directory, ms", f"p50 {number(r['ready_ms']['p50'])}, max {number(r['ready_ms']['max'])} of {r['ready_ms']['starts']}")
     line("idle RSS, MiB", f"{number(r['idle_mib']['rss'])}, of it anonymous {number(r['idle_mib']['anonymous'])}")
     line("program, stripped, MiB", number(r["binary_mib"]))
-    for name, word in (("loki_lines", "Loki lines"), ("otlp_spans", "OTLP spans")):
+    for name, word, bytes_of in (("loki_lines", "Loki lines", "lines"), ("otlp_spans", "OTLP spans", "requests")):
         line(f"{word} accepted a second, a server core", r[name]["per_core"])
-        line("  MB/s of request before compression, a core", r[name]["mb_per_core"], copy)
+        line(f"  MB/s of {bytes_of}, a core", r[name]["mb_per_core"], copy)
         line(f"{word} accepted a second, {CONNECTIONS} connections", r[name]["per_second"])
         line("  acknowledged and synced after, ms, p50", r[name]["ack_ms_p50"], sync)
         line("  slowest acknowledgement, ms", r[name]["ack_ms_max"], f"slowest fdatasync: {number(f['fdatasync_4k_us_max']['high'] / 1e3)} ms")
