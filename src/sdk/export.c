@@ -1,3 +1,4 @@
+#define SONDE_TARGET "sonde::export" // of the lines that it writes itself
 #include "sdk/export.h"
 #include "base/alloc.h"
 #include "base/hash.h"

@@ -329,7 +329,7 @@ static void retries(void **state)
         check_row("%s %d", rows[i].protocol, rows[i].status);
         CHECK(p->ok);
         CHECK_INT(p->counts.export_logs_dropped + p->counts.export_spans_dropped, 0);
-        CHECK_INT(count_of(&out, "collector unreachable"), 1);
+        CHECK_INT(count_of(&out, " WARN sonde::export: collector unreachable"), 1);
         CHECK_INT(count_of(&out, "collector reachable again"), 1);
         CHECK_INT(logs_received(), 51 + 2); // the two lines just named are exported too
         buf_free(&out);
