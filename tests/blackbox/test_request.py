@@ -34,13 +34,15 @@ def send(stack, name, fault=None, **options):
 
 
 def whole(server, name, spans=5, seconds=5):
-    """The request's document once `spans` spans and the records of three processes have come."""
+    """The request's document once `spans` spans, and spans and records of three processes, have come."""
 
     def ask():
         status, text = server.get("/api/sonde/v1/requests/" + name)
         doc = json.loads(text) if status == 200 else {}
-        complete = doc and len(doc["spans"]) >= spans and doc["request"]["status"] != "running"
-        return doc if complete and (spans < 5 or {log["service"] for log in doc["logs"]} >= SERVICES) else None
+        if not doc or len(doc["spans"]) < spans or doc["request"]["status"] == "running":
+            return None
+        told = [{x["service"] for x in doc[kind]} >= SERVICES for kind in ("spans", "logs")]
+        return doc if spans < 5 or all(told) else None
 
     return wait_for(ask, seconds)
 
