@@ -9,6 +9,7 @@ enum {
     MAX_HTTP_TARGET = 32 << 10,    // path and query
     MAX_CHUNK_LINE = 256,          // a chunk-size line with extensions
     MAX_JSON_DEPTH = 128,
+    MAX_TOML_DEPTH = 128,          // tables and arrays within each other
     MAX_PB_DEPTH = 64,             // nesting of AnyValue and friends
     MAX_LABELS = 64,               // labels of one stream
     MAX_STREAM_LABELS = 15,        // labels of a pushed stream, as in Loki; a discovered service_name comes on top
@@ -38,3 +39,5 @@ enum {
 #define MAX_HTTP_LINGER MIB(128)       // read away after a refusal, so that the client sees the answer
 #define MAX_REQUEST_MEMORY MIB(512)    // arena of one HTTP request
 #define MAX_COMPACT_BYTES MIB(32)         // parts merged at once, as they lie on disk
+#define MAX_TOML_TEXT MIB(64)
+#define MAX_SETTINGS_FILE MIB(1)          // a TOML file of settings
