@@ -1,7 +1,9 @@
 # The front door. `make help` explains the targets; meson does the work in build/.
-BUILD ?= build
-PY     = $(BUILD)/venv/bin/python
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
 .DEFAULT_GOAL := all
+export BUILD
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -9,14 +11,11 @@ help: ## this list
 setup: ## install what is missing (Debian packages, npm packages, Python tools)
 	@scripts/setup.sh $(BUILD)
 
-$(BUILD)/build.ninja:
-	@scripts/setup.sh $(BUILD)
-	@meson setup $(BUILD) --buildtype=debugoptimized >/dev/null
-
-all: $(BUILD)/build.ninja ## build everything into build/
+all: setup ## build everything into build/, installing what is missing first
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=debugoptimized --prefix=$(PREFIX) >/dev/null
 	@ninja -C $(BUILD)
 
-check: all ## every test: unit, layers, black box, browser
+check: all ## every test: layers, format, unit, black box, browser
 	@scripts/check.sh $(BUILD)
 
 demo: all ## frontend, prefill, decode and load on sonde serve; DEMO_SECONDS=20 stops by itself
@@ -37,13 +36,17 @@ asan: ## the whole check under address and undefined-behaviour sanitizers
 tsan: ## the whole check under the thread sanitizer
 	@scripts/sanitize.sh thread
 
-install: all ## install into PREFIX (default /usr/local)
-	@meson install -C $(BUILD)
+analyze: all ## gcc's static analyzer over src/
+	@scripts/analyze.py $(BUILD)
 
-format: ## clang-format every C file
-	@git ls-files '*.c' '*.h' '*.cc' | xargs clang-format -i
+install: all ## install into PREFIX (default /usr/local), below DESTDIR if given
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
-clean: ## remove build/
-	rm -rf $(BUILD)
+format: setup ## clang-format every C file
+	@scripts/format.sh -i
 
-.PHONY: help setup all check demo demo-dynamo bench fuzz asan tsan install format clean
+clean: ## remove what was built
+	rm -rf $(BUILD) build-address build-thread build-fuzz
+
+.PHONY: help setup all check demo demo-dynamo bench fuzz asan tsan analyze install format clean

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # Every test, in order of cost. Ends with the line `N passed, M failed`; exit status 1 if anything failed.
-#   scripts/check.sh [BUILD_DIR]      SONDE_CHECK="unit layers blackbox browser" chooses parts
+#   scripts/check.sh [BUILD_DIR]
+# SONDE_CHECK     parts to run, of "layers format unit blackbox browser" (all)
+# SONDE_BLACKBOX  files of tests/blackbox/ to run (all)
+# SONDE_VENV      Python environment with the test tools (BUILD_DIR/venv)
+# Tests that read ../shared (recorded data of other programs) skip themselves, and say so, where it is absent.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${1:-build}")
-parts=${SONDE_CHECK:-layers unit blackbox browser}
+parts=${SONDE_CHECK:-layers format unit blackbox browser}
+python=${SONDE_VENV:-$build/venv}/bin/python
 passed=0 failed=0 skipped=0
 
 count() { # NAME PASSED FAILED SKIPPED
@@ -12,51 +17,71 @@ count() { # NAME PASSED FAILED SKIPPED
     passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + ${4:-0}))
 }
 
+number() { # TEXT WORD…: the sum of the numbers that stand before these words
+    local text=$1 sum=0 n word
+    shift
+    for word; do
+        n=$(grep -oE "[0-9]+ $word" <<<"$text" | head -1 | grep -oE '^[0-9]+')
+        sum=$((sum + ${n:-0}))
+    done
+    echo "$sum"
+}
+
 layers() {
     if python3 scripts/layers.py; then count layers 1 0; else count layers 0 1; fi
 }
 
-unit() { # unit tests and fuzz corpora, by meson; each cmocka case counts
-    local log="$build/meson-logs/testlog.txt" ok bad
-    meson test -C "$build" --no-rebuild --print-errorlogs --timeout-multiplier "${TEST_SLOWNESS:-1}" >"$build/unit.out" 2>&1
-    local rc=$?
-    ok=$(grep -cE '^\[       OK \]' "$log")
-    bad=$(grep -cE '^\[  FAILED  \] [a-zA-Z_0-9]+$' "$log")
-    ok=$((ok + $(sed -n 's/^ *[0-9]*\/[0-9]* *[^ ]*fuzz.* OK .*/x/p' "$build/unit.out" | wc -l)))
-    if [ $rc != 0 ]; then
-        tail -60 "$build/unit.out"
-        [ "$bad" = 0 ] && bad=1
+format() {
+    local out
+    if out=$(scripts/format.sh --dry-run -Werror 2>&1); then
+        count format 1 0
     else
-        bad=0
+        grep -oE '^[^ :]+:' <<<"$out" | sort | uniq -c | sed 's/:$//; s/^/   lines to change: /'
+        echo "   run: make format"
+        count format 0 1
     fi
-    count unit "$ok" "$bad"
 }
 
-blackbox() {
-    SONDE_BUILD="$build" "$build/venv/bin/python" -m pytest -q -p no:cacheprovider tests/blackbox >"$build/blackbox.out" 2>&1
-    local rc=$? line
+unit() { # unit tests and replayed fuzz corpora; each cmocka case counts, any other program as one
+    rm -f "$build/meson-logs/testlog.json"
+    meson test -C "$build" --no-rebuild --timeout-multiplier "${TEST_SLOWNESS:-1}" >"$build/unit.out" 2>&1
+    local rc=$? counts
+    counts=$(python3 scripts/unit_counts.py "$build/meson-logs/testlog.json") || { tail -40 "$build/unit.out"; counts="0 1 0"; }
+    sed '$d' <<<"$counts"
+    read -r ok bad skip <<<"$(tail -1 <<<"$counts")"
+    [ $rc != 0 ] && [ "$bad" = 0 ] && { tail -40 "$build/unit.out"; bad=1; }
+    count unit "$ok" "$bad" "$skip"
+}
+
+blackbox() { # real processes over real sockets
+    local files=tests/blackbox f
+    [ -n "${SONDE_BLACKBOX:-}" ] && files= && for f in $SONDE_BLACKBOX; do files="$files tests/blackbox/$f"; done
+    # shellcheck disable=SC2086
+    SONDE_BUILD="$build" "$python" -m pytest -q -rs -p no:cacheprovider $files >"$build/blackbox.out" 2>&1
+    local rc=$? line ok bad skip
     line=$(tail -1 "$build/blackbox.out")
-    local ok bad skip
-    ok=$(grep -oE '[0-9]+ passed' <<<"$line" | grep -oE '[0-9]+' || echo 0)
-    bad=$(grep -oE '[0-9]+ (failed|error)' <<<"$line" | grep -oE '[0-9]+' | paste -sd+ | bc || echo 0)
-    skip=$(grep -oE '[0-9]+ skipped' <<<"$line" | grep -oE '[0-9]+' || echo 0)
-    [ $rc != 0 ] && { cat "$build/blackbox.out"; [ "${bad:-0}" = 0 ] && bad=1; }
-    [ "${skip:-0}" != 0 ] && grep -E '^SKIPPED|skipped' "$build/blackbox.out" | head -20
-    count blackbox "${ok:-0}" "${bad:-0}" "${skip:-0}"
+    ok=$(number "$line" passed) bad=$(number "$line" failed error) skip=$(number "$line" skipped)
+    [ $rc != 0 ] && { cat "$build/blackbox.out"; [ "$bad" = 0 ] && bad=1; }
+    [ $rc = 0 ] && grep -E '^SKIPPED' "$build/blackbox.out"
+    count blackbox "$ok" "$bad" "$skip"
 }
 
-browser() {
-    local out ok bad
-    out=$("$build/venv/bin/python" tests/browser/run.py "$build" 2>&1)
+browser() { # the page, in Chromium
+    local out ok bad skip
+    out=$("$python" tests/browser/run.py "$build" 2>&1)
     local rc=$?
-    ok=$(sed -nE 's/^# pass ([0-9]+)$/\1/p' <<<"$out" | paste -sd+ | bc)
-    bad=$(sed -nE 's/^# fail ([0-9]+)$/\1/p' <<<"$out" | paste -sd+ | bc)
-    [ $rc != 0 ] && { printf '%s\n' "$out"; [ "${bad:-0}" = 0 ] && bad=1; }
-    count browser "${ok:-0}" "${bad:-0}"
+    sum() { sed -nE "s/^(#|ℹ) $1 ([0-9]+)\$/\2/p" <<<"$out" | awk '{ n += $1 } END { print n + 0 }'; }
+    ok=$(sum pass) bad=$(($(sum fail) + $(sum cancelled))) skip=$(sum skipped)
+    [ $rc != 0 ] && { printf '%s\n' "$out"; [ "$bad" = 0 ] && bad=1; }
+    [ "$ok" = 0 ] && [ "$bad" = 0 ] && { printf '%s\n' "$out"; bad=1; }
+    count browser "$ok" "$bad" "$skip"
 }
 
 for part in $parts; do
-    "$part"
+    case $part in
+    layers | format | unit | blackbox | browser) "$part" ;;
+    *) echo "check.sh: unknown part \"$part\" in SONDE_CHECK" >&2; count "$part" 0 1 ;;
+    esac
 done
 [ "$skipped" -gt 0 ] && echo "$skipped tests were skipped: what they need is not on this machine (see above)"
 echo "$passed passed, $failed failed"

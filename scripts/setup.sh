@@ -7,56 +7,67 @@ cd "$(dirname "$0")/.."
 build=${1:-build}
 [ "${SONDE_SETUP:-}" = no ] && exit 0
 
-# One list. Building, then testing.
-packages="build-essential pkgconf git ca-certificates meson ninja-build python3 python3-venv nodejs
+# One list: to build, to test, to check. Node comes from Debian unless a newer one is there already.
+packages="build-essential pkgconf git ca-certificates meson ninja-build python3 python3-venv nodejs npm
  libnghttp2-dev zlib1g-dev libdeflate-dev libzstd-dev libsnappy-dev libxxhash-dev libre2-dev
- libcmocka-dev curl bc clang clang-format libclang-rt-14-dev llvm chromium"
+ libcmocka-dev curl chromium procps
+ clang clang-format libclang-rt-14-dev llvm"
 
 say() { printf 'setup: %s\n' "$*"; }
 
-installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'; }
+missing_packages() {
+    local here p
+    # shellcheck disable=SC2086
+    here=$(dpkg-query -W -f='${db:Status-Abbrev} ${Package}\n' $packages 2>/dev/null | sed -n 's/^.i. *//p' || true)
+    for p in $packages; do
+        { [ "$p" = nodejs ] && command -v node; } >/dev/null && continue
+        { [ "$p" = npm ] && command -v npm; } >/dev/null && continue
+        grep -qxF "$p" <<<"$here" || printf '%s ' "$p"
+    done
+}
 
-missing=
-for p in $packages; do
-    [ "$p" = nodejs ] && command -v node >/dev/null && continue
-    installed "$p" || missing="$missing $p"
-done
-command -v npm >/dev/null || missing="$missing npm"
-if [ -n "$missing" ]; then
+install_packages() {
+    local missing sudo='' log
+    missing=$(missing_packages)
+    [ -z "$missing" ] && return
     if ! command -v apt-get >/dev/null; then
-        say "these Debian packages are missing and apt-get is not here:$missing" >&2
+        say "these Debian packages are missing and apt-get is not here: $missing" >&2
         exit 1
     fi
-    sudo=
     if [ "$(id -u)" != 0 ]; then
-        command -v sudo >/dev/null || { say "not root and no sudo; run as root: apt-get install$missing" >&2; exit 1; }
+        command -v sudo >/dev/null || { say "not root and no sudo; run as root: apt-get install $missing" >&2; exit 1; }
         sudo=sudo
     fi
-    say "installing Debian packages:$missing"
-    export DEBIAN_FRONTEND=noninteractive
-    $sudo apt-get update -qq
+    say "installing Debian packages: $missing"
+    log=$(mktemp)
     # shellcheck disable=SC2086
-    $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/tmp/sonde-apt.log 2>&1 ||
-        { tail -20 /tmp/sonde-apt.log >&2; exit 1; }
-fi
+    { $sudo apt-get update -qq && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } \
+        >"$log" 2>&1 </dev/null || { tail -20 "$log" >&2; rm -f "$log"; say "apt-get failed; see above" >&2; exit 1; }
+    rm -f "$log"
+}
 
-# npm packages of the page: only when the lock file changed.
-for dir in web tests/browser; do
-    [ -f "$dir/package-lock.json" ] || continue
-    stamp="$dir/node_modules/.sonde-lock"
-    if ! cmp -s "$dir/package-lock.json" "$stamp" 2>/dev/null; then
-        say "installing npm packages of $dir/"
-        (cd "$dir" && npm ci --no-audit --no-fund --loglevel=error)
-        cp "$dir/package-lock.json" "$stamp"
-    fi
-done
+# npm packages of the page and its tests: only when the lock file changed.
+install_npm() {
+    local dir=$1 stamp=$1/node_modules/.sonde-lock
+    [ -f "$dir/package-lock.json" ] || return 0
+    cmp -s "$dir/package-lock.json" "$stamp" 2>/dev/null && return
+    say "installing npm packages of $dir/"
+    (cd "$dir" && npm ci --no-audit --no-fund --loglevel=error </dev/null)
+    cp "$dir/package-lock.json" "$stamp"
+}
 
 # Python tools of the tests, in an environment of their own: the python3 found first may be anybody's.
-want="$(cat scripts/requirements.txt)"
-if [ "$(cat "$build/venv/.sonde-requirements" 2>/dev/null)" != "$want" ]; then
+install_python() {
+    local want
+    want=$(cat scripts/requirements.txt)
+    [ "$(cat "$build/venv/.sonde-requirements" 2>/dev/null)" = "$want" ] && return
     say "installing Python tools into $build/venv"
     mkdir -p "$build"
-    python3 -m venv "$build/venv"
+    [ -x "$build/venv/bin/pip" ] || python3 -m venv "$build/venv"
     "$build/venv/bin/pip" install -q --disable-pip-version-check -r scripts/requirements.txt
     printf '%s\n' "$want" >"$build/venv/.sonde-requirements"
-fi
+}
+
+install_packages
+install_npm web
+install_python

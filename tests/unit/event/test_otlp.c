@@ -308,7 +308,7 @@ static void recorded_requests_lose_nothing(void **state)
 {
     const char *root = getenv("SONDE_TESTDATA");
     char folder[1024], path[2048];
-    snprintf(folder, sizeof folder, "%s/dynamo/otlp", root ? root : "/work/shared/testdata");
+    snprintf(folder, sizeof folder, "%s/dynamo/otlp", root ? root : "../shared/testdata");
     DIR *d = opendir(folder);
     if (!d) {
         print_message("skipped: no recorded requests in %s; SONDE_TESTDATA names another folder\n", folder);
