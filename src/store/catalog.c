@@ -43,8 +43,9 @@ char *catalog_path(const struct store *s, const struct table *t, uint64_t first,
 }
 
 // Sets a part aside that cannot be read. Its sequences are then not covered: what the log still has is replayed.
-static void set_aside(const char *path, const char *why)
+static void set_aside(struct store *s, const char *path, const char *why)
 {
+    s->part_lost = true;
     char kept[4200];
     snprintf(kept, sizeof kept, "%s.damaged", path);
     fprintf(stderr, "sonde: %s; set aside as %s\n", why, kept);
@@ -66,7 +67,7 @@ static enum errc take_file(struct store *s, struct slice tenant, const char *pat
     struct part *p;
     enum errc rc = part_open(path, &p, &err);
     if (rc == ERR_CORRUPT) {
-        set_aside(path, err.msg);
+        set_aside(s, path, err.msg);
         return ERR_OK;
     }
     if (rc != ERR_OK) {
@@ -77,7 +78,7 @@ static enum errc take_file(struct store *s, struct slice tenant, const char *pat
         *next = p->info.last + 1;
     if (!slice_eq(p->info.tenant, tenant)) {
         part_unref(p);
-        set_aside(path, "a part lies in another tenant's folder");
+        set_aside(s, path, "a part lies in another tenant's folder");
         return ERR_OK;
     }
     struct table *t = table_get(s, tenant, p->info.signal);

@@ -190,7 +190,7 @@ static enum errc publish(struct request *q, uint64_t sequence)
         b = batch_without(q->batch, q->dropped, n);
     else
         q->batch = NULL;
-    return b ? table_insert(q->table, b, sequence) : ERR_NOMEM;
+    return b ? table_insert(q->table, b, sequence, sequence, q->record.payload.n) : ERR_NOMEM;
 }
 
 // Holds commits back while flushes catch up; ERR_FULL when they cannot.
@@ -269,8 +269,7 @@ static void commit_group(struct store *s, struct request *list)
 static void *log_main(void *arg)
 {
     struct store *s = arg;
-    if (s->rebuild_filter)
-        store_rebuild_filter(s);
+    store_rebuild_filter(s);
     for (;;) {
         pthread_mutex_lock(&s->queue_lock);
         while (!s->queue && !s->queue_closed)

@@ -7,7 +7,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PASS_NS = 1000000000 }; // a pass at least every second
+enum {
+    PASS_NS = 1000000000, // a pass at least every second
+    LOG_DISTANCE = 4,     // a table with few rows keeps the log of the others from being trimmed
+};
 
 static enum errc write_part(struct table *t, struct error *err)
 {
@@ -74,8 +77,11 @@ static bool is_due(struct table *t, const struct pass *p)
 {
     const struct store_options *o = &t->store->opt;
     pthread_mutex_lock(&t->lock);
-    bool due = t->flushing.n ||
-               (t->head.n && (p->all || t->head.bytes > o->head_max_bytes || p->now - t->head.since > o->head_max_age_ns));
+    const struct head_list *h = &t->head;
+    uint64_t behind = atomic_load(&t->store->log_bytes) - h->log_at; // log from its first row on
+    bool due =
+        t->flushing.n || (h->n && (p->all || h->bytes > o->head_max_bytes || h->log > o->head_max_log_bytes ||
+                                   behind > LOG_DISTANCE * o->head_max_log_bytes || p->now - h->since > o->head_max_age_ns));
     pthread_mutex_unlock(&t->lock);
     return due;
 }

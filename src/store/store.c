@@ -15,7 +15,9 @@ void store_options_default(struct store_options *o)
     *o = (struct store_options){
         .head_max_bytes = MIB(64),
         .head_max_age_ns = 300ll * 1000000000,
-        .wal_segment_bytes = MIB(64),
+        .head_max_log_bytes = MIB(8),
+        .wal_segment_bytes = MIB(8),
+        .wal_keep_bytes = MIB(64),
         .discover_service = true,
     };
 }
@@ -71,9 +73,11 @@ static enum errc open_log(struct store *s, struct error *err)
     char *path = path_in(s->dir, "wal");
     if (!path)
         return ERR(err, NOMEM, "no memory to open the store");
-    enum errc rc = wal_open(&s->wal, path, s->opt.wal_segment_bytes, next, err);
+    enum errc rc = wal_open(&s->wal, path, s->opt.wal_segment_bytes, s->opt.wal_keep_bytes, next, err);
     mem_free(path);
     TRY(rc);
+    if (s->part_lost)
+        TRY(wal_uncover(&s->wal, err));
     return store_replay(s, err);
 }
 

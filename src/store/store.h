@@ -1,10 +1,10 @@
 // The store: where events live. Nobody outside src/store knows files.
 //
 //   append ──► write-ahead log (group commit) ──► acknowledged
-//      └────► head (batches in memory) ──► part (columns on disk, immutable) 
+//      └────► head (batches in memory) ──► part (columns on disk, immutable)
 //   scan  ──► head + parts ──► batches
 //
-// Directory:  DIR/lock  DIR/wal/<first-sequence>.wal  DIR/parts/<tenant-hex>/<signal>-<first>-<last>.part
+// Directory:  DIR/lock  DIR/wal/<sequences>.wal  DIR/parts/<tenant-hex>/<signal>-<first>-<last>.part
 // (the empty tenant's folder is "_"; what cannot be read at opening is set aside as *.damaged, with a line on stderr)
 // An acknowledged request survives SIGKILL and power loss; after a restart every event is there once.
 // Thread rule: all functions may be called from any thread.
@@ -14,12 +14,15 @@
 struct store;
 
 struct store_options {
-    const char *dir;            // made if missing
-    size_t head_max_bytes;      // a table's head is turned into a part above this (default 64 MiB)
-    int64_t head_max_age_ns;    // … or when its oldest row has been waiting this long (default 5 min)
-    int64_t retention_ns;       // parts whose newest row is older are removed; 0 keeps everything
-    size_t wal_segment_bytes;   // default 64 MiB
-    bool discover_service;      // passed to wire_decode on replay: must equal what receivers use
+    const char *dir;           // made if missing
+    size_t head_max_bytes;     // a table's head is turned into a part above this (default 64 MiB)
+    int64_t head_max_age_ns;   // … or when its oldest row has been waiting this long (default 5 min)
+    int64_t retention_ns;      // parts whose newest row is older are removed; 0 keeps everything
+    size_t head_max_log_bytes; // … or when its requests take more than this in the log (default 8 MiB): what a restart
+                               // has to read again
+    size_t wal_segment_bytes;  // default 8 MiB
+    size_t wal_keep_bytes;     // covered requests kept for the filter of repeated ones (default 64 MiB)
+    bool discover_service;     // passed to wire_decode on replay: must equal what receivers use
 };
 void store_options_default(struct store_options *o);
 
@@ -45,26 +48,26 @@ enum errc store_append(struct store *s, struct slice tenant, enum wire_format f,
 struct budget {
     uint64_t max_bytes; // uncompressed column bytes read; 0 = unlimited
     uint64_t bytes, rows, blocks, blocks_skipped;
-    const bool *cancelled;  // may be null; polled
-    int64_t deadline_mono;  // 0 = none
+    const bool *cancelled; // may be null; polled
+    int64_t deadline_mono; // 0 = none
 };
 
 struct scan_request {
     struct slice tenant;
     enum signal signal;
-    int64_t from, to;                  // rows with from <= time < to. For spans: those that overlap it when `overlap`
+    int64_t from, to; // rows with from <= time < to. For spans: those that overlap it when `overlap`
     bool overlap;
-    bool newest_first;                 // order of batches (see scan_next)
+    bool newest_first;                                  // order of batches (see scan_next)
     bool (*match)(void *arg, const struct resource *r); // null = all resources
     void *match_arg;
-    struct id128 trace_id;             // not zero: only rows of this trace
+    struct id128 trace_id; // not zero: only rows of this trace
     // Which columns are needed. fields: bit set of 1 << FIELD_x. attrs: names wanted of COL_ATTR and COL_SCOPE, or
     // all_attrs. Unwanted columns may be missing from the batches.
     uint64_t fields;
     bool all_attrs;
     const struct slice *attrs;
     size_t n_attrs;
-    struct budget *budget;             // may be null
+    struct budget *budget; // may be null
 };
 
 struct scan;

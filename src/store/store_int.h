@@ -22,13 +22,16 @@ struct head_batch {
     uint64_t first, last;
     int64_t max_end; // of spans: the latest end; of logs: max_time
     size_t memory;
+    size_t log; // bytes that its requests take in the log
 };
 struct head_list {
     struct head_batch *v;
     uint32_t n, cap;
     size_t bytes;
     uint64_t rows;
-    int64_t since; // monotonic time when its first row came
+    int64_t since;   // monotonic time when its first row came
+    uint64_t log;    // bytes that its requests take in the log
+    uint64_t log_at; // store.log_bytes when its first row came
 };
 
 // The rows of one tenant and signal. Lives as long as the store.
@@ -74,7 +77,8 @@ struct store {
     bool log_running;
     bool commit_failing; // the last commit failed; log thread only
     bool replayed;       // set before the threads start
-    bool rebuild_filter; // the log's thread first reads the covered requests' hashes
+    bool part_lost;      // one was set aside at opening
+    bool rebuild_filter; // the log has covered requests, whose hashes the log's thread reads before its first commit
 
     pthread_mutex_t tables_lock;
     struct table **tables;
@@ -87,6 +91,7 @@ struct store {
     pthread_t worker;
     bool worker_running;
     _Atomic size_t head_bytes;  // of all tables, flushing included
+    _Atomic uint64_t log_bytes; // of all requests that came into heads
     _Atomic bool flush_failing; // the last flush did not succeed
 
     struct {
@@ -103,8 +108,11 @@ void table_free(struct table *t);
 // Calls fn for every table (a snapshot: tables are never removed) until it returns something else than ERR_OK.
 enum errc tables_each(struct store *s, enum errc (*fn)(struct table *t, void *arg), void *arg);
 bool table_covers(struct table *t, uint64_t sequence); // a part has it
-// Adds committed rows and merges small batches. Takes the batch over. Log thread only.
-enum errc table_insert(struct table *t, struct batch *b, uint64_t sequence);
+// Adds committed rows of the requests first … last, which take log_bytes in the log, and merges small batches (not
+// during replay). Takes the batch over. Log thread only.
+enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t log_bytes);
+// All batches of the head and of what is being flushed, one reference each. To be freed; null when out of memory.
+struct batch **table_head_batches(struct table *t, uint32_t *n);
 // Adds a part (its reference is taken over when ERR_OK); parts whose sequences it covers leave and are removed. If one
 // that is there covers it, it is removed itself.
 enum errc table_add_part(struct table *t, struct part *p);
@@ -125,7 +133,8 @@ struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint
 
 // ---- replay.c ----
 enum errc store_replay(struct store *s, struct error *err);
-enum errc store_rebuild_filter(struct store *s);
+// Fills the tables' filters of repeated rows. By the log's thread, before its first commit.
+void store_rebuild_filter(struct store *s);
 
 // ---- flush.c ----
 enum errc worker_start(struct store *s, struct error *err);

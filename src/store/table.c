@@ -139,9 +139,9 @@ static uint32_t mergeable(const struct head_list *h)
     return n;
 }
 
-static struct head_batch head_entry(struct batch *b, uint64_t first, uint64_t last)
+static struct head_batch head_entry(struct batch *b, uint64_t first, uint64_t last, size_t log)
 {
-    return (struct head_batch){b, first, last, batch_max_end(b), batch_memory(b)};
+    return (struct head_batch){b, first, last, batch_max_end(b), batch_memory(b), log};
 }
 
 // Merges the last MERGE_WIDTH batches if that many are small. False when there is nothing (more) to merge.
@@ -166,10 +166,11 @@ static bool merge_tail(struct table *t)
     pthread_mutex_lock(&t->lock);
     bool same = t->swaps == swaps;
     if (same) {
-        struct head_batch *v = &t->head.v[at], e = head_entry(b, v[0].first, v[MERGE_WIDTH - 1].last);
+        struct head_batch *v = &t->head.v[at], e = head_entry(b, v[0].first, v[MERGE_WIDTH - 1].last, 0);
         size_t before = 0;
         for (uint32_t i = 0; i < MERGE_WIDTH; i++) {
             before += v[i].memory;
+            e.log += v[i].log;
             batch_unref(v[i].batch);
         }
         v[0] = e;
@@ -183,9 +184,10 @@ static bool merge_tail(struct table *t)
     return same;
 }
 
-enum errc table_insert(struct table *t, struct batch *b, uint64_t sequence)
+enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t log_bytes)
 {
-    struct head_batch e = head_entry(b, sequence, sequence);
+    struct store *s = t->store;
+    struct head_batch e = head_entry(b, first, last, log_bytes);
     pthread_mutex_lock(&t->lock);
     struct head_list *h = &t->head;
     if (h->n == h->cap) {
@@ -199,19 +201,37 @@ enum errc table_insert(struct table *t, struct batch *b, uint64_t sequence)
         h->v = v;
         h->cap = cap;
     }
-    if (!h->n)
+    if (!h->n) {
         h->since = clock_mono_ns();
+        h->log_at = atomic_load(&s->log_bytes);
+    }
+    atomic_fetch_add(&s->log_bytes, log_bytes);
+    h->log += log_bytes;
     h->v[h->n++] = e;
     h->bytes += e.memory;
     h->rows += b->rows;
-    bool full = h->bytes > t->store->opt.head_max_bytes;
-    atomic_fetch_add(&t->store->head_bytes, e.memory);
+    bool full = h->bytes > s->opt.head_max_bytes || h->log > s->opt.head_max_log_bytes;
+    atomic_fetch_add(&s->head_bytes, e.memory);
     pthread_mutex_unlock(&t->lock);
-    while (merge_tail(t))
+    while (s->replayed && merge_tail(t))
         ;
     if (full)
-        worker_wake(t->store);
+        worker_wake(s);
     return ERR_OK;
+}
+
+struct batch **table_head_batches(struct table *t, uint32_t *n)
+{
+    *n = 0;
+    pthread_mutex_lock(&t->lock);
+    struct batch **v = mem_alloc(((size_t)t->head.n + t->flushing.n + 1) * sizeof *v);
+    for (int k = 0; v && k < 2; k++) {
+        const struct head_list *h = k ? &t->head : &t->flushing;
+        for (uint32_t i = 0; i < h->n; i++)
+            v[(*n)++] = batch_ref(h->v[i].batch);
+    }
+    pthread_mutex_unlock(&t->lock);
+    return v;
 }
 
 // Room for one more part.
@@ -304,7 +324,14 @@ enum errc table_flush_failed(struct table *t)
             goto out;
         }
         memcpy(v + a->n, b->v, b->n * sizeof *v);
-        *a = (struct head_list){v, a->n + b->n, a->n + b->n, a->bytes + b->bytes, a->rows + b->rows, a->since};
+        *a = (struct head_list){.v = v,
+                                .n = a->n + b->n,
+                                .cap = a->n + b->n,
+                                .bytes = a->bytes + b->bytes,
+                                .rows = a->rows + b->rows,
+                                .since = a->since,
+                                .log = a->log + b->log,
+                                .log_at = a->log_at};
         mem_free(b->v);
     }
     t->head = *a;

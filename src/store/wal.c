@@ -16,7 +16,7 @@ enum { PATH_BYTES = 4096, IOV_BATCH = 1024 };
 
 static void segment_path(const struct wal *w, uint64_t first, char out[PATH_BYTES])
 {
-    snprintf(out, PATH_BYTES, "%s/%020llu.wal", w->dir, (unsigned long long)first);
+    wal_segment_path(w, &(struct wal_segment){.first = first}, out, PATH_BYTES);
 }
 
 static enum errc disk_error(struct error *err, int e, const char *what, const char *path)
@@ -57,6 +57,17 @@ static enum errc add_segment(struct wal *w, struct wal_segment s, struct error *
     return rc;
 }
 
+// <20 digits>.wal or <20 digits>-<20 digits>.wal
+static bool read_name(struct slice name, struct wal_segment *s)
+{
+    *s = (struct wal_segment){0};
+    if (name.n < 24 || !slice_eq(slice_from(name, name.n - 4), SLICE(".wal")) || !slice_to_u64(slice_cut(name, 20), &s->first))
+        return false;
+    s->end = s->first;
+    s->covered = name.n == 45;
+    return name.n == 24 || (s->covered && name.p[20] == '-' && slice_to_u64(slice_of(name.p + 21, 20), &s->end));
+}
+
 static int segment_order(const void *a, const void *b)
 {
     const struct wal_segment *x = a, *y = b;
@@ -71,13 +82,14 @@ static enum errc list_segments(struct wal *w, struct error *err)
     enum errc rc = ERR_OK;
     for (struct dirent *e; rc == ERR_OK && (e = readdir(d));) {
         struct slice name = slice_str(e->d_name);
-        uint64_t first;
+        struct wal_segment s;
         struct stat st;
-        if (name.n != 24 || !slice_eq(slice_from(name, 20), SLICE(".wal")) || !slice_to_u64(slice_cut(name, 20), &first))
+        if (!read_name(name, &s))
             continue;
         if (fstatat(dirfd(d), e->d_name, &st, 0) != 0)
             continue;
-        rc = add_segment(w, (struct wal_segment){.first = first, .end = first, .bytes = (uint64_t)st.st_size}, err);
+        s.bytes = (uint64_t)st.st_size;
+        rc = add_segment(w, s, err);
     }
     closedir(d);
     if (w->n_segments)
@@ -85,9 +97,9 @@ static enum errc list_segments(struct wal *w, struct error *err)
     return rc;
 }
 
-enum errc wal_open(struct wal *w, const char *dir, size_t segment_bytes, uint64_t next, struct error *err)
+enum errc wal_open(struct wal *w, const char *dir, size_t segment_bytes, size_t keep_bytes, uint64_t next, struct error *err)
 {
-    *w = (struct wal){.fd = -1, .segment_bytes = segment_bytes, .next_sequence = next ? next : 1};
+    *w = (struct wal){.fd = -1, .segment_bytes = segment_bytes, .keep_bytes = keep_bytes, .next_sequence = next ? next : 1};
     pthread_mutex_init(&w->lock, NULL);
     w->dir = strdup(dir);
     if (!w->dir)
@@ -95,9 +107,27 @@ enum errc wal_open(struct wal *w, const char *dir, size_t segment_bytes, uint64_
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
         return disk_error(err, errno, "making", dir);
     TRY(list_segments(w, err));
-    if (w->n_segments && w->segment[w->n_segments - 1].first > w->next_sequence)
-        w->next_sequence = w->segment[w->n_segments - 1].first;
+    if (w->n_segments && w->segment[w->n_segments - 1].end > w->next_sequence)
+        w->next_sequence = w->segment[w->n_segments - 1].end;
     return ERR_OK;
+}
+
+enum errc wal_uncover(struct wal *w, struct error *err)
+{
+    bool any = false;
+    for (size_t i = 0; i < w->n_segments; i++) {
+        char from[PATH_BYTES], to[PATH_BYTES];
+        struct wal_segment *s = &w->segment[i];
+        if (!s->covered)
+            continue;
+        wal_segment_path(w, s, from, sizeof from);
+        segment_path(w, s->first, to);
+        if (rename(from, to) != 0)
+            return disk_error(err, errno, "renaming", from);
+        s->covered = false;
+        any = true;
+    }
+    return any ? sync_dir(w->dir, err) : ERR_OK;
 }
 
 static enum errc write_all(int fd, struct iovec *iov, size_t n, uint64_t offset, const char *path, struct error *err)
@@ -152,10 +182,10 @@ static enum errc start_segment(struct wal *w, struct error *err)
     pthread_mutex_lock(&w->lock);
     bool known = w->n_segments && w->segment[w->n_segments - 1].first == w->next_sequence;
     if (known)
-        w->segment[w->n_segments - 1] = (struct wal_segment){w->next_sequence, w->next_sequence, sizeof h};
+        w->segment[w->n_segments - 1] = (struct wal_segment){w->next_sequence, w->next_sequence, sizeof h, false};
     pthread_mutex_unlock(&w->lock);
     if (!known)
-        GO(add_segment(w, (struct wal_segment){w->next_sequence, w->next_sequence, sizeof h}, err));
+        GO(add_segment(w, (struct wal_segment){w->next_sequence, w->next_sequence, sizeof h, false}, err));
     w->fd = fd;
     w->offset = sizeof h;
     w->salt = h[0].salt;
@@ -255,6 +285,17 @@ out:
     return rc;
 }
 
+// Its name tells that it is covered. A crash may undo that: opening then reads it once more.
+static void mark_covered(const struct wal *w, struct wal_segment *s)
+{
+    char from[PATH_BYTES], to[PATH_BYTES];
+    wal_segment_path(w, s, from, sizeof from);
+    s->covered = true;
+    wal_segment_path(w, s, to, sizeof to);
+    if (rename(from, to) != 0)
+        s->covered = false;
+}
+
 void wal_trim(struct wal *w, uint64_t uncovered)
 {
     pthread_mutex_lock(&w->lock);
@@ -262,16 +303,23 @@ void wal_trim(struct wal *w, uint64_t uncovered)
     while (done + 1 < w->n_segments && w->segment[done + 1].first <= uncovered && w->segment[done].end <= uncovered)
         done++;
     size_t keep = done;
-    for (uint64_t kept = 0; keep > 0 && kept < w->segment_bytes; keep--)
+    for (uint64_t kept = 0; keep > 0 && kept < w->keep_bytes; keep--)
         kept += w->segment[keep - 1].bytes;
-    for (size_t i = 0; i < keep; i++) {
+    for (size_t i = keep; i < done; i++)
+        if (!w->segment[i].covered)
+            mark_covered(w, &w->segment[i]);
+    struct wal_segment old[64];
+    size_t n = keep < 64 ? keep : 64;
+    if (n)
+        memcpy(old, w->segment, n * sizeof *old);
+    memmove(w->segment, w->segment + n, (w->n_segments - n) * sizeof *w->segment);
+    w->n_segments -= n;
+    pthread_mutex_unlock(&w->lock);
+    for (size_t i = 0; i < n; i++) { // freeing a large file takes time, and commits need the lock
         char path[PATH_BYTES];
-        segment_path(w, w->segment[i].first, path);
+        wal_segment_path(w, &old[i], path, sizeof path);
         unlink(path);
     }
-    memmove(w->segment, w->segment + keep, (w->n_segments - keep) * sizeof *w->segment);
-    w->n_segments -= keep;
-    pthread_mutex_unlock(&w->lock);
 }
 
 void wal_size(struct wal *w, uint64_t *bytes, uint64_t *segments)

@@ -1,4 +1,5 @@
-// The write-ahead log's bytes. All numbers little-endian. A file holds one segment, WAL/<first sequence, 20 digits>.wal:
+// The write-ahead log's bytes. All numbers little-endian. A file holds one segment, WAL/<first sequence, 20 digits>.wal;
+// when all its rows are in parts it is renamed to <first>-<end>.wal (end: one more than its last sequence).
 //
 //   0   header, 48 bytes
 //   48  the same header again (one damaged copy does not lose the segment)

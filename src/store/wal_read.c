@@ -13,6 +13,15 @@
 
 enum { PATH_BYTES = 4096 };
 
+void wal_segment_path(const struct wal *w, const struct wal_segment *s, char *out, size_t room)
+{
+    unsigned long long first = s->first, end = s->end;
+    if (s->covered)
+        snprintf(out, room, "%s/%020llu-%020llu.wal", w->dir, first, end);
+    else
+        snprintf(out, room, "%s/%020llu.wal", w->dir, first);
+}
+
 // Reads the header: the first copy that is whole.
 static bool read_header(struct slice file, bool verify, struct wal_header *out)
 {
@@ -206,16 +215,24 @@ static enum errc replay_segment(struct replay *p, size_t i, const struct wal_seg
 {
     struct wal *w = p->w;
     char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/%020llu.wal", w->dir, (unsigned long long)s->first);
     char *file;
     size_t n;
+    wal_segment_path(w, s, path, sizeof path);
     enum errc rc = read_file(path, &file, &n, p->err);
+    if (rc == ERR_NOTFOUND && !p->repair && !s->covered) { // marked as covered meanwhile
+        struct wal_segment covered = *s;
+        covered.covered = true;
+        wal_segment_path(w, &covered, path, sizeof path);
+        rc = read_file(path, &file, &n, p->err);
+    }
     if (rc == ERR_NOTFOUND && !p->repair)
         return ERR_OK; // trimmed meanwhile
     TRY(rc);
     p->path = path;
     p->end = s->first;
     uint64_t good = wal_walk(slice_of(file, n), true, replay_record, replay_damage, p);
+    if (p->rc == ERR_OK)
+        p->rc = p->fn(p->arg, NULL, p->err);
     mem_free(file);
     TRY(p->rc);
     if (p->repair) {
@@ -241,6 +258,8 @@ enum errc wal_replay(struct wal *w, bool repair, wal_record_fn *fn, void *arg, s
     enum errc rc = ERR_OK;
     for (size_t i = 0; i < n && rc == ERR_OK; i++) {
         p.stop = i + 1 < n ? s[i + 1].first : UINT64_MAX;
+        if (repair && s[i].covered)
+            continue;
         rc = replay_segment(&p, i, &s[i]);
     }
     mem_free(s);

@@ -50,7 +50,8 @@ static void send_request(struct store *s, uint32_t request)
 static void tiny(struct store_options *o)
 {
     o->head_max_bytes = KIB(256); // flushes and trimming happen all the time
-    o->wal_segment_bytes = KIB(128);
+    o->head_max_log_bytes = KIB(96);
+    o->wal_segment_bytes = o->wal_keep_bytes = KIB(128);
 }
 
 // The child: sends again what was not acknowledged before, then new requests until it is killed.

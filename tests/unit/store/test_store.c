@@ -214,7 +214,7 @@ static void one_row_requests_do_not_stay_single(void **state)
 static void small_heads(struct store_options *o)
 {
     o->head_max_bytes = KIB(64);
-    o->wal_segment_bytes = KIB(32);
+    o->wal_segment_bytes = o->wal_keep_bytes = KIB(32);
 }
 
 static void flushes_by_size_and_trims_the_log(void **state)

@@ -61,7 +61,7 @@ static void *flusher(void *arg)
 static void small(struct store_options *o)
 {
     o->head_max_bytes = KIB(512);
-    o->wal_segment_bytes = KIB(256);
+    o->wal_segment_bytes = o->wal_keep_bytes = KIB(256);
 }
 
 static void everything_at_once(void **state)
