@@ -70,11 +70,13 @@ static bool take(struct parser *p, const char *token)
     return true;
 }
 
+static const char NAME_ENDS[] = " \t\r\n{}()=~!<>&|^,\"`";
+
 static struct slice word(struct parser *p)
 {
     skip_blanks(p);
     size_t from = p->at;
-    while (p->at < p->text.n && !memchr(" \t\r\n{}()=~!<>&|^,\"`", p->text.p[p->at], 19))
+    while (p->at < p->text.n && !memchr(NAME_ENDS, p->text.p[p->at], sizeof NAME_ENDS - 1))
         p->at++;
     return slice_of(p->text.p + from, p->at - from);
 }
@@ -238,6 +240,22 @@ static bool parse_op(struct parser *p, enum op *op)
     return false;
 }
 
+// An attribute's name may have parts in quotes: span."cargo type". The word ended at the first of them.
+static enum errc quoted_name(struct parser *p, struct slice *w)
+{
+    while (p->at < p->text.n && p->text.p[p->at] == '"') {
+        struct slice part;
+        TRY(string_literal(p, &part));
+        size_t from = p->at;
+        while (p->at < p->text.n && !memchr(NAME_ENDS, p->text.p[p->at], sizeof NAME_ENDS - 1))
+            p->at++;
+        *w = arena_printf(p->arena, "%.*s%.*s%.*s", (int)w->n, w->p, (int)part.n, part.p, (int)(p->at - from), p->text.p + from);
+        if (!w->p)
+            return ERR(p->err, LIMIT, "query needs too much memory");
+    }
+    return ERR_OK;
+}
+
 // What can never be true is refused, so that a typing mistake does not look like an empty answer.
 static const char *type_error(const struct node *n)
 {
@@ -249,6 +267,8 @@ static const char *type_error(const struct node *n)
     }
     if (!equality && n->lit.kind != LIT_STR && !number)
         return "only numbers and strings have an order";
+    if (n->target > ATTR_RESOURCE && n->lit.kind == LIT_NIL)
+        return n->op == NE ? NULL : "this field is never nil";
     switch (n->target) {
     case ATTR_ANY:
     case ATTR_SPAN:
@@ -286,6 +306,7 @@ static enum errc parse_comparison(struct parser *p, struct node **out)
     size_t from = p->at;
     struct slice w = word(p);
     *out = n;
+    TRY(quoted_name(p, &w));
     if (slice_eq(w, SLICE("true"))) {
         n->kind = NODE_TRUE;
         return ERR_OK;
@@ -499,6 +520,8 @@ static bool match_trace_id(const struct node *n, struct id128 id)
 static bool compare(const struct node *n, const struct batch *b, uint32_t row)
 {
     struct value v;
+    if (n->target > ATTR_RESOURCE && n->lit.kind == LIT_NIL)
+        return true;
     switch (n->target) {
     case NAME:
         return match_text(n, column_str(b->field[FIELD_NAME], row));
@@ -598,4 +621,15 @@ size_t traceql_names(const struct traceql *q, struct traceql_named *out, size_t 
     struct names to = {out, 0, max};
     collect(q->root, &to);
     return to.n;
+}
+
+static bool mentions(const struct node *n, enum target target)
+{
+    bool self = (n->kind == NODE_COMPARE || n->kind == NODE_EXISTS) && n->target == target;
+    return self || (n->a && mentions(n->a, target)) || (n->b && mentions(n->b, target));
+}
+
+bool traceql_mentions_name(const struct traceql *q)
+{
+    return mentions(q->root, NAME);
 }

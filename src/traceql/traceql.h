@@ -19,4 +19,6 @@ struct traceql_named {
 // The attributes and the three fields above that the query names, once each, in its order: what a search shows of each span.
 // Returns how many were written; no more than max.
 size_t traceql_names(const struct traceql *q, struct traceql_named *out, size_t max);
+// Whether a condition is about the span's name: only then does Tempo's search tell it.
+bool traceql_mentions_name(const struct traceql *q);
 void traceql_free(struct traceql *q); // regular expressions; null is fine

@@ -83,7 +83,8 @@ static void refused(void **state)
         {"{ status > error }", 12, "an order"},
         {"{ kind = 2 }", 10, "without quotes"},
         {"{ name = 5 }", 10, "a string"},
-        {"{ name = nil }", 10, "a string"},
+        {"{ name = nil }", 10, "never nil"},
+        {"{ span.\"a }", 12, "closing quote"},
         {"{ .a > nil }", 8, "an order"},
         {"{ .a < true }", 8, "an order"},
         {"{ name }", 8, "expected one of"},
@@ -254,6 +255,10 @@ static void matching(void **state)
         {"{ resource.text = \"hello world\" }", false},
         // intrinsics
         {"{ name = \"handle_payload\" }", true},
+        {"{ name != nil && duration != nil }", true},
+        {"{ span.\"text\" = \"hello world\" }", true},
+        {"{ .http.\"status_code\" = 503 }", true},
+        {"{ .\"http\".status_code = 503 }", true},
         {"{ span:name =~ \"handle.*\" }", true},
         {"{ status = error }", true},
         {"{ status != error }", false},
@@ -373,6 +378,7 @@ static void names(void **state)
                            got[k].name.p);
         CHECK_STR(buf_slice(&text), rows[i].want);
         assert_true(traceql_names(q, got, 1) <= 1);
+        CHECK_INT(traceql_mentions_name(q), strstr(rows[i].query, "name") != NULL);
         buf_free(&text);
         traceql_free(q);
         arena_free(&a);
