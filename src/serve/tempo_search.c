@@ -6,7 +6,9 @@
 #include "traceql/traceql.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { SEARCH_LIMIT_MAX = 1000, SPANS_PER_SET_MAX = 100, NAMES_MAX = 64 };
 
@@ -203,8 +205,10 @@ static void write_span(struct jw *w, const struct search *q, const struct trace 
     jw_obj(w);
     JW_KEY(w, "spanID");
     jw_hex(w, id, 8);
-    JW_KEY(w, "name");
-    jw_str(w, s->name);
+    if (traceql_mentions_name(q->q)) {
+        JW_KEY(w, "name");
+        jw_str(w, s->name);
+    }
     JW_KEY(w, "startTimeUnixNano");
     jw_str_i64(w, s->start);
     JW_KEY(w, "durationNanos");
@@ -277,11 +281,11 @@ static void write_span_set(struct jw *w, const struct search *s, const struct tr
 static void write_trace(struct jw *w, const struct search *s, const struct trace *t)
 {
     const struct span *root = trace_root(t);
-    uint8_t id[16];
-    id128_store(id, t->id);
+    char hex[33]; // without leading zeros, as in Tempo
+    snprintf(hex, sizeof hex, "%016" PRIx64 "%016" PRIx64, t->id.hi, t->id.lo);
     jw_obj(w);
     JW_KEY(w, "traceID");
-    jw_hex(w, id, 16);
+    jw_str(w, slice_str(hex + strspn(hex, "0")));
     JW_KEY(w, "rootServiceName");
     jw_str(w, root ? root->service : SLICE("<root span not yet received>"));
     if (root) {
