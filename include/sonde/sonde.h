@@ -17,13 +17,15 @@
 // Everything works before sonde_init (lines are kept and written by the defaults), is safe from any thread, never
 // throws, never ends the process and never blocks longer than stated. Configuration comes from the environment, and options given to
 // sonde_init lose against it:
-//   DYN_LOG                        filter: info | warn,my::target=debug,[span{field=value}]=trace (levels off … trace; default info)
+//   DYN_LOG                        filter: info | warn,my::target=debug,[span{field=value}]=trace (default info)
+//   DYN_LOGGING_CONFIG_PATH        TOML file with log_level and a table log_filters; DYN_LOG wins
 //   DYN_LOGGING_JSONL              1, true, on, yes: lines as JSON; DYN_LOGGING_CONSOLE_FORMAT=readable|jsonl overrides it
 //   DYN_LOGGING_SPAN_EVENTS        truthy: SPAN_FIRST_ENTRY and SPAN_CLOSED lines (JSON only)
 //   DYN_LOG_USE_LOCAL_TZ           truthy: local time with offset instead of UTC
 //   DYN_SDK_DISABLE_ANSI_LOGGING, NO_COLOR   no colour on a terminal (elsewhere there is none)
-//   SONDE_RING_DIR                 where the crash-surviving ring file lies; default $XDG_RUNTIME_DIR/sonde or /dev/shm/sonde-<uid>
-//   SONDE_RING_SIZE                bytes of it, 262144 to 67108864, default 8388608; SONDE_RING_KEEP=1 keeps the file at an orderly end
+//   SONDE_RING_DIR                 of the crash-surviving ring file; default $XDG_RUNTIME_DIR/sonde or /dev/shm/sonde-<uid>
+//   SONDE_RING_SIZE                bytes of it, 262144 to 67108864, default 8388608
+//   SONDE_RING_KEEP                truthy: the file stays after an orderly end too
 //   OTEL_EXPORT_ENABLED            truthy: export spans and log records over OTLP
 //   OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER=none, OTEL_LOGS_EXPORTER=none
 //   OTEL_EXPORTER_OTLP_[TRACES_|LOGS_]{ENDPOINT,PROTOCOL,HEADERS,COMPRESSION,TIMEOUT}   grpc (default) or http/protobuf

@@ -1,5 +1,9 @@
 #include "sdk/filter.h"
+#include "base/limits.h"
+#include "base/toml.h"
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 bool filter_level_word(struct slice word, unsigned *level)
 {
@@ -156,19 +160,33 @@ static void builtin(struct filter *f)
         f->row[f->n++] = (struct filter_directive){.target = slice_str(quiet[i]), .level = 1};
 }
 
-void filter_parse(struct filter *f, struct slice text, struct buf *notes)
+void filter_init(struct filter *f)
 {
     memset(f, 0, offsetof(struct filter, text));
     f->used = 0;
     f->default_level = 3;
     builtin(f);
-    if (text.n > sizeof f->text) {
+}
+
+// A copy that lives as long as the filter; false if there is no room.
+static bool keep(struct filter *f, struct slice *s)
+{
+    if (s->n > sizeof f->text - f->used)
+        return false;
+    char *at = f->text + f->used;
+    if (s->n)
+        memcpy(at, s->p, s->n);
+    f->used += s->n;
+    s->p = at;
+    return true;
+}
+
+void filter_parse(struct filter *f, struct slice text, struct buf *notes)
+{
+    if (!keep(f, &text)) {
         note(notes, text, "longer than 16 KiB");
-        text.n = 0;
+        return;
     }
-    if (text.n)
-        memcpy(f->text, text.p, text.n);
-    text.p = f->text;
     // Commas inside [] separate fields, not directives.
     size_t from = 0;
     int depth = 0;
@@ -183,6 +201,67 @@ void filter_parse(struct filter *f, struct slice text, struct buf *notes)
         from = i + 1;
         depth = 0;
     }
+}
+
+// ---- file -------------------------------------------------------------------------------------------------------------
+static void entry(struct filter *f, const char *path, const struct toml *t, struct buf *notes)
+{
+    struct filter_directive d = {.target = t->key};
+    const char *why = NULL;
+    if (t->type != TOML_STRING || !filter_level_word(t->text, &d.level))
+        why = "the level must be one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\"";
+    else if (!keep(f, &d.target))
+        why = "all targets together are longer than 16 KiB";
+    if (why)
+        buf_printf(notes, "sonde: %s, line %d: log_filters: ignoring '%.*s': %s\n", path, t->line,
+                   (int)(t->key.n < 200 ? t->key.n : 200), t->key.p, why);
+    else
+        add(f, d, t->key, notes);
+}
+
+static void apply(struct filter *f, const char *path, const struct toml *root, struct buf *notes)
+{
+    const struct toml *level = toml_get(root, "log_level"), *filters = toml_get(root, "log_filters");
+    unsigned value;
+    if (level && level->type == TOML_STRING && filter_level_word(level->text, &value))
+        f->default_level = value;
+    else if (level)
+        buf_printf(notes,
+                   "sonde: %s, line %d: log_level must be one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\"\n",
+                   path, level->line);
+    if (filters && filters->type != TOML_TABLE)
+        buf_printf(notes, "sonde: %s, line %d: log_filters must be a table of target = \"level\"\n", path, filters->line);
+    else
+        for (const struct toml *t = filters ? filters->first : NULL; t; t = t->next)
+            entry(f, path, t, notes);
+}
+
+void filter_file(struct filter *f, const char *path, struct buf *notes)
+{
+    struct buf text;
+    struct arena arena;
+    struct toml *root;
+    struct error err = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    buf_init(&text, FILTER_FILE_MAX);
+    arena_init(&arena, MIB(16));
+    ssize_t n;
+    do {
+        char *at = buf_reserve(&text, 4096);
+        n = at ? read(fd, at, 4096) : -1;
+        text.n += n > 0 ? (size_t)n : 0;
+    } while (n > 0);
+    close(fd);
+    if (n < 0)
+        buf_printf(notes, "sonde: %s cannot be read, or is larger than 1 MiB; it is left out\n", path);
+    else if (toml_parse(buf_slice(&text), &arena, &root, &err) != ERR_OK)
+        buf_printf(notes, "sonde: %s: %s; the file is left out\n", path, err.msg);
+    else
+        apply(f, path, root, notes);
+    arena_free(&arena);
+    buf_free(&text);
 }
 
 unsigned filter_level(const struct filter *f, struct slice target)

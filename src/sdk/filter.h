@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/slice.h"
 
-enum { FILTER_MAX = 128, FILTER_CONDITIONS = 32, FILTER_TEXT = 16384 };
+enum { FILTER_MAX = 128, FILTER_CONDITIONS = 32, FILTER_TEXT = 16384, FILTER_FILE_MAX = 1 << 20 };
 
 struct filter_condition {
     struct slice field, value;
@@ -32,8 +32,13 @@ struct filter {
     size_t used;
 };
 
-// Reads the text; what is not understood is left out and told in notes (one sentence a line). Built-in directives (libraries
-// whose chatter nobody wants) come first and lose against equal ones.
+// Level info for all, and the built-in directives (libraries whose chatter nobody wants), which lose against equal ones.
+void filter_init(struct filter *f);
+// A TOML file with log_level = "…" and a table log_filters of target = "level"; other keys are ignored, and so is a missing file.
+// What is wrong is told in notes with its line, and left out.
+void filter_file(struct filter *f, const char *path, struct buf *notes);
+// Reads directives, which win against equal ones that came before; what is not understood is left out and told in notes (one
+// sentence a line).
 void filter_parse(struct filter *f, struct slice text, struct buf *notes);
 // Level up to which records of the target pass, whatever span they are in.
 unsigned filter_level(const struct filter *f, struct slice target);

@@ -322,9 +322,11 @@ static void put_value(struct buf *out, enum sonde_type type, uint64_t u, struct 
     }
 }
 
-static void put_pair(struct buf *out, bool color, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
+static void put_pair(struct buf *out, bool color, const char *lead, struct slice key, enum sonde_type type, uint64_t u,
+                     struct slice s)
 {
-    buf_str(out, color ? " \x1b[3m" : " ");
+    buf_str(out, lead);
+    buf_str(out, color ? "\x1b[3m" : "");
     put_text(out, key, false);
     buf_str(out, color ? "\x1b[0m\x1b[2m=\x1b[0m" : "=");
     put_value(out, type, u, s);
@@ -340,14 +342,19 @@ static void put_chain(struct buf *out, bool color, const struct bspan *s)
     buf_str(out, color ? "\x1b[0m:" : ":");
 }
 
+// A group a span, root first, dimmed as a whole (the first inner reset ends that, as it does in Dynamo's lines).
 static void put_span_fields(struct buf *out, bool color, const struct bspan *s)
 {
     if (s->parent)
         put_span_fields(out, color, s->parent);
-    for (uint32_t i = 0; i < s->n_fields; i++)
-        put_pair(out, color, s->field[i].key, s->field[i].type, s->field[i].u, s->field[i].s);
-    if (s->request_id.n && !(s->parent && s->parent->request_id.n)) // once, where it entered this process
-        put_pair(out, color, SLICE("x_request_id"), SONDE_TYPE_STR, 0, s->request_id);
+    bool id = s->request_id.n && !(s->parent && s->parent->request_id.n); // once, where it entered this process
+    const char *lead = color ? " \x1b[2m" : " ";
+    for (uint32_t i = 0; i < s->n_fields; i++, lead = " ")
+        put_pair(out, color, lead, s->field[i].key, s->field[i].type, s->field[i].u, s->field[i].s);
+    if (id)
+        put_pair(out, color, lead, SLICE("x_request_id"), SONDE_TYPE_STR, 0, s->request_id);
+    if (color && (id || s->n_fields))
+        buf_str(out, "\x1b[0m");
 }
 
 static void write_text(struct buf *out, const struct line_style *style, struct line_clock *clock, const struct line *l)
@@ -372,10 +379,10 @@ static void write_text(struct buf *out, const struct line_style *style, struct l
     for (unsigned i = 0; l->rec && i < l->site->n; i++) {
         bool last = memchr(l->site->order, (int)i, l->site->n_order) != NULL; // a later field of the same name replaces it
         if (last && !l->rec->v[i].absent)
-            put_pair(out, color, l->site->key[i], l->rec->v[i].type, l->rec->v[i].u, l->rec->v[i].s);
+            put_pair(out, color, " ", l->site->key[i], l->rec->v[i].type, l->rec->v[i].u, l->rec->v[i].s);
     }
     for (uint32_t i = 0; i < l->n_extra; i++)
-        put_pair(out, color, slice_str(l->extra[i].key), SONDE_TYPE_INT, (uint64_t)l->extra[i].value, SLICE_NONE);
+        put_pair(out, color, " ", slice_str(l->extra[i].key), SONDE_TYPE_INT, (uint64_t)l->extra[i].value, SLICE_NONE);
     if (l->span && l->span->started)
         put_span_fields(out, color, l->span);
     buf_char(out, '\n');

@@ -110,7 +110,11 @@ static void configure(void)
     style->span_events = style->jsonl && sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
     sdk.span_events = style->span_events;
     sdk.sample_ratio = sample_ratio(&notes);
-    const char *directives = getenv("DYN_LOG");
+    const char *directives = getenv("DYN_LOG"), *file = getenv("DYN_LOGGING_CONFIG_PATH");
+    filter_init(&sdk.filter); // later ones win: built-in, the system's file, the named file, the environment
+    filter_file(&sdk.filter, "/opt/dynamo/etc/logging.toml", &notes);
+    if (file && *file)
+        filter_file(&sdk.filter, file, &notes);
     filter_parse(&sdk.filter, slice_str(directives ? directives : ""), &notes);
     if (!env_service() && !sdk.service[0])
         snprintf(sdk.service, sizeof sdk.service, "%s", program_invocation_short_name);

@@ -1,6 +1,8 @@
 // DYN_LOG: every form of a directive, what matches, what wins, what is told.
 #include "check.h"
 #include "sdk/filter.h"
+#include <stdlib.h>
+#include <unistd.h>
 
 static void levels(void **state)
 {
@@ -59,6 +61,7 @@ static void levels(void **state)
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         struct buf notes;
         buf_init(&notes, 1 << 16);
+        filter_init(&f);
         filter_parse(&f, slice_str(rows[i].directives), &notes);
         check_row("'%s' for %s", rows[i].directives, rows[i].target);
         CHECK_INT(filter_level(&f, slice_str(rows[i].target)), rows[i].want);
@@ -96,6 +99,7 @@ static void spans(void **state)
     };
     static struct filter f;
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        filter_init(&f);
         filter_parse(&f, slice_str(rows[i].directives), NULL);
         uint32_t conditions = rows[i].key ? filter_field(&f, slice_str(rows[i].key), slice_str(rows[i].value)) : 0;
         check_row("'%s' %s %s", rows[i].directives, rows[i].name, rows[i].value ? rows[i].value : "");
@@ -118,6 +122,7 @@ static void notes(void **state)
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         struct buf b;
         buf_init(&b, 1 << 16);
+        filter_init(&f);
         filter_parse(&f, slice_str(rows[i].directives), &b);
         check_row("'%s' notes '%.*s'", rows[i].directives, (int)b.n, b.p);
         if (rows[i].want[0])
@@ -138,6 +143,7 @@ static void limits(void **state)
     buf_init(&b, 1 << 20);
     for (int i = 0; i < 300; i++)
         buf_printf(&text, "target%d=debug,", i);
+    filter_init(&f);
     filter_parse(&f, buf_slice(&text), &b);
     assert_int_equal(f.n, FILTER_MAX);
     assert_true(slice_find(buf_slice(&b), SLICE("more than 128")) >= 0);
@@ -145,6 +151,7 @@ static void limits(void **state)
     buf_reset(&b);
     for (int i = 0; i < 3000; i++)
         buf_str(&text, "long=debug,");
+    filter_init(&f);
     filter_parse(&f, buf_slice(&text), &b);
     assert_true(slice_find(buf_slice(&b), SLICE("longer than")) >= 0);
     assert_int_equal(filter_level(&f, SLICE("long")), 3);
@@ -152,9 +159,63 @@ static void limits(void **state)
     buf_free(&b);
 }
 
+static void files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *directives, *target;
+        unsigned want;
+        const char *note; // part of it; "" none
+    } rows[] = {
+        {"log_level = \"warn\"", "", "any", 2, ""},
+        {"log_level = \"warn\"", "debug", "any", 4, ""}, // the environment wins
+        {"log_level = \"warn\"", "a=debug", "b", 2, ""}, // and leaves the rest to the file
+        {"[log_filters]\na = \"debug\"", "", "a::b", 4, ""},
+        {"[log_filters]\n\"a::b\" = \"TRACE\"", "", "a::b::c", 5, ""},
+        {"[log_filters]\na = \"debug\"", "a=error", "a", 1, ""},
+        {"[log_filters]\nh2 = \"debug\"", "", "h2", 4, ""}, // against the built-in
+        {"other = 1\n[more]\nx = 2", "", "any", 3, ""},
+        {"", "", "any", 3, ""},
+        {"log_level = \"loud\"", "", "any", 3, "line 1: log_level must be"},
+        {"log_level = 3", "", "any", 3, "line 1: log_level must be"},
+        {"log_level = \"warn\"\n[log_filters]\na = \"loud\"\nb = \"debug\"", "", "b", 4, "line 3: log_filters: ignoring 'a'"},
+        {"log_filters = 3", "", "any", 3, "log_filters must be a table"},
+        {"log_level = \"warn\"\nx = ", "", "any", 3, "the file is left out"}, // wholly
+    };
+    char path[] = "/tmp/sonde-filter-XXXXXX";
+    int fd = mkstemp(path);
+    static struct filter f;
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        struct buf b;
+        buf_init(&b, 1 << 16);
+        assert_int_equal(ftruncate(fd, 0), 0);
+        assert_int_equal(pwrite(fd, rows[i].text, strlen(rows[i].text), 0), strlen(rows[i].text));
+        filter_init(&f);
+        filter_file(&f, path, &b);
+        filter_parse(&f, slice_str(rows[i].directives), &b);
+        check_row("%s | %s notes '%.*s'", rows[i].text, rows[i].directives, (int)b.n, b.p ? b.p : "");
+        CHECK_INT(filter_level(&f, slice_str(rows[i].target)), rows[i].want);
+        if (rows[i].note[0])
+            CHECK(slice_find(buf_slice(&b), slice_str(rows[i].note)) >= 0);
+        else
+            CHECK_INT(b.n, 0);
+        buf_free(&b);
+    }
+    struct buf none;
+    buf_init(&none, 4096);
+    filter_file(&f, "/nonexistent", &none); // silently
+    assert_int_equal(none.n, 0);
+    filter_file(&f, "/", &none); // there, but no file
+    assert_true(slice_find(buf_slice(&none), SLICE("cannot be read")) > 0);
+    buf_free(&none);
+    close(fd);
+    unlink(path);
+    check_done();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(levels), cmocka_unit_test(spans), cmocka_unit_test(notes),
-                                       cmocka_unit_test(limits)};
+                                       cmocka_unit_test(limits), cmocka_unit_test(files)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

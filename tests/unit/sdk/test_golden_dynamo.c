@@ -298,10 +298,10 @@ static bool take_fixed(struct call *c, struct slice key, struct slice text, stru
     struct {
         const char *key;
         struct slice *out;
-    } names[] = {{"time", &c->time_text},   {"level", &c->level_text},     {"file", &c->file},
-                 {"target", &c->target},    {"message", &c->message},      {"span_name", &c->span_name[0]},
-                 {"span_id", &c->span_id},  {"trace_id", &c->trace_id},    {"parent_id", &c->parent_id},
-                 {"line", NULL},            {"tracestate", &c->tracestate}, {"x_request_id", &c->x_request_id}};
+    } names[] = {{"time", &c->time_text},  {"level", &c->level_text},      {"file", &c->file},
+                 {"target", &c->target},   {"message", &c->message},       {"span_name", &c->span_name[0]},
+                 {"span_id", &c->span_id}, {"trace_id", &c->trace_id},     {"parent_id", &c->parent_id},
+                 {"line", NULL},           {"tracestate", &c->tracestate}, {"x_request_id", &c->x_request_id}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (!slice_eq(key, slice_str(names[i].key)))
             continue;

@@ -219,7 +219,7 @@ static int signals(void *arg)
     do {
         SONDE_INFO("busy", SONDE_STR("s", "words"));
         clock_gettime(CLOCK_MONOTONIC, &now);
-    } while (now.tv_sec - end.tv_sec + (now.tv_nsec - end.tv_nsec) * 1e-9 < 0.3);
+    } while ((now.tv_sec - end.tv_sec) * 1000000000 + now.tv_nsec - end.tv_nsec < 300000000);
     ualarm(0, 0);
     return 0;
 }

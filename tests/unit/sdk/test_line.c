@@ -398,6 +398,12 @@ static void colour_and_zone(void **state)
     CHECK_STR(buf_slice(&w.p.out),
               "\x1b[2m2026-01-15T10:00:12.004217+01:30\x1b[0m \x1b[32m INFO\x1b[0m \x1b[2mt\x1b[0m\x1b[2m:\x1b[0m m "
               "\x1b[3mmodel\x1b[0m\x1b[2m=\x1b[0m\"x\"\n");
+    buf_reset(&w.p.out);
+    give(&w, REC_LOG, 0x22, args, T); // each span's fields are a dimmed group
+    CHECK(strstr(w.p.out.p, "\x1b[1mhttp-request\x1b[0m:\x1b[1mselect_worker\x1b[0m: \x1b[2mt\x1b[0m") != NULL);
+    CHECK(strstr(w.p.out.p,
+                 " \x1b[2m\x1b[3muri\x1b[0m\x1b[2m=\x1b[0m\"/v1 x\" \x1b[3mn\x1b[0m\x1b[2m=\x1b[0m5 \x1b[3mx_request_id\x1b[0m"
+                 "\x1b[2m=\x1b[0m\"job-42\"\x1b[0m \x1b[2m\x1b[3moverlap\x1b[0m\x1b[2m=\x1b[0m3\x1b[0m\n") != NULL);
     world_free(&w);
     check_done();
 }
