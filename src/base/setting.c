@@ -1,4 +1,4 @@
-#include "base/setting.h"
+#include "base/setting_int.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -83,15 +83,25 @@ static enum errc check_bounds(const struct setting *row, int64_t v, const char *
     return ERR_OK;
 }
 
-static enum errc set(const struct setting *row, void *out, const char *text, struct error *err)
+static enum errc check_choice(const struct setting *row, const char *text, struct error *err)
+{
+    struct slice rest = slice_str(row->choices), word;
+    while (row->choices && slice_split(&rest, ' ', &word))
+        if (slice_eq(word, slice_str(text)))
+            return ERR_OK;
+    return row->choices ? ERR(err, INPUT, "\"%s\" is not accepted; write one of %s", text, row->choices) : ERR_OK;
+}
+
+enum errc setting_set(const struct setting *row, void *out, const char *text, struct error *err)
 {
     void *at = (char *)out + row->offset;
     struct slice s = slice_str(text);
     int64_t v = 0;
     switch (row->type) {
     case SETTING_STR:
+    case SETTING_CONFIG:
         *(const char **)at = text;
-        return ERR_OK;
+        return check_choice(row, text, err);
     case SETTING_BOOL:
         if (!parse_bool(s, at))
             return ERR(err, INPUT, "\"%s\" is neither on nor off; write one of 1 true on yes 0 false off no", text);
@@ -111,89 +121,159 @@ static enum errc set(const struct setting *row, void *out, const char *text, str
     return check_bounds(row, v, text, err);
 }
 
-static const struct setting *find(const struct setting *rows, size_t n, struct slice name)
+// ---- nearness of words --------------------------------------------------------------------------------------------
+enum { NEAR_MAX = 64 };
+
+static char plain(char c)
 {
-    for (size_t i = 0; i < n; i++)
-        if (slice_eq(slice_str(rows[i].flag), name))
-            return &rows[i];
+    return c == '_' ? '-' : c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+}
+
+size_t word_distance(struct slice a, struct slice b)
+{
+    size_t rows[3][NEAR_MAX + 1], *old = rows[0], *last = rows[1], *now = rows[2]; // of the table of all prefixes
+    if (a.n > NEAR_MAX || b.n > NEAR_MAX)
+        return a.n > b.n ? a.n : b.n;
+    for (size_t j = 0; j <= b.n; j++)
+        last[j] = j;
+    for (size_t i = 1; i <= a.n; i++) {
+        now[0] = i;
+        for (size_t j = 1; j <= b.n; j++) {
+            bool same = plain(a.p[i - 1]) == plain(b.p[j - 1]);
+            size_t best = last[j - 1] + !same;
+            best = last[j] + 1 < best ? last[j] + 1 : best;
+            best = now[j - 1] + 1 < best ? now[j - 1] + 1 : best;
+            if (i > 1 && j > 1 && plain(a.p[i - 1]) == plain(b.p[j - 2]) && plain(a.p[i - 2]) == plain(b.p[j - 1]) &&
+                old[j - 2] + 1 < best)
+                best = old[j - 2] + 1;
+            now[j] = best;
+        }
+        size_t *free_row = old;
+        old = last;
+        last = now;
+        now = free_row;
+    }
+    return last[b.n];
+}
+
+bool word_is_near(struct slice a, struct slice b)
+{
+    size_t n = a.n < b.n ? a.n : b.n;
+    return n > 1 && word_distance(a, b) <= (n + 2) / 4;
+}
+
+// ---- layers -------------------------------------------------------------------------------------------------------
+static const struct setting *find(const struct settings_load *l, struct slice name)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (slice_eq(slice_str(l->rows[i].flag), name))
+            return &l->rows[i];
     return NULL;
 }
 
-static enum errc load_environment(const struct setting *rows, size_t n, void *out, struct error *err)
+const struct setting *settings_config_row(const struct settings_load *l)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (rows[i].value)
-            TRY(set(&rows[i], out, rows[i].value, err));
-        const char *text = rows[i].env ? getenv(rows[i].env) : NULL;
-        if (text && *text && set(&rows[i], out, text, err) != ERR_OK)
-            return error_prefix(err, "environment variable %s: ", rows[i].env);
+    for (size_t i = 0; i < l->n; i++)
+        if (l->rows[i].type == SETTING_CONFIG)
+            return &l->rows[i];
+    return NULL;
+}
+
+static enum errc unknown_option(const struct settings_load *l, const char *arg, struct slice name)
+{
+    const struct setting *best = NULL;
+    for (size_t i = 0; i < l->n; i++) {
+        struct slice flag = slice_str(l->rows[i].flag);
+        if (word_is_near(name, flag) && (!best || word_distance(name, flag) < word_distance(name, slice_str(best->flag))))
+            best = &l->rows[i];
+    }
+    return ERR(l->err, INPUT, "unknown option %s%s%s%s `sonde help` lists the options", arg, best ? "; did you mean --" : "",
+               best ? best->flag : "", best ? "?" : ";");
+}
+
+static enum errc load_defaults(const struct settings_load *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        if (l->rows[i].value)
+            TRY(setting_set(&l->rows[i], l->out, l->rows[i].value, l->err));
+        setting_came(l, &l->rows[i], SETTING_FROM_DEFAULT, 0);
     }
     return ERR_OK;
 }
 
-enum errc settings_load(const struct setting *rows, size_t n, void *out, int argc, char **argv, int *rest, struct error *err)
+static enum errc load_variable(const struct settings_load *l, const struct setting *row)
 {
-    TRY(load_environment(rows, n, out, err));
+    const char *text = row->env ? getenv(row->env) : NULL;
+    if (!text || !*text)
+        return ERR_OK;
+    if (setting_set(row, l->out, text, l->err) != ERR_OK)
+        return error_prefix(l->err, "environment variable %s: ", row->env);
+    setting_came(l, row, SETTING_FROM_ENV, 0);
+    return ERR_OK;
+}
+
+// With only, no other row is set, and argv stays as it is.
+static enum errc load_flags(const struct settings_load *l, int argc, char **argv, int *rest, const struct setting *only)
+{
     int words = 0;
     bool options = true;
     for (int i = 1; i < argc; i++) {
-        const char *arg = argv[i];
+        char *arg = argv[i];
         if (!options || arg[0] != '-' || arg[1] == 0) {
-            argv[1 + words++] = argv[i];
+            words++;
+            if (!only)
+                argv[words] = arg;
             continue;
         }
         if (strcmp(arg, "--") == 0) {
             options = false;
             continue;
         }
-        const char *name = arg + (arg[1] == '-' ? 2 : 1);
-        const char *eq = strchr(name, '=');
-        const struct setting *row = find(rows, n, eq ? slice_of(name, (size_t)(eq - name)) : slice_str(name));
+        const char *from = arg + (arg[1] == '-' ? 2 : 1), *eq = strchr(from, '=');
+        struct slice name = eq ? slice_of(from, (size_t)(eq - from)) : slice_str(from);
+        const struct setting *row = find(l, name);
         if (!row)
-            return ERR(err, INPUT, "unknown option %s; `sonde help` lists the options", arg);
+            return unknown_option(l, arg, name);
         const char *text = eq ? eq + 1 : row->type == SETTING_BOOL ? "true" : i + 1 < argc ? argv[++i] : NULL;
         if (!text)
-            return ERR(err, INPUT, "option %s needs a value: --%s %s", arg, row->flag, row->argument ? row->argument : "VALUE");
-        if (set(row, out, text, err) != ERR_OK)
-            return error_prefix(err, "option --%s: ", row->flag);
+            return ERR(l->err, INPUT, "option %s needs a value: --%s %s", arg, row->flag,
+                       row->argument ? row->argument : "VALUE");
+        if (only && row != only)
+            continue;
+        if (setting_set(row, l->out, text, l->err) != ERR_OK)
+            return error_prefix(l->err, "option --%s: ", row->flag);
+        setting_came(l, row, SETTING_FROM_FLAG, 0);
     }
     if (rest)
         *rest = words;
     return ERR_OK;
 }
 
-void settings_help(const struct setting *rows, size_t n, struct buf *out)
+static enum errc load_config(const struct settings_load *l, int argc, char **argv)
 {
-    for (size_t i = 0; i < n; i++) {
-        size_t from = out->n;
-        buf_printf(out, "  %s%s %s", strlen(rows[i].flag) == 1 ? "-" : "--", rows[i].flag,
-                   rows[i].argument ? rows[i].argument : "");
-        while (out->n - from < 28 && !out->err)
-            buf_char(out, ' ');
-        buf_printf(out, " %s", rows[i].about);
-        if (rows[i].value && *rows[i].value && rows[i].type != SETTING_BOOL)
-            buf_printf(out, " (default %s)", rows[i].value);
-        if (rows[i].env)
-            buf_printf(out, " [%s]", rows[i].env);
-        buf_char(out, '\n');
-    }
+    const struct setting *row = settings_config_row(l);
+    if (!row)
+        return ERR_OK;
+    if (!l->arena)
+        return ERR(l->err, BUG, "settings with a file need an arena");
+    TRY(load_variable(l, row));
+    TRY(load_flags(l, argc, argv, NULL, row));
+    const char *path = *(const char *const *)((const char *)l->out + row->offset);
+    return path && *path ? settings_load_toml(l, row) : ERR_OK;
 }
 
-void setting_print(const struct setting *row, const void *settings, struct buf *out)
+enum errc settings_load_file(const struct setting *rows, size_t n, void *out, int argc, char **argv, int *rest,
+                             struct arena *arena, struct setting_origin *origins, struct error *err)
 {
-    const void *at = (const char *)settings + row->offset;
-    switch (row->type) {
-    case SETTING_STR:
-        buf_str(out, *(const char *const *)at ? *(const char *const *)at : "");
-        break;
-    case SETTING_BOOL:
-        buf_str(out, *(const bool *)at ? "on" : "off");
-        break;
-    case SETTING_DURATION:
-        buf_f64(out, (double)*(const int64_t *)at / 1e9);
-        buf_char(out, 's');
-        break;
-    default:
-        buf_i64(out, *(const int64_t *)at);
-    }
+    const struct settings_load l = {rows, n, out, origins, arena, err};
+    TRY(load_defaults(&l));
+    TRY(load_config(&l, argc, argv));
+    for (size_t i = 0; i < n; i++)
+        TRY(load_variable(&l, &rows[i]));
+    return load_flags(&l, argc, argv, rest, NULL);
+}
+
+enum errc settings_load(const struct setting *rows, size_t n, void *out, int argc, char **argv, int *rest, struct error *err)
+{
+    return settings_load_file(rows, n, out, argc, argv, rest, NULL, NULL, err);
 }
