@@ -99,19 +99,9 @@ enum role role_of_words(struct slice s)
     return ROLE_OTHER;
 }
 
-// The span of the request itself: the first http-request, which may have a parent (the caller's own span); in a trace of other
-// programs its root.
 static const struct span *find_root(const struct trace *t)
 {
-    const struct span *best = NULL;
-    for (uint32_t i = 0; i < t->n; i++) {
-        const struct span *s = &t->spans[i];
-        if (slice_eq(s->name, SLICE("http-request")))
-            return s;
-        if (s->parent < 0 && !s->orphan && !best)
-            best = s;
-    }
-    return best && !is_route(best) ? best : NULL;
+    return t->root < 0 ? NULL : &t->spans[t->root];
 }
 
 bool span_is_route(const struct span *s)

@@ -120,6 +120,19 @@ static void compute_self(struct span *spans, uint32_t n, int64_t *covered_to)
     }
 }
 
+static int32_t find_root(const struct span *spans, uint32_t n)
+{
+    static const char route[] = "route_request"; // told of without the request's span, it is not the request
+    int32_t best = -1;
+    for (uint32_t i = 0; i < n; i++) {
+        if (slice_eq(spans[i].name, SLICE("http-request")))
+            return (int32_t)i;
+        if (best < 0 && spans[i].parent < 0 && !spans[i].orphan)
+            best = (int32_t)i;
+    }
+    return best >= 0 && slice_find(spans[best].name, slice_str(route)) >= 0 ? -1 : best;
+}
+
 enum errc trace_build(struct batch *b, struct id128 id, struct trace *out, struct error *err)
 {
     uint32_t n = b->rows;
@@ -149,7 +162,7 @@ enum errc trace_build(struct batch *b, struct id128 id, struct trace *out, struc
     }
     order(in, spans, n, first, next, stack);
     compute_self(spans, n, covered);
-    *out = (struct trace){.id = id, .batch = b, .spans = spans, .n = n};
+    *out = (struct trace){.id = id, .batch = b, .spans = spans, .n = n, .root = find_root(spans, n)};
     for (uint32_t i = 0; i < n; i++) {
         out->start = i == 0 || spans[i].start < out->start ? spans[i].start : out->start;
         out->end = i == 0 || spans[i].end > out->end ? spans[i].end : out->end;

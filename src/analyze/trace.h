@@ -22,6 +22,8 @@ struct trace {
     struct span *spans;  // parents before children, siblings by start; in the batch's arena
     uint32_t n;
     int64_t start, end; // of all spans
+    int32_t root;       // the request's own span: the first http-request, which may have a parent (the caller's); in a trace of
+                        // other programs the first span without a parent. -1: it never came
 };
 
 // Loads the trace with all its columns. ERR_NOTFOUND when there is no span of that id in [from, to).

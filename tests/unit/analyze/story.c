@@ -4,7 +4,7 @@
 
 static void begin_list(struct buf *b, const char *head)
 {
-    buf_init(b, MIB(16));
+    buf_init(b, MIB(64));
     buf_str(b, head);
 }
 

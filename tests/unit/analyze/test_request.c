@@ -558,6 +558,23 @@ static void phases_always_sum(void **state)
     check_done();
 }
 
+// A hostile trace: time that grows with the square of its spans would run into the test's time limit.
+static void many_routes(void **state)
+{
+    struct story s;
+    story_begin(&s);
+    for (uint64_t i = 1; i <= 40000; i++)
+        story_span(&s, &(struct story_span){F, "router.route_request", i, i - 1, 1e-3 * (double)i, 100, .status = 2,
+                                            .attrs = {"worker_id", "7"}});
+    story_tell(&s, 100000);
+    CHECK_INT(s.trace.n, 40000);
+    CHECK_INT(s.r.attempts, 1);
+    CHECK(!s.r.has_root);
+    story_check_sum(&s);
+    story_free(&s);
+    check_done();
+}
+
 // Lines of a JSON log that came over Loki's API, without typed fields.
 static void json_lines(void **state)
 {
@@ -601,6 +618,7 @@ int main(void)
         cmocka_unit_test(kv_aware_routing),
         cmocka_unit_test(phases_always_sum),
         cmocka_unit_test(json_lines),
+        cmocka_unit_test(many_routes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
