@@ -70,7 +70,8 @@ static double seconds_since(int64_t t)
 
 struct figures {
     double append_mb_s, append_rows_s, decode_rows_s, commit_us, bytes_per_row, flush_rows_s, scan_mb_s, scan_rows_s;
-    double replay_rows_s, reopen_ms, empty_open_ms, raw_bytes_per_row;
+    double replay_rows_s, reopen_ms, empty_open_ms, raw_bytes_per_row, commit_max_ms, trace_head_us, trace_parts_us;
+    double newest_us, newest_blocks;
     uint64_t rows;
 };
 
@@ -135,6 +136,7 @@ static void measure_append(struct store *s, double seconds, struct figures *f)
     f->append_rows_s = (double)f->rows / took;
     f->decode_rows_s = (double)f->rows / ((double)decode_ns / 1e9);
     f->commit_us = (double)st.commit_ns_total / (double)st.commits / 1e3;
+    f->commit_max_ms = (double)st.commit_ns_max / 1e6;
     f->raw_bytes_per_row = (double)raw / (double)f->rows;
     free(push);
 }
@@ -163,6 +165,140 @@ static void measure_scan(struct store *s, struct figures *f)
     f->scan_rows_s = (double)rows / took;
 }
 
+// The newest 1,000 rows: blocks are read until the bound tells that no newer row comes.
+static void measure_newest(struct store *s, struct figures *f)
+{
+    enum { TIMES = 20, LIMIT = 1000 };
+    struct budget b = {0};
+    struct error err = {0};
+    int64_t began = clock_mono_ns();
+    for (int i = 0; i < TIMES; i++) {
+        struct scan_request q = {.signal = SIGNAL_LOG,
+                                 .from = INT64_MIN,
+                                 .to = INT64_MAX,
+                                 .newest_first = true,
+                                 .fields = 1ull << FIELD_BODY,
+                                 .budget = &b};
+        struct scan *scan;
+        struct scan_batch sb = {.bound = INT64_MAX};
+        int64_t newest[LIMIT]; // ascending
+        uint32_t n = 0;
+        if (store_scan(s, &q, &scan, &err) != ERR_OK)
+            die("scan", &err);
+        while ((n < LIMIT || sb.bound > newest[0]) && scan_next(scan, &sb, &err) == ERR_OK && sb.batch)
+            for (uint32_t k = sb.n_rows; k-- > 0;) {
+                int64_t t = sb.batch->time[sb.rows[k]];
+                if (n == LIMIT && t <= newest[0])
+                    continue;
+                uint32_t at = n < LIMIT ? n++ : 0;
+                if (at == 0 && n == LIMIT) { // out goes the oldest
+                    for (; at + 1 < n && newest[at + 1] < t; at++)
+                        newest[at] = newest[at + 1];
+                } else {
+                    for (; at > 0 && newest[at - 1] > t; at--)
+                        newest[at] = newest[at - 1];
+                }
+                newest[at] = t;
+            }
+        scan_close(scan);
+    }
+    f->newest_us = seconds_since(began) * 1e6 / TIMES;
+    f->newest_blocks = (double)b.blocks / TIMES;
+}
+
+// ---- traces -----------------------------------------------------------------------------------------------------
+enum { SPANS = 500000, SPANS_PER_TRACE = 10, SPANS_PER_REQUEST = 2000 };
+
+static struct id128 trace_number(uint32_t n)
+{
+    return (struct id128){n * 0x9e3779b97f4a7c15ull + 1, n};
+}
+
+// Spans of a trace lie in one request, as a tracing library sends them, between those of others.
+static void append_spans(struct store *s, uint32_t first)
+{
+    struct batch *b = batch_new(SIGNAL_SPAN, MAX_BATCH_MEMORY), *again;
+    struct label l[] = {{SLICE("service_name"), SLICE("worker")}};
+    struct attr a[] = {{SLICE("service.name"), {.kind = COL_STR, .s = SLICE("worker")}}};
+    uint32_t resource = batch_resource(b, l, 1, a, 1), traces = SPANS_PER_REQUEST / SPANS_PER_TRACE;
+    for (uint32_t i = 0; i < SPANS_PER_REQUEST; i++) {
+        batch_row(b, 1700000000000000000ll + (int64_t)(first + i) * 10000, resource);
+        batch_field_id128(b, FIELD_TRACE_ID, trace_number(first / SPANS_PER_TRACE + i % traces));
+        batch_field_id64(b, FIELD_SPAN_ID, first + i + 1);
+        batch_field_str(b, FIELD_NAME, SLICE("decode"));
+        batch_field_i64(b, FIELD_DURATION, 5000000);
+        batch_set(b, COL_ATTR, SLICE("tokens"), (struct value){.kind = COL_I64, .i64 = i});
+    }
+    struct buf raw;
+    struct error err = {0};
+    struct wire_report report;
+    struct wire_options opt = {.received_ns = 1};
+    buf_init(&raw, MAX_HTTP_BODY);
+    if (!batch_seal(b) || otlp_encode(b, NULL, 0, &raw) != ERR_OK ||
+        wire_decode(WIRE_OTLP_TRACES_PB, buf_slice(&raw), true, &opt, &again, &report, &err) != ERR_OK)
+        die("spans", &err);
+    while (atomic_load(&in_flight) >= IN_FLIGHT)
+        usleep(20);
+    atomic_fetch_add(&in_flight, 1);
+    if (store_append(s, SLICE_NONE, WIRE_OTLP_TRACES_PB, buf_slice(&raw), 1, again, committed, NULL, &err) != ERR_OK)
+        die("append", &err);
+    buf_free(&raw);
+    batch_unref(b);
+}
+
+static double load_traces(struct store *s)
+{
+    enum { TIMES = 100 };
+    struct error err = {0};
+    int64_t began = clock_mono_ns();
+    for (uint32_t i = 0; i < TIMES; i++) {
+        struct scan_request q = {.signal = SIGNAL_SPAN,
+                                 .from = INT64_MIN,
+                                 .to = INT64_MAX,
+                                 .overlap = true,
+                                 .all_attrs = true,
+                                 .fields = UINT64_MAX,
+                                 .trace_id = trace_number(i * (SPANS / SPANS_PER_TRACE / TIMES) + i % 10)};
+        struct scan *scan;
+        struct scan_batch sb;
+        uint32_t rows = 0;
+        if (store_scan(s, &q, &scan, &err) != ERR_OK)
+            die("scan", &err);
+        while (scan_next(scan, &sb, &err) == ERR_OK && sb.batch)
+            rows += sb.n_rows;
+        scan_close(scan);
+        if (rows != SPANS_PER_TRACE) {
+            fprintf(stderr, "trace %u has %u spans of %d: %s\n", i, rows, SPANS_PER_TRACE, err.msg);
+            exit(1);
+        }
+    }
+    return seconds_since(began) * 1e6 / TIMES;
+}
+
+static void measure_traces(const char *dir, struct figures *f)
+{
+    char path[1100];
+    struct store_options o;
+    struct store *s;
+    struct error err = {0};
+    snprintf(path, sizeof path, "%s-traces", dir);
+    store_options_default(&o);
+    o.dir = path;
+    o.head_max_bytes = o.head_max_log_bytes = MIB(2048); // all stays in the head
+    if (store_open(&s, &o, &err) != ERR_OK)
+        die("open", &err);
+    for (uint32_t i = 0; i < SPANS; i += SPANS_PER_REQUEST)
+        append_spans(s, i);
+    while (atomic_load(&in_flight))
+        usleep(20);
+    f->trace_head_us = load_traces(s);
+    if (store_flush(s, &err) != ERR_OK)
+        die("flush", &err);
+    f->trace_parts_us = load_traces(s);
+    store_close(s);
+    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static void print(const struct figures *f, bool json)
 {
     const struct {
@@ -172,11 +308,16 @@ static void print(const struct figures *f, bool json)
                {"append_mb_per_s", "MB/s of requests", f->append_mb_s},
                {"decode_rows_per_s", "rows/s decoded (part of the above)", f->decode_rows_s},
                {"commit_us", "us for a commit: write and sync", f->commit_us},
+               {"commit_max_ms", "ms for the slowest commit", f->commit_max_ms},
                {"request_bytes_per_row", "bytes a row in requests", f->raw_bytes_per_row},
                {"part_bytes_per_row", "bytes a row in parts", f->bytes_per_row},
                {"flush_rows_per_s", "rows/s from head to part", f->flush_rows_s},
                {"scan_rows_per_s", "rows/s scanned from parts, body only", f->scan_rows_s},
                {"scan_mb_per_s", "MB/s of columns scanned", f->scan_mb_s},
+               {"newest_us", "us for the newest 1,000 rows", f->newest_us},
+               {"newest_blocks", "blocks read for them", f->newest_blocks},
+               {"trace_head_us", "us for a trace by its id, 500,000 spans in memory", f->trace_head_us},
+               {"trace_parts_us", "us for a trace by its id, 500,000 spans in parts", f->trace_parts_us},
                {"replay_rows_per_s", "rows/s replayed from the log", f->replay_rows_s},
                {"reopen_ms", "ms to reopen, all in parts", f->reopen_ms},
                {"empty_open_ms", "ms to open an empty directory", f->empty_open_ms}};
@@ -191,12 +332,14 @@ static void print(const struct figures *f, bool json)
     printf("}\n");
 }
 
-// Replays a directory as SIGKILL leaves it: the open store's, copied.
+// Replays the log of a closed store, as if no part had any of it.
 static void measure_replay(const char *dir, struct figures *f)
 {
     char copy[1100], cmd[4000];
     snprintf(copy, sizeof copy, "%s-killed", dir);
-    snprintf(cmd, sizeof cmd, "mkdir -p '%s/wal' && cp '%s'/wal/* '%s/wal/'", copy, dir, copy);
+    snprintf(cmd, sizeof cmd,
+             "mkdir -p '%s/wal' && cp '%s'/wal/* '%s/wal/' && cd '%s/wal' && for f in *-*.wal; do if [ -e $f ]; then mv $f ${f%%-*}.wal; fi; done", copy,
+             dir, copy, copy); // as if no part covered them
     if (system(cmd) != 0)
         exit(1);
     double ms;
@@ -234,19 +377,22 @@ int main(int argc, char **argv)
     struct store_stats st;
     struct store *s = open_dir(dir, &f.empty_open_ms);
     measure_append(s, seconds, &f);
-    measure_replay(dir, &f);
     store_stats(s, &st);
     uint64_t in_head = st.rows_head;
     int64_t began = clock_mono_ns();
     if (store_flush(s, &err) != ERR_OK)
         die("flush", &err);
-    f.flush_rows_s = (double)in_head / seconds_since(began);
+    if (in_head) // the worker may have been quicker
+        f.flush_rows_s = (double)in_head / seconds_since(began);
     store_stats(s, &st);
     f.bytes_per_row = (double)st.bytes_disk / (double)st.rows_parts;
     measure_scan(s, &f);
+    measure_newest(s, &f);
     store_close(s);
     s = open_dir(dir, &f.reopen_ms);
     store_close(s);
+    measure_replay(dir, &f);
+    measure_traces(dir, &f);
     nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     print(&f, json);
     return 0;

@@ -13,6 +13,18 @@ enum {
     COMPACT_PAUSE_S = 60,         // after a failure
 };
 
+// Replayed rows of a lost part that lie between the two sequences are still in memory: a part may not cover them.
+static bool spans_head(const struct table *t, uint64_t first, uint64_t last)
+{
+    for (int k = 0; k < 2; k++) {
+        const struct head_list *h = k ? &t->head : &t->flushing;
+        for (uint32_t i = 0; i < h->n && h->v[i].first < last; i++)
+            if (h->v[i].last > first)
+                return true;
+    }
+    return false;
+}
+
 // The first run of COMPACT_WIDTH neighbours of which none has more than half the rows: a large part waits until as much
 // has come after it, so that a row is rewritten a few times at most. False: none.
 static bool find_run(struct table *t, struct part *run[COMPACT_WIDTH])
@@ -30,7 +42,8 @@ static bool find_run(struct table *t, struct part *run[COMPACT_WIDTH])
             if (p->damaged || rows > COMPACT_MAX_ROWS || bytes > MAX_COMPACT_BYTES)
                 break;
         }
-        found = n == COMPACT_WIDTH && rows >= 2 * largest;
+        found = n == COMPACT_WIDTH && rows >= 2 * largest &&
+                !spans_head(t, t->parts[at]->info.first, t->parts[at + n - 1]->info.last);
         for (uint32_t i = 0; found && i < COMPACT_WIDTH; i++)
             run[i] = part_ref(t->parts[at + i]);
     }

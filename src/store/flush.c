@@ -49,14 +49,36 @@ out:
     return rc;
 }
 
+// Of what is in memory: the last when it was taken, and the first of what is left.
+static uint64_t last_sequence(struct table *t)
+{
+    pthread_mutex_lock(&t->lock);
+    const struct head_list *h = t->head.n ? &t->head : &t->flushing;
+    uint64_t last = h->v[h->n - 1].last;
+    pthread_mutex_unlock(&t->lock);
+    return last;
+}
+
+static uint64_t first_sequence(struct table *t)
+{
+    pthread_mutex_lock(&t->lock);
+    uint64_t first = t->head.n ? t->head.v[0].first : UINT64_MAX;
+    pthread_mutex_unlock(&t->lock);
+    return first;
+}
+
 // Under flush_lock.
 static enum errc flush_table(struct table *t, struct error *err)
 {
     if (!t->flushing.n && !table_take_head(t))
         return ERR_OK;
-    enum errc rc = write_part(t, err);
-    if (rc != ERR_OK)
-        table_flush_failed(t);
+    enum errc rc;
+    uint64_t last = last_sequence(t);
+    do {
+        rc = write_part(t, err);
+        if (rc != ERR_OK)
+            table_flush_failed(t);
+    } while (rc == ERR_OK && t->flushing.n == 0 && first_sequence(t) <= last && table_take_head(t));
     if (rc != ERR_OK && !atomic_load(&t->store->flush_failing))
         fprintf(stderr, "sonde: writing a part failed, its rows stay in memory and in the log: %s\n",
                 err ? err->msg : errc_text(rc));

@@ -253,13 +253,8 @@ enum errc part_may_have_trace(struct part *p, int fd, uint32_t block, struct id1
         return ERR_OK;
     arena_init(&a, 2 * MAX_PART_PIECE);
     enum errc rc = part_read_piece(p, fd, c, &a, &bits, "a filter of trace ids", err);
-    if (rc == ERR_OK) {
-        *may = true;
-        for (unsigned i = 0; i < PART_BLOOM_HASHES && *may; i++) {
-            uint64_t bit = part_bloom_bit(trace, i, bits.n * 8);
-            *may = (uint8_t)bits.p[bit / 8] >> (bit & 7) & 1;
-        }
-    }
+    if (rc == ERR_OK)
+        *may = part_bloom_has((const uint8_t *)bits.p, bits.n * 8, trace);
     arena_free(&a);
     return rc;
 }

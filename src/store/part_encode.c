@@ -1,5 +1,6 @@
 // Numbers, texts, values and columns as the bytes of a part (part_format.h).
 #include "store/part_encode.h"
+#include "base/alloc.h"
 #include "base/limits.h"
 
 enum { DICT_SLOTS = 1024 };
@@ -148,4 +149,22 @@ enum part_encoding part_encode_values(struct buf *b, const struct column *c, uin
         encode_plain_text(b, c->s + from, n);
         return PART_PLAIN;
     }
+}
+
+uint32_t part_count_ids(const struct id128 *v, uint32_t n)
+{
+    uint64_t bits = 64; // four a possible id: where two fall on one bit, one is not counted
+    while (bits < 4 * (uint64_t)n)
+        bits *= 2;
+    uint64_t *seen = mem_zalloc(bits / 8);
+    uint32_t count = 0;
+    if (!seen)
+        return n;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t at = part_bloom_bit(v[i], 0, bits), bit = 1ull << (at & 63);
+        count += !(seen[at / 64] & bit);
+        seen[at / 64] |= bit;
+    }
+    mem_free(seen);
+    return count;
 }

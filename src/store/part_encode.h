@@ -13,3 +13,5 @@ void part_encode_delta(struct buf *b, const int64_t *v, uint32_t n);
 void part_encode_runs(struct buf *b, const uint32_t *v, uint32_t n);
 // The values from … from + n - 1 of the column (n > 0, at most MAX_PART_BLOCK_ROWS), encoded as suits them.
 enum part_encoding part_encode_values(struct buf *b, const struct column *c, uint32_t from, uint32_t n);
+// How many of the ids differ, nearly: what a filter needs to know. The same id may stand anywhere, often interleaved with others.
+uint32_t part_count_ids(const struct id128 *v, uint32_t n);

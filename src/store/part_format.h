@@ -65,3 +65,27 @@ static inline uint64_t part_bloom_bit(struct id128 id, unsigned i, uint64_t bits
     uint64_t a = hash_mix(id.hi, id.lo), b = hash_mix(id.lo, a) | 1;
     return (a + i * b) & (bits - 1);
 }
+// Bits of a filter for so many ids.
+static inline uint64_t part_bloom_bits(uint32_t ids)
+{
+    uint64_t bits = 64;
+    while (bits < (uint64_t)ids * 10)
+        bits *= 2;
+    return bits;
+}
+static inline void part_bloom_add(uint8_t *p, uint64_t bits, struct id128 id)
+{
+    for (unsigned k = 0; k < PART_BLOOM_HASHES; k++) {
+        uint64_t bit = part_bloom_bit(id, k, bits);
+        p[bit / 8] = (uint8_t)(p[bit / 8] | 1 << (bit & 7));
+    }
+}
+static inline bool part_bloom_has(const uint8_t *p, uint64_t bits, struct id128 id)
+{
+    bool yes = true;
+    for (unsigned k = 0; k < PART_BLOOM_HASHES && yes; k++) {
+        uint64_t bit = part_bloom_bit(id, k, bits);
+        yes = p[bit / 8] >> (bit & 7) & 1;
+    }
+    return yes;
+}

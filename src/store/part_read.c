@@ -12,6 +12,34 @@
 
 enum { MAX_FOOTER_LISTS = 1 << 24 }; // resources, columns or blocks of one part
 
+// ---- decompression ----------------------------------------------------------------------------------------------
+// A context has some 100 KiB, which a scan of many small pieces would make and drop again and again: each thread keeps one.
+static pthread_key_t unpacker_key;
+static bool unpacker_kept;
+
+static void drop_unpacker(void *p)
+{
+    ZSTD_freeDCtx(p);
+}
+
+static void make_key(void)
+{
+    unpacker_kept = pthread_key_create(&unpacker_key, drop_unpacker) == 0;
+}
+
+// Decompresses; the bytes, or an error of zstd's.
+static size_t unpack(void *out, size_t room, const void *p, size_t n)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_key);
+    ZSTD_DCtx *d = unpacker_kept ? pthread_getspecific(unpacker_key) : NULL;
+    if (!d && unpacker_kept && (d = ZSTD_createDCtx()) && pthread_setspecific(unpacker_key, d) != 0) {
+        ZSTD_freeDCtx(d);
+        d = NULL;
+    }
+    return d ? ZSTD_decompressDCtx(d, out, room, p, n) : ZSTD_decompress(out, room, p, n);
+}
+
 // ---- pieces -----------------------------------------------------------------------------------------------------
 int part_file(const struct part *p, struct error *err)
 {
@@ -74,7 +102,7 @@ enum errc part_read_piece(const struct part *p, int fd, const struct part_piece 
         rc = ERR(err, LIMIT, "no memory within the budget for %s of %s (%u bytes)", what, p->path, c->raw);
         goto out;
     }
-    size_t n = ZSTD_decompress(raw, c->raw, stored, c->stored);
+    size_t n = unpack(raw, c->raw, stored, c->stored);
     if (ZSTD_isError(n) || n != c->raw)
         rc = ERR(err, CORRUPT, "%s: damaged: %s at byte %llu: %s", p->path, what, (unsigned long long)c->offset,
                  ZSTD_isError(n) ? ZSTD_getErrorName(n) : "wrong size");

@@ -148,24 +148,17 @@ static enum errc write_bloom(struct writer *w, uint32_t row, uint32_t rows, stru
     if (!c)
         return ERR_OK;
     uint32_t number = (uint32_t)(c - w->b->columns), from, saved = w->at[number];
-    uint32_t n = values_in(w, number, row, rows, &from), distinct = 0;
+    uint32_t n = values_in(w, number, row, rows, &from);
     w->at[number] = saved; // the column itself is written after
-    for (uint32_t i = 0; i < n; i++)
-        distinct += i == 0 || !id128_eq(c->id128[from + i], c->id128[from + i - 1]);
     if (!n)
         return ERR_OK;
-    uint64_t bits = 64;
-    while (bits < (uint64_t)distinct * 10)
-        bits *= 2;
+    uint64_t bits = part_bloom_bits(part_count_ids(c->id128 + from, n));
     buf_reset(&w->raw);
     char *p = buf_reserve(&w->raw, bits / 8);
     if (p) {
         memset(p, 0, bits / 8);
         for (uint32_t i = 0; i < n; i++)
-            for (unsigned k = 0; k < PART_BLOOM_HASHES; k++) {
-                uint64_t bit = part_bloom_bit(c->id128[from + i], k, bits);
-                p[bit / 8] = (char)(p[bit / 8] | 1 << (bit & 7));
-            }
+            part_bloom_add((uint8_t *)p, bits, c->id128[from + i]);
         w->raw.n += bits / 8;
     }
     return write_piece(w, out);

@@ -119,7 +119,7 @@ static uint32_t small_run(struct item *v, uint32_t at, uint32_t to, struct batch
     for (uint32_t i = at; i < to; i++) {
         if (v[i].table != v[at].table || !v[i].batch)
             continue;
-        if (v[i].batch->rows >= JOIN_BELOW)
+        if (v[i].batch->rows >= JOIN_BELOW || table_part_between(v[at].table, v[at].r.sequence, v[i].last))
             break;
         in[n] = v[i].batch;
         from[n++] = &v[i];

@@ -277,6 +277,11 @@ static enum errc visit_head(struct scan *s, const struct source *src, struct sca
     const struct head_batch *h = &s->view.head[src->index];
     const struct batch *b = h->batch;
     bool any;
+    if (!id128_zero(s->q.trace_id) && !head_may_have_trace(h, s->q.trace_id)) {
+        if (s->q.budget)
+            s->q.budget->blocks_skipped++;
+        return ERR_OK;
+    }
     if (b->n_resources > s->match_cap) {
         mem_free(s->match);
         s->match_cap = 0;

@@ -23,7 +23,12 @@ struct head_batch {
     int64_t max_end; // of spans: the latest end; of logs: max_time
     size_t memory;
     size_t log; // bytes that its requests take in the log
+    // Filter of its trace ids (part_format.h: bloom), in the batch's arena; null: none, any id may be there.
+    const uint8_t *traces;
+    uint32_t trace_bits;
 };
+// Whether the batch may hold rows of the trace.
+bool head_may_have_trace(const struct head_batch *h, struct id128 trace);
 struct head_list {
     struct head_batch *v;
     uint32_t n, cap;
@@ -108,6 +113,9 @@ void table_free(struct table *t);
 // Calls fn for every table (a snapshot: tables are never removed) until it returns something else than ERR_OK.
 enum errc tables_each(struct store *s, enum errc (*fn)(struct table *t, void *arg), void *arg);
 bool table_covers(struct table *t, uint64_t sequence); // a part has it
+// A part begins between the two sequences: then rows of the one and of the other may not become one batch or part, whose
+// range would cover that part's. So it is after a part was lost and its requests replayed.
+bool table_part_between(struct table *t, uint64_t after, uint64_t before);
 // Adds committed rows of the requests first … last, which take log_bytes in the log, and merges small batches (not
 // during replay). Takes the batch over. Log thread only.
 enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t log_bytes);
@@ -116,7 +124,7 @@ struct batch **table_head_batches(struct table *t, uint32_t *n);
 // Adds a part (its reference is taken over when ERR_OK); parts whose sequences it covers leave and are removed. If one
 // that is there covers it, it is removed itself.
 enum errc table_add_part(struct table *t, struct part *p);
-// A flush, under flush_lock: the head becomes `flushing` (false: there was none) …
+// A flush, under flush_lock: the head's beginning, up to the next part's range, becomes `flushing` (false: there was none) …
 bool table_take_head(struct table *t);
 // … and then gives way to the part at one moment, as table_add_part, or becomes the head's beginning again. When that
 // fails for want of memory it stays where it is, visible, and is taken up by the next flush.

@@ -2,11 +2,14 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "store/part_encode.h"
 #include "store/store_int.h"
 
 // Small batches are merged when a row of MERGE_WIDTH of them stands at the end, by tiers of 16, 256 … rows: so each
 // row is copied a few times at most, and a head of one-row requests does not stay one.
 enum { MERGE_WIDTH = 16, MERGE_BELOW = 1024 };
+
+enum { FILTER_FROM = 64 }; // ids: fewer are compared as quickly
 
 static struct table *find_locked(struct store *s, struct slice tenant, enum signal signal)
 {
@@ -92,10 +95,10 @@ enum errc tables_each(struct store *s, enum errc (*fn)(struct table *t, void *ar
     return rc;
 }
 
-bool table_covers(struct table *t, uint64_t sequence)
+// How many parts begin at or before the sequence. Under the lock.
+static uint32_t parts_up_to(const struct table *t, uint64_t sequence)
 {
-    pthread_mutex_lock(&t->lock);
-    uint32_t lo = 0, hi = t->n_parts; // the last part with first <= sequence is lo - 1
+    uint32_t lo = 0, hi = t->n_parts;
     while (lo < hi) {
         uint32_t mid = (lo + hi) / 2;
         if (t->parts[mid]->info.first <= sequence)
@@ -103,6 +106,27 @@ bool table_covers(struct table *t, uint64_t sequence)
         else
             hi = mid;
     }
+    return lo;
+}
+
+static bool part_between(const struct table *t, uint64_t after, uint64_t before)
+{
+    uint32_t next = parts_up_to(t, after);
+    return next < t->n_parts && t->parts[next]->info.first < before;
+}
+
+bool table_part_between(struct table *t, uint64_t after, uint64_t before)
+{
+    pthread_mutex_lock(&t->lock);
+    bool yes = part_between(t, after, before);
+    pthread_mutex_unlock(&t->lock);
+    return yes;
+}
+
+bool table_covers(struct table *t, uint64_t sequence)
+{
+    pthread_mutex_lock(&t->lock);
+    uint32_t lo = parts_up_to(t, sequence);
     bool yes = lo && t->parts[lo - 1]->info.last >= sequence;
     pthread_mutex_unlock(&t->lock);
     return yes;
@@ -128,20 +152,44 @@ static uint32_t tier(uint32_t rows)
     return rows < 16 ? 0 : rows < 256 ? 1 : rows < MERGE_BELOW ? 2 : UINT32_MAX;
 }
 
-// How many batches at the end are of the last one's tier or a lower one.
-static uint32_t mergeable(const struct head_list *h)
+// Whether MERGE_WIDTH batches at the end are of the last one's tier or a lower one.
+static bool mergeable(const struct table *t)
 {
+    const struct head_list *h = &t->head;
     uint32_t n = 0, top = h->n ? tier(h->v[h->n - 1].batch->rows) : UINT32_MAX;
     if (top == UINT32_MAX)
-        return 0;
-    while (n < h->n && tier(h->v[h->n - 1 - n].batch->rows) <= top)
+        return false;
+    while (n < MERGE_WIDTH && n < h->n && tier(h->v[h->n - 1 - n].batch->rows) <= top)
         n++;
-    return n;
+    return n == MERGE_WIDTH && !part_between(t, h->v[h->n - n].first, h->v[h->n - 1].last);
+}
+
+// The batch is not visible yet: its arena may still grow.
+static void add_filter(struct head_batch *e)
+{
+    const struct column *c = e->batch->field[FIELD_TRACE_ID];
+    if (!c || c->n < FILTER_FROM)
+        return;
+    uint64_t bits = part_bloom_bits(part_count_ids(c->id128, c->n));
+    uint8_t *p = arena_zalloc(&e->batch->arena, bits / 8);
+    for (uint32_t i = 0; p && i < c->n; i++)
+        if (i == 0 || !id128_eq(c->id128[i], c->id128[i - 1]))
+            part_bloom_add(p, bits, c->id128[i]);
+    e->traces = p;
+    e->trace_bits = (uint32_t)bits;
+}
+
+bool head_may_have_trace(const struct head_batch *h, struct id128 trace)
+{
+    return h->batch->field[FIELD_TRACE_ID] && (!h->traces || part_bloom_has(h->traces, h->trace_bits, trace));
 }
 
 static struct head_batch head_entry(struct batch *b, uint64_t first, uint64_t last, size_t log)
 {
-    return (struct head_batch){b, first, last, batch_max_end(b), batch_memory(b), log};
+    struct head_batch e = {.batch = b, .first = first, .last = last, .max_end = batch_max_end(b), .log = log};
+    add_filter(&e);
+    e.memory = batch_memory(b);
+    return e;
 }
 
 // Merges the last MERGE_WIDTH batches if that many are small. False when there is nothing (more) to merge.
@@ -151,7 +199,7 @@ static bool merge_tail(struct table *t)
     struct batch *in[MERGE_WIDTH];
     pthread_mutex_lock(&t->lock);
     uint64_t swaps = t->swaps;
-    bool enough = mergeable(&t->head) >= MERGE_WIDTH;
+    bool enough = mergeable(t);
     uint32_t at = t->head.n - MERGE_WIDTH;
     for (uint32_t i = 0; enough && i < MERGE_WIDTH; i++)
         in[i] = batch_ref(t->head.v[at + i].batch);
@@ -163,10 +211,13 @@ static bool merge_tail(struct table *t)
         batch_unref(in[i]);
     if (!b)
         return false;
+    struct head_batch e = head_entry(b, 0, 0, 0);
     pthread_mutex_lock(&t->lock);
     bool same = t->swaps == swaps;
     if (same) {
-        struct head_batch *v = &t->head.v[at], e = head_entry(b, v[0].first, v[MERGE_WIDTH - 1].last, 0);
+        struct head_batch *v = &t->head.v[at];
+        e.first = v[0].first;
+        e.last = v[MERGE_WIDTH - 1].last;
         size_t before = 0;
         for (uint32_t i = 0; i < MERGE_WIDTH; i++) {
             before += v[i].memory;
@@ -284,14 +335,44 @@ enum errc table_add_part(struct table *t, struct part *p)
     return rc;
 }
 
+// The first n batches begin a list of their own; false when out of memory. Under the lock.
+static bool split_head(struct table *t, uint32_t n)
+{
+    struct head_list *h = &t->head, *f = &t->flushing;
+    struct head_batch *v = mem_alloc(n * sizeof *v);
+    if (!v)
+        return false;
+    memcpy(v, h->v, n * sizeof *v);
+    *f = (struct head_list){.v = v, .n = n, .cap = n, .since = h->since, .log_at = h->log_at};
+    for (uint32_t i = 0; i < n; i++) {
+        f->bytes += v[i].memory;
+        f->rows += v[i].batch->rows;
+        f->log += v[i].log;
+    }
+    memmove(h->v, h->v + n, (h->n - n) * sizeof *v);
+    h->n -= n;
+    h->bytes -= f->bytes;
+    h->rows -= f->rows;
+    h->log -= f->log;
+    h->log_at += f->log; // at least that much came before its new first row
+    t->swaps++;
+    return true;
+}
+
 bool table_take_head(struct table *t)
 {
     pthread_mutex_lock(&t->lock);
-    bool any = t->head.n > 0;
-    if (any) {
-        t->flushing = t->head;
-        t->head = (struct head_list){0};
+    struct head_list *h = &t->head;
+    bool any = h->n > 0;
+    uint32_t n = any;
+    while (any && n < h->n && !part_between(t, h->v[0].first, h->v[n].last))
+        n++;
+    if (any && n == h->n) {
+        t->flushing = *h;
+        *h = (struct head_list){0};
         t->swaps++;
+    } else if (any) {
+        any = split_head(t, n);
     }
     pthread_mutex_unlock(&t->lock);
     return any;

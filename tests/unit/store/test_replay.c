@@ -9,11 +9,15 @@
 
 static unsigned seen[20000];
 
-static char *copy_of(const char *dir) // as SIGKILL leaves it
+// As SIGKILL leaves it: no flush changes anything while it is copied.
+static char *copy_of(struct store *s, const char *dir)
 {
     char *copy = temp_dir(), cmd[600];
     snprintf(cmd, sizeof cmd, "cp -r %s/. %s/", dir, copy);
-    assert_int_equal(system(cmd), 0);
+    pthread_mutex_lock(&s->flush_lock);
+    int rc = system(cmd);
+    pthread_mutex_unlock(&s->flush_lock);
+    assert_int_equal(rc, 0);
     return copy;
 }
 
@@ -39,7 +43,7 @@ static char *killed_dir(void)
         OK(append_lines(s, 1, i * 200, 200));
     OK(store_flush(s, NULL));
     OK(append_lines(s, 1, 59 * 200, 200));
-    char *copy = copy_of(dir);
+    char *copy = copy_of(s, dir);
     store_close(s);
     temp_remove(dir);
     return copy;
@@ -139,7 +143,7 @@ static void a_lost_part_is_replayed(void **state)
     globfree(&g);
     struct store *s = open_with(dir, small);
     expect_lines(s, 12000);
-    char *copy = copy_of(dir);
+    char *copy = copy_of(s, dir);
     store_close(s);
     s = open_with(copy, small);
     expect_lines(s, 12000);
@@ -166,7 +170,7 @@ static void one_row_requests_are_joined(void **state)
     }
     buf_free(&b);
     OK(append_lines(s, 0, 10000, 1)); // in order: when this is committed, all are
-    char *copy = copy_of(dir);
+    char *copy = copy_of(s, dir);
     store_close(s);
     s = open_store(copy);
     struct store_stats st;
