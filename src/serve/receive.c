@@ -245,7 +245,8 @@ static enum errc receive_into(struct receive *r, struct error *err)
         TRY(unpack_loki(r, &body, err));
     struct wire_options opt = {.received_ns = clock_wall_ns(), .discover_service = s->settings->discover_service};
     struct batch *batch = NULL;
-    TRY(wire_decode(f, body, false, &opt, &batch, &r->report, err));
+    // The batch refers to the body, which lives until the answer; store_append makes it independent.
+    TRY(wire_decode(f, body, true, &opt, &batch, &r->report, err));
     if (batch->rows == 0) { // nothing to keep: done at once
         batch_unref(batch);
         committed(r, ERR_OK);

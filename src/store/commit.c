@@ -17,7 +17,7 @@ struct move {
 static void move_slice(struct slice *s, const struct move *m)
 {
     uintptr_t p = (uintptr_t)s->p;
-    if (s->n && p >= m->from && p < m->from + m->n)
+    if (p >= m->from && p + s->n <= m->from + m->n) // also the empty ones: no pointer is left to what the caller frees
         s->p = (const char *)(p - m->from + m->to);
 }
 
