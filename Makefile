@@ -43,10 +43,13 @@ install: all ## install into PREFIX (default /usr/local), below DESTDIR if given
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
 
+docs: all ## docs/settings.md from the tables of the program
+	@$(BUILD)/sonde help --markdown >$(BUILD)/settings.md && mv $(BUILD)/settings.md docs/settings.md
+
 format: setup ## clang-format every C file
 	@scripts/format.sh -i
 
 clean: ## remove what was built
 	rm -rf $(BUILD) build-address build-thread build-fuzz
 
-.PHONY: help setup all check demo demo-dynamo bench fuzz asan tsan analyze install format clean
+.PHONY: help setup all check demo demo-dynamo bench fuzz asan tsan analyze install docs format clean

@@ -236,12 +236,12 @@ static enum errc load_flags(const struct settings_load *l, int argc, char **argv
             return unknown_option(l, arg, name);
         const char *text = eq ? eq + 1 : row->type == SETTING_BOOL ? "true" : i + 1 < argc ? argv[++i] : NULL;
         if (!text)
-            return ERR(l->err, INPUT, "option %s needs a value: --%s %s", arg, row->flag,
+            return ERR(l->err, INPUT, "option %s needs a value: %s%s %s", arg, row->flag[1] ? "--" : "-", row->flag,
                        row->argument ? row->argument : "VALUE");
         if (only && row != only)
             continue;
         if (setting_set(row, l->out, text, l->err) != ERR_OK)
-            return error_prefix(l->err, "option --%s: ", row->flag);
+            return error_prefix(l->err, "option %s%s: ", row->flag[1] ? "--" : "-", row->flag);
         setting_came(l, row, SETTING_FROM_FLAG, 0);
     }
     if (rest)

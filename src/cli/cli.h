@@ -7,11 +7,11 @@
 // Exit codes; `sonde help` lists them.
 enum {
     EXIT_FOUND = 0,
-    EXIT_NOTHING = 1,  // ran fine, nothing matched
-    EXIT_USAGE = 2,    // usage or query syntax
-    EXIT_SERVER = 3,   // cannot reach the server, refused
-    EXIT_PARTIAL = 4,  // a limit was hit: the output is valid but not all
-    EXIT_DATA = 5,     // data or storage error
+    EXIT_NOTHING = 1, // ran fine, nothing matched
+    EXIT_USAGE = 2,   // usage or query syntax
+    EXIT_SERVER = 3,  // cannot reach the server, refused
+    EXIT_PARTIAL = 4, // a limit was hit: the output is valid but not all
+    EXIT_DATA = 5,    // data or storage error
 };
 
 struct command {
@@ -21,8 +21,26 @@ struct command {
     size_t n_settings;
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
-extern const struct command cmd_serve, cmd_logs, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_version;
+extern const struct command cmd_serve, cmd_logs, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_env, cmd_man,
+    cmd_completion, cmd_version;
 void command_help(const struct command *c, struct buf *out);
+
+// ---- the tables, from which help, man pages, completion and docs/settings.md come -----------------------------------
+const struct command *const *command_table(size_t *n);
+const struct command *command_find(const char *name); // null if there is none
+struct exit_code {
+    int code;
+    const char *about;
+};
+enum { EXIT_CODES_N = 6 };
+extern const struct exit_code exit_codes[EXIT_CODES_N];
+// Commands that share one table of settings are told together: false when an earlier one has the table of the i-th, or it has
+// none.
+bool command_leads(size_t i);
+// "serve", "requests, request, trace and logs": those that share the table of the i-th.
+void command_names(size_t i, struct buf *out);
+// docs/settings.md, printed by `sonde help --markdown`.
+void settings_markdown(struct buf *out);
 
 // Says "sonde: message" on stderr; returns the exit code that fits the error.
 int cli_fail(const struct error *err);
@@ -39,8 +57,9 @@ enum { CLIENT_SETTINGS_N = 8 };
 extern const struct setting client_settings[CLIENT_SETTINGS_N];
 
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };
-// Loads settings (client_settings) and checks the output's name. False: *code holds the exit code, the message was printed.
-bool client_load(struct client_settings *s, enum output *output, const struct command *c, int argc, char **argv, int *words, int *code);
+// Loads settings (client_settings). False: *code holds the exit code, the message was printed.
+bool client_load(struct client_settings *s, enum output *output, const struct command *c, int argc, char **argv, int *words,
+                 int *code);
 // One question to a server: what stands on the command line, the path to ask for, how the answer is shown.
 struct client_ask {
     const struct command *command;

@@ -11,17 +11,38 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define ROW(flag_, env_, type_, value_, argument_, about_, field_) \
-    {.flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, .offset = offsetof(struct client_settings, field_)}
+#define ROW(flag_, env_, type_, value_, argument_, about_, field_)                                          \
+    {                                                                                                       \
+        .flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, \
+        .offset = offsetof(struct client_settings, field_)                                                  \
+    }
 
 const struct setting client_settings[CLIENT_SETTINGS_N] = {
     ROW("url", "SONDE_URL", SETTING_STR, "http://127.0.0.1:3100", "URL", "the server to ask", url),
     ROW("org", "SONDE_ORG", SETTING_STR, "", "TENANT", "tenant, sent as X-Scope-OrgID", org),
-    ROW("o", NULL, SETTING_STR, "text", "FORMAT", "output: text, json (one document) or jsonl (a line each)", output),
-    ROW("color", NULL, SETTING_STR, "auto", "WHEN", "auto, always or never", color),
+    {.flag = "o",
+     .type = SETTING_STR,
+     .value = "text",
+     .argument = "FORMAT",
+     .about = "output: text, json (one document) or jsonl (a line each)",
+     .offset = offsetof(struct client_settings, output),
+     .choices = "text json jsonl"},
+    {.flag = "color",
+     .type = SETTING_STR,
+     .value = "auto",
+     .argument = "WHEN",
+     .about = "auto, always or never",
+     .offset = offsetof(struct client_settings, color),
+     .choices = "auto always never"},
     ROW("since", NULL, SETTING_STR, "1h", "TIME", "from when: 15m, 3h, 2d back, or 2026-01-31T12:00:00Z", since),
     ROW("until", NULL, SETTING_STR, "", "TIME", "until when, likewise; now by default", until),
-    {.flag = "limit", .type = SETTING_INT, .value = "1000", .min = 1, .max = 1000000, .argument = "N", .about = "how many at most",
+    {.flag = "limit",
+     .type = SETTING_INT,
+     .value = "1000",
+     .min = 1,
+     .max = 1000000,
+     .argument = "N",
+     .about = "how many at most",
      .offset = offsetof(struct client_settings, limit)},
     ROW("timeout", NULL, SETTING_DURATION, "30s", "TIME", "how long to wait for the answer", timeout),
 };
@@ -57,23 +78,17 @@ void cli_write(struct slice s)
     }
 }
 
-bool client_load(struct client_settings *s, enum output *output, const struct command *c, int argc, char **argv, int *words, int *code)
+bool client_load(struct client_settings *s, enum output *output, const struct command *c, int argc, char **argv, int *words,
+                 int *code)
 {
-    static const char *const names[] = {"text", "json", "jsonl"};
     struct error err = {0};
     memset(s, 0, sizeof *s);
     if (settings_load(client_settings, CLIENT_SETTINGS_N, s, argc, argv, words, &err) != ERR_OK) {
         *code = cli_fail(&err);
         return false;
     }
-    for (int i = 0; i < 3; i++)
-        if (strcmp(s->output, names[i]) == 0) {
-            *output = (enum output)i;
-            return true;
-        }
-    fprintf(stderr, "sonde: option -o %s: text, json and jsonl are accepted\n", s->output);
-    *code = EXIT_USAGE;
-    return false;
+    *output = strcmp(s->output, "json") == 0 ? OUTPUT_JSON : strcmp(s->output, "jsonl") == 0 ? OUTPUT_JSONL : OUTPUT_TEXT;
+    return true;
 }
 
 static int refused(const struct client_settings *s, const struct http_answer *a)
@@ -111,7 +126,9 @@ int client_get(const struct client_settings *s, struct slice path, struct buf *o
     struct http_fetch f = {.url = url, .headers = &org, .n_headers = *s->org ? 1 : 0, .timeout_ns = s->timeout};
     if (http_fetch(NULL, &f, &a, &err) != ERR_OK) {
         http_answer_free(&a);
-        fprintf(stderr, "sonde: cannot reach %.*s: %s\n       is `sonde serve` running? --url or SONDE_URL names another server\n", (int)base, s->url, err.msg);
+        fprintf(stderr,
+                "sonde: cannot reach %.*s: %s\n       is `sonde serve` running? --url or SONDE_URL names another server\n",
+                (int)base, s->url, err.msg);
         return EXIT_SERVER;
     }
     int code = a.status == 200 ? EXIT_FOUND : refused(s, &a);
@@ -140,7 +157,8 @@ static bool read_time(const char *text, const char *flag, int64_t now, int64_t *
         *out = now - v;
         return true;
     }
-    ERR(err, INPUT, "option --%s %s: write 15m, 3h or 2d (back from now), seconds since 1970, or 2026-01-31T12:00:00Z", flag, text);
+    ERR(err, INPUT, "option --%s %s: write 15m, 3h or 2d (back from now), seconds since 1970, or 2026-01-31T12:00:00Z", flag,
+        text);
     return false;
 }
 

@@ -1,3 +1,4 @@
+#include "base/limits.h"
 #include "cli/cli.h"
 #include "serve/serve.h"
 
@@ -5,10 +6,12 @@
 
 static int run(int argc, char **argv)
 {
-    static struct serve_settings settings; // lives as long as the server
+    static struct serve_settings settings; // lives as long as the server, as what the file holds
+    static struct arena arena;
     struct error err = {0};
     int words = 0;
-    if (settings_load(serve_settings, SERVE_SETTINGS_N, &settings, argc, argv, &words, &err) != ERR_OK)
+    arena_init(&arena, MIB(8));
+    if (settings_load_file(serve_settings, SERVE_SETTINGS_N, &settings, argc, argv, &words, &arena, NULL, &err) != ERR_OK)
         return cli_fail(&err);
     if (words) {
         fprintf(stderr, "sonde: serve takes no argument \"%s\"; `sonde help serve` lists its options\n", argv[1]);
@@ -21,7 +24,8 @@ const struct command cmd_serve = {
     .name = "serve",
     .arguments = "[OPTIONS]",
     .about = "receive, store and answer: OTLP, Loki, Tempo, web page",
-    .examples = "  sonde serve\n  sonde serve --data /var/lib/sonde --http 0.0.0.0:3100 --retention 7d\n",
+    .examples = "  sonde serve\n  sonde serve --data /var/lib/sonde --http 0.0.0.0:3100 --retention 7d\n  sonde serve --config "
+                "/etc/sonde.toml\n",
     .settings = serve_settings,
     .n_settings = SERVE_SETTINGS_N,
     .run = run,

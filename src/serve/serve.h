@@ -8,11 +8,11 @@
 #include <stdatomic.h>
 
 struct serve_settings {
-    const char *data, *http, *otlp_grpc, *otlp_http;
+    const char *config, *data, *http, *otlp_grpc, *otlp_http;
     int64_t threads, query_threads, retention, head_bytes, inflight_bytes, query_bytes, query_timeout;
     bool discover_service, quiet;
 };
-enum { SERVE_SETTINGS_N = 13 };
+enum { SERVE_SETTINGS_N = 14 };
 extern const struct setting serve_settings[SERVE_SETTINGS_N];
 
 // Counters of one receiver protocol, shown on /metrics.

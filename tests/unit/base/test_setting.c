@@ -57,7 +57,7 @@ static void options(void **state)
         {"--keep 5", "", 0, 0, 0, false, "option --keep: \"5\" is not a duration"},
         {"--keep h", "", 0, 0, 0, false, "is not a duration"},
         {"--keep 999999w", "", 0, 0, 0, false, "is not a duration"},
-        {"-v=perhaps", "", 0, 0, 0, false, "option --v: \"perhaps\" is neither on nor off"},
+        {"-v=perhaps", "", 0, 0, 0, false, "option -v: \"perhaps\" is neither on nor off"},
         {"--nothing", "", 0, 0, 0, false, "unknown option --nothing; `sonde help` lists"},
         {"--wrokers 3", "", 0, 0, 0, false, "unknown option --wrokers; did you mean --workers?"},
     };
