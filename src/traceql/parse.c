@@ -104,8 +104,10 @@ static bool parse_duration(struct slice w, int64_t *ns)
             return false;
         total += number * units[u].factor;
     }
+    if (w.n == 0 || !(total < 9.2e18))
+        return false;
     *ns = (int64_t)total;
-    return w.n > 0 && total < 9.2e18;
+    return true;
 }
 
 static bool named(struct slice w, const char *const *names, int64_t *out)
