@@ -133,7 +133,8 @@ static enum errc parse_literal(struct parser *p, struct literal *out)
     if (slice_to_i64(w, &out->i)) {
         out->kind = LIT_INT;
         out->f = (double)out->i;
-    } else if (w.n && !memchr("iInN", w.p[w.p[0] == '-' || w.p[0] == '+'], 4) && slice_to_f64(w, &out->f)) { // nil is not NaN
+    } else if (w.n && memchr("0123456789.", w.p[w.n > 1 && (w.p[0] == '-' || w.p[0] == '+')], 11) &&
+               slice_to_f64(w, &out->f)) { // nil is not NaN
         out->kind = LIT_FLOAT;
     } else if (parse_duration(w, &out->i)) {
         out->kind = LIT_DURATION;
