@@ -27,6 +27,9 @@ demo-dynamo: all ## the same with a real NVIDIA Dynamo from PyPI
 bench: all ## figures, each beside the machine's floor
 	@scripts/bench.sh $(BUILD)
 
+bench-peers: all ## libsonde beside spdlog, glog, tracing, zerolog and zap
+	@scripts/bench_peers.sh $(BUILD)
+
 fuzz: ## every fuzz target for FUZZ_SECONDS (default 10) each
 	@scripts/fuzz.sh
 
@@ -52,4 +55,4 @@ format: setup ## clang-format every C file
 clean: ## remove what was built
 	rm -rf $(BUILD) build-address build-thread build-fuzz
 
-.PHONY: help setup all check demo demo-dynamo bench fuzz asan tsan analyze install docs format clean
+.PHONY: help setup all check demo demo-dynamo bench bench-peers fuzz asan tsan analyze install docs format clean
