@@ -46,12 +46,13 @@ taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 port_or_free() { if [ -n "${DEMO_FREE_PORTS:-}" ] || taken "$1"; then echo 0; else echo "$1"; fi; }
 
-# NAME COMMAND…: in the background; its output goes to NAME.out and NAME.log, its id to NAME.pid.
+# NAME COMMAND…: in the background, in a session of its own, so that Ctrl-C reaches this script alone and not the server before its
+# clients; its output goes to NAME.out and NAME.log, its id to NAME.pid.
 start() {
     local name=$1
     shift
     : >"$dir/$name.out"
-    "$@" >>"$dir/$name.out" 2>>"$dir/$name.log" &
+    setsid "$@" >>"$dir/$name.out" 2>>"$dir/$name.log" &
     echo $! >"$dir/$name.pid"
     disown $! # its death by a signal is no news for the terminal
 }
@@ -79,7 +80,7 @@ watch_over() {
             while kill -0 "$pid" 2>/dev/null && [ ! -e "$dir/stopping" ]; do sleep 0.2; done
             [ -e "$dir/stopping" ] && break
             echo "$name died and is started again" >>"$dir/restarts.log"
-            "$@" --listen "${url#http://}" >>"$dir/$name.out" 2>>"$dir/$name.log" &
+            setsid "$@" --listen "${url#http://}" >>"$dir/$name.out" 2>>"$dir/$name.log" &
             echo $! >"$dir/$name.pid"
         done
         kill -TERM "$(cat "$dir/$name.pid")" 2>/dev/null # if it was started while the rest was being stopped
