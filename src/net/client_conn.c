@@ -1,5 +1,6 @@
 // The client's sockets: finding addresses, connecting, reading, writing.
 #include "net/client.h"
+#include "base/fd.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
@@ -103,7 +104,7 @@ static enum errc try_connect(struct cconn *c, int *why)
         struct sockaddr_storage *a = &c->addr[c->at_addr];
         socklen_t n = a->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
         drop_socket(c);
-        c->fd = socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        c->fd = fd_above_standard(socket(a->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
         if (c->fd >= 0) {
             setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
             if ((connect(c->fd, (struct sockaddr *)a, n) == 0 || errno == EINPROGRESS) &&

@@ -89,14 +89,14 @@ static enum errc read_sites(struct reader *r, struct error *err)
 static bool copy_chunk(struct reader *r, uint32_t number, char *out)
 {
     uint64_t at = RING_HEAD + RING_DICT + (uint64_t)number * RING_CHUNK;
-    struct ring_chunk before, after;
+    struct ring_chunk first, before, after; // first: one copy may take the commit before the seq
     for (int tries = 0; tries < 3; tries++) {
-        if (!read_at(r->fd, &before, sizeof before, at) || before.seq == 0)
+        if (!read_at(r->fd, &first, sizeof first, at) || first.seq == 0 || !read_at(r->fd, &before, sizeof before, at))
             return false;
         if (!read_at(r->fd, out, RING_CHUNK, at) || !read_at(r->fd, &after, sizeof after, at))
             return false;
-        if (after.seq == before.seq) {
-            memcpy(out, &before, sizeof before); // commit as it was before the copy
+        if (after.seq == first.seq && before.seq == first.seq) {
+            memcpy(out, &before, sizeof before); // commit as it was before the copy, and certainly of this opening
             return true;
         }
     }

@@ -1,5 +1,6 @@
 #include "sdk/ring.h"
 #include "base/alloc.h"
+#include "base/fd.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -88,6 +90,15 @@ static bool held(const char *path)
     return yes;
 }
 
+// Room in the file; 0 or an errno. Beyond the process's file size limit the kernel would send SIGXFSZ, which ends it.
+static int reserve(int fd, off_t at, off_t n)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)(at + n) > limit.rlim_cur)
+        return EFBIG;
+    return posix_fallocate(fd, at, n);
+}
+
 static int open_file(struct ring *r, const char *service, struct error *err)
 {
     char dir[400];
@@ -101,10 +112,9 @@ static int open_file(struct ring *r, const char *service, struct error *err)
         file_name(r->path, sizeof r->path, dir, service, ++r->copy);
     while (r->copy < 100 && held(r->path));
     unlink(r->path); // of an earlier process with our number
-    int fd = open(r->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    // posix_fallocate returns its error.
-    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || (errno = posix_fallocate(fd, 0, RING_HEAD)) != 0 ||
-        (errno = posix_fallocate(fd, RING_HEAD + RING_DICT, (off_t)RING_GROW * RING_CHUNK)) != 0) {
+    int fd = fd_above_standard(open(r->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || (errno = reserve(fd, 0, RING_HEAD)) != 0 ||
+        (errno = reserve(fd, RING_HEAD + RING_DICT, (off_t)RING_GROW * RING_CHUNK)) != 0) {
         ERR(err, IO, "%s: %s; records will not survive a crash (set SONDE_RING_DIR to a place with room)", r->path,
             strerror(errno));
         if (fd >= 0) {
@@ -228,7 +238,7 @@ bool ring_dict_add(struct ring *r, const char *entry, size_t n)
     bool ok = false;
     pthread_mutex_lock(&r->lock);
     uint32_t used = r->head->dict_used;
-    if (n <= RING_DICT - used && (r->fd < 0 || posix_fallocate(r->fd, RING_HEAD + used, (off_t)n) == 0)) {
+    if (n <= RING_DICT - used && (r->fd < 0 || reserve(r->fd, RING_HEAD + used, (off_t)n) == 0)) {
         memcpy(r->base + RING_HEAD + used, entry, n);
         __atomic_store_n(&r->head->dict_used, used + (uint32_t)n, __ATOMIC_RELEASE);
         ok = true;
@@ -260,7 +270,7 @@ static bool grow(struct ring *r, uint32_t limit)
     if (have + RING_GROW > limit || r->no_space)
         return false;
     off_t at = RING_HEAD + RING_DICT + (off_t)have * RING_CHUNK;
-    if (r->fd >= 0 && posix_fallocate(r->fd, at, (off_t)RING_GROW * RING_CHUNK) != 0) {
+    if (r->fd >= 0 && reserve(r->fd, at, (off_t)RING_GROW * RING_CHUNK) != 0) {
         r->no_space = true; // not asked again for each record; once a second is enough
         return false;
     }
@@ -309,7 +319,8 @@ static void chunk_retire(struct ring *r, struct ring_chunk *c)
 
 static void chunk_open(struct ring_thread *t, struct ring_chunk *c, uint64_t seq)
 {
-    __atomic_store_n(&c->seq, 0, __ATOMIC_RELEASE); // an inspector that is reading the old contents notices
+    __atomic_store_n(&c->seq, 0, __ATOMIC_RELEASE); // an inspector that is reading the old contents notices:
+    __atomic_thread_fence(__ATOMIC_RELEASE);        // nothing new becomes visible before it
     __atomic_store_n(&c->commit, RING_CHUNK_HEAD, __ATOMIC_RELAXED);
     __atomic_store_n(&c->next, 0, __ATOMIC_RELAXED);
     c->thread = t->number;
