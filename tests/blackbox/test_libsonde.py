@@ -1,0 +1,365 @@
+"""libsonde in other people's programs: installed, built against with pkg-config, and a good guest there."""
+import ctypes
+import json
+import mmap
+import os
+import pathlib
+import random
+import re
+import resource
+import shutil
+import signal
+import struct
+import subprocess
+import time
+
+import pytest
+
+from conftest import ROOT
+
+HERE = pathlib.Path(__file__).resolve().parent / "libsonde"
+WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+KINDS = ["shared", "static"]
+
+
+class Installed:
+    """`meson install` into a DESTDIR, and programs built against what lies there."""
+
+    def __init__(self, build, tmp):
+        self.build, self.tmp, self.dest = build, tmp, tmp / "dest"
+        subprocess.run(["meson", "install", "-C", str(build), "--no-rebuild", "--quiet", "--destdir", str(self.dest)],
+                       check=True, capture_output=True)
+        found = list(self.dest.rglob("sonde.pc"))
+        assert len(found) == 1, found
+        self.env = dict(os.environ, PKG_CONFIG_PATH=str(found[0].parent), PKG_CONFIG_SYSROOT_DIR=str(self.dest))
+        self.libdir = found[0].parent.parent
+
+    def flags(self, *what):
+        out = subprocess.run(["pkg-config", *what, "sonde"], env=self.env, check=True, capture_output=True, text=True)
+        return out.stdout.split()
+
+    def compile(self, name, source, compiler="gcc", standard="c11", kind="shared", extra=()):
+        out = self.tmp / name
+        if kind == "static":
+            libs = ["-l:libsonde.a" if f == "-lsonde" else f for f in self.flags("--libs", "--static")]
+        else:
+            libs = self.flags("--libs")
+        argv = [compiler, f"-std={standard}", *WARNINGS, "-O2", "-g", *extra, *self.flags("--cflags"), str(HERE / source), "-o",
+                str(out), *libs, "-pthread", "-ldl", f"-Wl,-rpath,{self.libdir}"]
+        done = subprocess.run(argv, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr == "", f"{' '.join(argv)}\n{done.stderr}"
+        return str(out)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    build = pathlib.Path(os.environ.get("SONDE_BUILD", ROOT / "build"))
+    options = json.loads(subprocess.run(["meson", "introspect", "--buildoptions", str(build)], check=True,
+                                        capture_output=True).stdout)
+    if any(o["name"] == "b_sanitize" and o["value"] not in ("none", [], "") for o in options):
+        pytest.skip("programs outside the build cannot be linked with a sanitized library")
+    return Installed(build, tmp_path_factory.mktemp("libsonde"))
+
+
+@pytest.fixture(scope="module")
+def guest(installed):
+    """Paths of the host program by kind of the library."""
+    return {kind: installed.compile(f"guest-{kind}", "guest.c", kind=kind) for kind in KINDS}
+
+
+@pytest.fixture
+def rings():
+    """A directory for ring files, in shared memory as usual."""
+    path = pathlib.Path(f"/dev/shm/sonde-guest-{os.getpid()}-{random.randrange(1 << 32):08x}")
+    path.mkdir(mode=0o700)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def run(program, *arguments, rings, timeout=60, **more):
+    env = {"PATH": os.environ["PATH"], "SONDE_RING_DIR": str(rings), **more.pop("env", {})}
+    return subprocess.run([program, *map(str, arguments)], env=env, capture_output=True, text=True, timeout=timeout, **more)
+
+
+def messages(text):
+    return re.findall(r" INFO \S+: (.*)", text)
+
+
+def inspect(installed, path, jsonl=True):
+    argv = [str(installed.build / "sonde"), "inspect", "ring", *(["--json"] if jsonl else []), str(path)]
+    out = subprocess.run(argv, capture_output=True, text=True)
+    assert out.returncode == 0, out.stderr
+    return [json.loads(line) for line in out.stdout.splitlines()] if jsonl else out.stdout
+
+
+# ---- packaging --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("standard", ["c99", "c11", "c17"])
+def test_hosts_in_c(installed, rings, standard, kind):
+    program = installed.compile(f"host-{standard}-{kind}", "guest.c", standard=standard, kind=kind)
+    out = run(program, "lines", 3, rings=rings)
+    assert out.returncode == 0 and messages(out.stderr) == ["line i=0", "line i=1", "line i=2"], out
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_hosts_in_cxx(installed, rings, compiler):
+    if not shutil.which(compiler):
+        pytest.skip(f"{compiler} is not installed")
+    program = installed.compile(f"host-{compiler}", "headers.cc", compiler=compiler, standard="c++17")
+    out = run(program, rings=rings)
+    assert out.returncode == 0, out
+    assert messages(out.stderr) == ['from C++ worker="w-1" n=1 f=0.5 b=true'] and " WARN work: " in out.stderr
+
+
+def test_clang_and_warnings_of_others(installed):
+    if not shutil.which("clang"):
+        pytest.skip("clang is not installed")
+    installed.compile("host-clang", "guest.c", compiler="clang",
+                      extra=["-Wno-gnu-zero-variadic-macro-arguments"])
+
+
+def test_library_is_self_contained(installed):
+    library = next(installed.libdir.glob("libsonde.so.*"))
+    needed = subprocess.run(["objdump", "-p", str(library)], capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r"NEEDED\s+(\S+)", needed))
+    assert all(re.match(r"(libc|libm|libpthread|ld-linux.*|libdl)\.so", n) for n in names), names
+    assert re.search(r"SONAME\s+libsonde\.so\.\d+", needed)
+    stripped = installed.tmp / "stripped.so"
+    subprocess.run(["strip", "-o", str(stripped), str(library)], check=True)
+    assert stripped.stat().st_size <= 300 * 1024, f"{stripped.stat().st_size} bytes"
+
+
+# ---- life -------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", KINDS)
+def test_before_main_and_after_exit(guest, rings, kind):
+    out = run(guest[kind], "life", rings=rings, env={"GUEST_EARLY": "1"})
+    assert out.returncode == 7
+    assert messages(out.stderr) == ["constructor n=1", "main n=2", "atexit n=3", "destructor n=4"], out.stderr
+    assert list(rings.iterdir()) == []
+
+
+def test_plugin_with_its_own_copy(installed, guest, rings):
+    plugin = installed.compile("plugin.so", "plugin.c", extra=["-shared", "-fPIC"])
+    out = run(guest["static"], "plugin", plugin, rings=rings)
+    assert out.returncode == 0, out
+    assert out.stdout.splitlines() == ["host 1 plugin 1"] * 3
+    want = ["host before", "host after"]
+    want += [f"{m} i={i}" for i in range(3) for m in ("host meanwhile", "plugin works", "plugin thread")]
+    assert sorted(messages(out.stderr)) == sorted(want)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fork_while_others_log(guest, rings, kind):
+    out = run(guest[kind], "fork", 50, rings=rings, env={"SONDE_RING_SIZE": "67108864"}, timeout=120)
+    assert out.returncode == 0, out.stdout
+    lines = messages(out.stderr)
+    for i in range(50):
+        assert lines.count(f"parent round={i}") == 1 and lines.count(f"child begins round={i}") == 1, i
+    assert len([m for m in lines if m.startswith("child round=")]) == 50 * 99
+
+
+def test_ten_thousand_short_threads(guest, rings):
+    out = run(guest["shared"], "threads", 10000, rings=rings, timeout=120)
+    assert out.returncode == 0
+    assert sorted(int(m.split("=")[1]) for m in messages(out.stderr)) == list(range(10000))
+    assert int(re.search(r"grown (-?\d+) KiB", out.stdout)[1]) < 1024, out.stdout
+
+
+# ---- ends -------------------------------------------------------------------------------------------------------------
+def test_quick_end_leaves_the_ring(installed, guest, rings):
+    started = time.monotonic()
+    out = run(guest["shared"], "quick_end", rings=rings)
+    assert out.returncode == 5 and time.monotonic() - started < 5
+    left = list(rings.glob("*.ring"))
+    assert len(left) == 1
+    assert [e for e in inspect(installed, left[0]) if e["message"] == "last words"][0]["n"] == 1
+
+
+@pytest.mark.parametrize("mode,status", [("crash", signal.SIGSEGV), ("abort", signal.SIGABRT)])
+def test_crashes_end_as_before(installed, guest, rings, tmp_path, mode, status):
+    resource_limit = resource.getrlimit(resource.RLIMIT_CORE)
+
+    def allow_core():
+        resource.setrlimit(resource.RLIMIT_CORE, (resource_limit[1], resource_limit[1]))
+
+    def ended(program, *arguments):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.chdir(tmp_path)
+                allow_core()
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+                os.execve(program, [program, *arguments], {"SONDE_RING_DIR": str(rings)})
+            finally:
+                os._exit(127)
+        return os.waitpid(pid, 0)[1]
+
+    bare = installed.tmp / f"bare-{mode}"
+    code = "int main(void) { volatile int *p = 0; *p = 1; return 0; }" if mode == "crash" else \
+        "void abort(void); int main(void) { abort(); }"
+    subprocess.run(["gcc", "-x", "c", "-", "-o", str(bare)], input=code, text=True, check=True)
+    with_us, without = ended(guest["shared"], mode), ended(str(bare))
+    assert os.WIFSIGNALED(with_us) and os.WTERMSIG(with_us) == status
+    assert os.WCOREDUMP(with_us) == os.WCOREDUMP(without)
+    left = list(rings.glob("*.ring"))
+    assert len(left) == 1 and any(e["message"].startswith("about to") for e in inspect(installed, left[0]))
+
+
+def test_no_handlers_no_mask(guest, rings):
+    out = run(guest["shared"], "handlers", rings=rings)
+    assert out.returncode == 0, out.stdout
+
+
+# ---- surroundings -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("closed", ["0", "1", "2", "012"])
+def test_without_standard_streams(installed, guest, rings, tmp_path, closed):
+    own = tmp_path / "own"
+    out = run(guest["shared"], "closed", closed, own, rings=rings, env={"SONDE_RING_KEEP": "1"})
+    assert out.returncode == 0, f"{out.returncode}: 2x means that libsonde holds descriptor x"
+    assert own.read_text() == "own data\n"
+    ring = list(rings.glob("*.ring"))
+    assert len(ring) == 1
+    events = inspect(installed, ring[0])
+    assert len([e for e in events if e["message"] == "line"]) == 500
+    if "2" not in closed:
+        assert len(messages(out.stderr)) == 500
+
+
+def check_fallback(out, n):
+    assert out.returncode == 0, out
+    assert len(messages(out.stderr)) == n
+    warnings = [line for line in out.stderr.splitlines() if "survive" in line]
+    assert len(warnings) == 1 and warnings[0].startswith("sonde: "), out.stderr[:2000]
+
+
+@pytest.mark.parametrize("where", ["/proc/sonde-rings", "/dev/null/rings"])
+def test_ring_directory_that_cannot_be_written(guest, where):
+    check_fallback(run(guest["shared"], "lines", 5000, rings=where), 5000)
+
+
+def test_full_ring_directory(guest, tmp_path):
+    mount = ("mount -t tmpfs -o size=256k none \"$SONDE_RING_DIR\" && "
+             "dd if=/dev/zero of=\"$SONDE_RING_DIR/full\" bs=4k count=63 2>/dev/null; exec \"$@\"")
+    if subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", str(tmp_path)], capture_output=True).returncode != 0:
+        pytest.skip("a small file system cannot be mounted here")
+    out = run("unshare", "-m", "sh", "-c", mount, "sh", guest["shared"], "lines", 5000, rings=tmp_path)
+    check_fallback(out, 5000)
+
+
+@pytest.mark.parametrize("limit", [4096, 1 << 20, 2 << 20])
+def test_file_size_limit(guest, rings, limit):
+    """No SIGXFSZ, at the start or when the ring grows."""
+    out = run(guest["shared"], "file_limit", limit, rings=rings)
+    assert out.returncode == 0, out.returncode
+    lost = sum(int(n) for n in re.findall(r"records lost\S* .*?\blost=(\d+)", out.stderr))
+    assert len([m for m in messages(out.stderr) if m.startswith("line i=")]) + lost == 20000
+
+
+def test_idle_costs_nothing(guest, rings):
+    out = run(guest["shared"], "idle", 10, rings=rings)
+    assert out.returncode == 0
+    assert float(out.stdout) < 0.001, f"{float(out.stdout):.4%} of a core"
+
+
+# ---- order, loss, kill -9 -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("threads", [4, 32])
+def test_order_across_threads(guest, rings, threads):
+    """In time order up to the backend's longest wait (10 ms), in the order of sending within a thread."""
+    each = 80000 // threads
+    out = run(guest["shared"], "order", threads, each, rings=rings, env={"SONDE_RING_SIZE": "67108864"}, timeout=120)
+    assert out.returncode == 0
+    following, latest, late = [0] * threads, 0, 0
+    for line in re.findall(r"^(\S+)  INFO \S+: order t=(\d+) i=(\d+)$", out.stderr, re.M):
+        hms, micro = line[0][11:19].split(":"), int(line[0][20:26])
+        now = ((int(hms[0]) * 60 + int(hms[1])) * 60 + int(hms[2])) * 1000000 + micro
+        thread, i = int(line[1]), int(line[2])
+        assert i == following[thread], f"thread {thread}: {i} after {following[thread] - 1}"
+        following[thread] += 1
+        late = max(late, latest - now)
+        latest = max(latest, now)
+    assert following == [each] * threads
+    assert late <= 10000, f"a line came {late} us too late"
+
+
+@pytest.mark.parametrize("size", [262144, 8388608])
+def test_burst_counts_each_loss(guest, rings, tmp_path, size):
+    env = {"PATH": os.environ["PATH"], "SONDE_RING_DIR": str(rings), "SONDE_RING_SIZE": str(size)}
+    with open(tmp_path / "lines", "wb") as err:
+        out = subprocess.run([guest["shared"], "burst", "1000000"], env=env, stdout=subprocess.PIPE, stderr=err, timeout=180)
+    assert out.returncode == 0
+    lost = int(out.stdout)
+    written, before, told = 0, -1, 0
+    with open(tmp_path / "lines", encoding="utf-8") as lines:
+        for line in lines:
+            at = line.find(": burst i=")
+            if at > 0:
+                i = int(line[at + 10:].split(" ", 1)[0])
+                assert i > before
+                before = i
+                written += 1
+            elif "lost" in line:
+                told += int(re.search(r"\blost=(\d+)", line)[1])
+    assert written + lost == 1000000, (written, lost)
+    assert told == lost, (told, lost)
+
+
+@pytest.mark.parametrize("threads", [4, 64])
+def test_kill_9_loses_one_record_a_thread(installed, guest, rings, tmp_path, threads):
+    random.seed(threads)
+    counted = 0
+    for round_ in range(30):
+        shared = tmp_path / "progress"
+        shared.write_bytes(bytes(64 * 8))
+        env = {"SONDE_RING_DIR": str(rings)}
+        host = subprocess.Popen([guest["shared"], "killed", str(threads), str(shared)], env=env, stderr=subprocess.DEVNULL)
+        with open(shared, "r+b") as f, mmap.mmap(f.fileno(), 512) as done:
+            deadline = time.monotonic() + 30
+            while min(struct.unpack(f"{threads}q", done[:threads * 8])) < 100 and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(random.random() * 0.1)
+            host.kill()
+            host.wait()
+            finished = struct.unpack(f"{threads}q", done[:threads * 8])
+        path = next(rings.glob(f"*-{host.pid}.ring"))
+        events = inspect(installed, path)
+        tail = events[-1]
+        assert tail["damaged"] == 0 and tail["torn"] <= threads, tail
+        seen = {}
+        for e in events:
+            if e["message"] == "work":
+                seen.setdefault(e["t"], []).append(e["i"])
+        missing = 0
+        for t in range(threads):
+            # A record is in the ring before its call returns, so at most one is there that was not noted.
+            assert seen[t][-1] <= finished[t] + 1 and seen[t] == sorted(set(seen[t])), (round_, t)
+            missing += max(finished[t], seen[t][-1]) - seen[t][0] + 1 - len(seen[t])
+        assert missing <= tail["lost"], (round_, missing, tail)  # a loss was counted (a busy machine: the ring was full)
+        counted += tail["lost"] > 0
+        if sum(finished) < 30000:  # less than the ring holds: nothing was overwritten
+            assert all(seen[t][0] == 1 for t in range(threads)), round_
+        path.unlink()
+    assert counted <= 10, "rings ran full in so many rounds that little was tested"
+
+
+# ---- instruction counts -------------------------------------------------------------------------------------------------
+def test_instruction_counts(installed, guest, rings, tmp_path):
+    """What a call costs in instructions, as recorded in counts.json, with a tenth to spare: counts do not depend on the machine's
+    load. After a deliberate change: SONDE_COUNTS=write."""
+    if not shutil.which("valgrind"):
+        pytest.skip("valgrind is not installed")
+
+    def total(what, n):
+        out = tmp_path / f"{what}-{n}"
+        done = run("valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--toggle-collect=count_*", guest["shared"],
+                   "counts", what, n, rings=rings, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M)[1])
+
+    got = {what: (total(what, 1100) - total(what, 100)) / 1000 for what in ("enabled", "disabled", "span")}
+    record = HERE / "counts.json"
+    if os.environ.get("SONDE_COUNTS") == "write":
+        record.write_text(json.dumps(got, indent=1) + "\n")
+    want = json.loads(record.read_text())
+    for what, n in got.items():
+        assert n <= want[what] * 1.1, f"{what}: {n:.1f} instructions a call, recorded {want[what]:.1f}"
+    print(got)
