@@ -44,7 +44,7 @@ analyze: all ## gcc's static analyzer over src/
 
 install: all ## install into PREFIX (default /usr/local), below DESTDIR if given
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
-	@DESTDIR=$(DESTDIR) meson install -C $(BUILD) --no-rebuild
+	@DESTDIR=$(DESTDIR) meson install -C $(BUILD)
 
 docs: all ## docs/settings.md from the tables of the program
 	@$(BUILD)/sonde help --markdown >$(BUILD)/settings.md && mv $(BUILD)/settings.md docs/settings.md
