@@ -320,7 +320,9 @@ static void chunk_retire(struct ring *r, struct ring_chunk *c)
 static void chunk_open(struct ring_thread *t, struct ring_chunk *c, uint64_t seq)
 {
     __atomic_store_n(&c->seq, 0, __ATOMIC_RELEASE); // an inspector that is reading the old contents notices:
+#ifndef __SANITIZE_THREAD__                         // gcc's does not know fences
     __atomic_thread_fence(__ATOMIC_RELEASE);        // nothing new becomes visible before it
+#endif
     __atomic_store_n(&c->commit, RING_CHUNK_HEAD, __ATOMIC_RELAXED);
     __atomic_store_n(&c->next, 0, __ATOMIC_RELAXED);
     c->thread = t->number;
