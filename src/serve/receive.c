@@ -243,6 +243,7 @@ static enum errc receive_into(struct receive *r, struct error *err)
     TRY(server_tenant(r->req, &tenant, err));
     if (f == WIRE_LOKI_PB)
         TRY(unpack_loki(r, &body, err));
+    atomic_fetch_add(&stats_of(r)->bytes, body.n);
     struct wire_options opt = {.received_ns = clock_wall_ns(), .discover_service = s->settings->discover_service};
     struct batch *batch = NULL;
     // The batch refers to the body, which lives until the answer; store_append makes it independent.
@@ -267,7 +268,6 @@ static void receive(struct http_req *req, void *arg)
     }
     *r = (struct receive){.route = route, .req = req, .bytes = req->body.n};
     atomic_fetch_add(&stats_of(r)->requests, 1);
-    atomic_fetch_add(&stats_of(r)->bytes, r->bytes);
     uint64_t before = atomic_fetch_add(&s->inflight, r->bytes);
     if (before + r->bytes > (uint64_t)s->settings->inflight_bytes && before > 0)
         ERR(&err, FULL, "%" PRIu64 " bytes are waiting to be written already; try again in a second", before);
