@@ -338,8 +338,9 @@ static void measure_replay(const char *dir, struct figures *f)
     char copy[1100], cmd[4000];
     snprintf(copy, sizeof copy, "%s-killed", dir);
     snprintf(cmd, sizeof cmd,
-             "mkdir -p '%s/wal' && cp '%s'/wal/* '%s/wal/' && cd '%s/wal' && for f in *-*.wal; do if [ -e $f ]; then mv $f ${f%%-*}.wal; fi; done", copy,
-             dir, copy, copy); // as if no part covered them
+             "mkdir -p '%s/wal' && cp '%s'/wal/* '%s/wal/' && cd '%s/wal' && for f in *-*.wal; do if [ -e $f ]; then mv $f "
+             "${f%%-*}.wal; fi; done",
+             copy, dir, copy, copy); // as if no part covered them
     if (system(cmd) != 0)
         exit(1);
     double ms;

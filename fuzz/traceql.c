@@ -1,6 +1,6 @@
 // TraceQL text to a tree, matched against one span.
-#include "base/limits.h"
 #include "traceql/traceql.h"
+#include "base/limits.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

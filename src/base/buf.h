@@ -14,7 +14,10 @@ struct buf {
 void buf_init(struct buf *b, size_t max); // allocates nothing yet
 void buf_free(struct buf *b);
 void buf_reset(struct buf *b); // empties, keeps the memory, clears err
-static inline struct slice buf_slice(const struct buf *b) { return slice_of(b->p, b->n); }
+static inline struct slice buf_slice(const struct buf *b)
+{
+    return slice_of(b->p, b->n);
+}
 
 // Room for n more bytes: returns where they go (then add to b->n), NULL on failure.
 char *buf_reserve(struct buf *b, size_t n);
@@ -35,11 +38,14 @@ static inline void buf_char(struct buf *b, char c)
     else
         b->p[b->n++] = c;
 }
-static inline void buf_add(struct buf *b, struct slice s) { buf_put(b, s.p, s.n); }
+static inline void buf_add(struct buf *b, struct slice s)
+{
+    buf_put(b, s.p, s.n);
+}
 void buf_str(struct buf *b, const char *s);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_u64(struct buf *b, uint64_t v); // decimal
 void buf_i64(struct buf *b, int64_t v);
-void buf_f64(struct buf *b, double v);   // shortest text that reads back the same: 3 → "3", 0.1 → "0.1", 1e+30, NaN, +Inf, -Inf
+void buf_f64(struct buf *b, double v); // shortest text that reads back the same: 3 → "3", 0.1 → "0.1", 1e+30, NaN, +Inf, -Inf
 void buf_hex(struct buf *b, const void *p, size_t n);
 void buf_drop(struct buf *b, size_t n); // removes n bytes from the front

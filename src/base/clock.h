@@ -27,8 +27,8 @@ static inline uint64_t clock_tick(void)
 #endif
     return clock_tick_slow();
 }
-void clock_init(void);                      // idempotent, thread-safe
-void clock_calibrate(struct clock_cal *c);  // first call: ~1 ms; later calls refine against the first
+void clock_init(void);                     // idempotent, thread-safe
+void clock_calibrate(struct clock_cal *c); // first call: ~1 ms; later calls refine against the first
 int64_t clock_to_wall(const struct clock_cal *c, uint64_t tick);
 
 // RFC 3339 text. `digits` of the second's fraction: 0, 3, 6 or 9. UTC ends in Z; local in ±HH:MM.

@@ -7,23 +7,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define ERRC_LIST(X)                                                    \
-    X(OK, "ok")                                                         \
-    X(NOMEM, "out of memory")                                           \
-    X(LIMIT, "limit exceeded")                                          \
-    X(SYNTAX, "syntax error")                                           \
-    X(INPUT, "invalid input")                                           \
-    X(IO, "input/output error")                                         \
-    X(FULL, "no space left")                                            \
-    X(CORRUPT, "damaged data")                                          \
-    X(NET, "network error")                                             \
-    X(TIMEOUT, "timed out")                                             \
-    X(CLOSED, "closed")                                                 \
-    X(CANCELLED, "cancelled")                                           \
-    X(NOTFOUND, "not found")                                            \
-    X(EXISTS, "already exists")                                         \
-    X(UNSUPPORTED, "not supported")                                     \
-    X(DENIED, "not allowed")                                            \
+#define ERRC_LIST(X)                \
+    X(OK, "ok")                     \
+    X(NOMEM, "out of memory")       \
+    X(LIMIT, "limit exceeded")      \
+    X(SYNTAX, "syntax error")       \
+    X(INPUT, "invalid input")       \
+    X(IO, "input/output error")     \
+    X(FULL, "no space left")        \
+    X(CORRUPT, "damaged data")      \
+    X(NET, "network error")         \
+    X(TIMEOUT, "timed out")         \
+    X(CLOSED, "closed")             \
+    X(CANCELLED, "cancelled")       \
+    X(NOTFOUND, "not found")        \
+    X(EXISTS, "already exists")     \
+    X(UNSUPPORTED, "not supported") \
+    X(DENIED, "not allowed")        \
     X(BUG, "internal error")
 
 enum errc {
@@ -57,17 +57,17 @@ enum errc error_prefix(struct error *e, const char *fmt, ...) __attribute__((for
 #define ERR(e, name, ...) error_raise((e), ERR_##name, __FILE__, __LINE__, __VA_ARGS__)
 
 // TRY(call): returns the code from the enclosing function if it is not ERR_OK.
-#define TRY(call)                         \
-    do {                                  \
-        enum errc try_rc_ = (call);       \
-        if (try_rc_ != ERR_OK)            \
-            return try_rc_;               \
+#define TRY(call)                   \
+    do {                            \
+        enum errc try_rc_ = (call); \
+        if (try_rc_ != ERR_OK)      \
+            return try_rc_;         \
     } while (0)
 
 // GO(call): sets rc and jumps to out: if it is not ERR_OK. The enclosing function has `enum errc rc` and `out:`.
-#define GO(call)                  \
-    do {                          \
-        rc = (call);              \
-        if (rc != ERR_OK)         \
-            goto out;             \
+#define GO(call)          \
+    do {                  \
+        rc = (call);      \
+        if (rc != ERR_OK) \
+            goto out;     \
     } while (0)

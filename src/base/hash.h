@@ -5,8 +5,14 @@
 struct id128 {
     uint64_t hi, lo; // of the 16 bytes read big-endian: text order is byte order
 };
-static inline bool id128_eq(struct id128 a, struct id128 b) { return a.hi == b.hi && a.lo == b.lo; }
-static inline bool id128_zero(struct id128 a) { return (a.hi | a.lo) == 0; }
+static inline bool id128_eq(struct id128 a, struct id128 b)
+{
+    return a.hi == b.hi && a.lo == b.lo;
+}
+static inline bool id128_zero(struct id128 a)
+{
+    return (a.hi | a.lo) == 0;
+}
 static inline int id128_cmp(struct id128 a, struct id128 b)
 {
     return a.hi != b.hi ? (a.hi > b.hi ? 1 : -1) : (a.lo > b.lo) - (a.lo < b.lo);

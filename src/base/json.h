@@ -13,7 +13,10 @@ struct jw {
     struct buf *b;
     bool need_comma;
 };
-static inline struct jw jw_to(struct buf *b) { return (struct jw){b, false}; }
+static inline struct jw jw_to(struct buf *b)
+{
+    return (struct jw){b, false};
+}
 void jw_obj(struct jw *w);
 void jw_obj_end(struct jw *w);
 void jw_arr(struct jw *w);
@@ -23,7 +26,7 @@ void jw_key(struct jw *w, struct slice key);
 void jw_str(struct jw *w, struct slice s); // escapes " \ and controls as in spec dynamo.md §3.6; invalid UTF-8 → U+FFFD
 void jw_i64(struct jw *w, int64_t v);
 void jw_u64(struct jw *w, uint64_t v);
-void jw_f64(struct jw *w, double v);       // NaN and infinities are written as null
+void jw_f64(struct jw *w, double v); // NaN and infinities are written as null
 void jw_bool(struct jw *w, bool v);
 void jw_null(struct jw *w);
 void jw_raw(struct jw *w, struct slice json); // a ready value
@@ -47,7 +50,10 @@ struct json {
 };
 
 void json_init(struct json *j, struct slice text, struct arena *arena, struct error *err);
-static inline size_t json_at(const struct json *j) { return (size_t)(j->p - j->start); }
+static inline size_t json_at(const struct json *j)
+{
+    return (size_t)(j->p - j->start);
+}
 // Type of the next value without consuming it.
 enum json_type json_peek(struct json *j);
 // Enter an object, then: while (json_next_key(j, &key)) { read or json_skip exactly one value }. After the loop check

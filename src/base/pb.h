@@ -30,16 +30,16 @@ struct pb {
 };
 
 void pb_init(struct pb *r, struct slice bytes, struct error *err);
-bool pb_next(struct pb *r); // false at the end or on failure
-bool pb_u64(struct pb *r, uint64_t *v);     // varint
-bool pb_i64(struct pb *r, int64_t *v);      // varint, two's complement
-bool pb_u32(struct pb *r, uint32_t *v);     // varint cut to 32 bits
+bool pb_next(struct pb *r);             // false at the end or on failure
+bool pb_u64(struct pb *r, uint64_t *v); // varint
+bool pb_i64(struct pb *r, int64_t *v);  // varint, two's complement
+bool pb_u32(struct pb *r, uint32_t *v); // varint cut to 32 bits
 bool pb_bool(struct pb *r, bool *v);
 bool pb_fixed64(struct pb *r, uint64_t *v);
 bool pb_fixed32(struct pb *r, uint32_t *v);
 bool pb_double(struct pb *r, double *v);
 bool pb_bytes(struct pb *r, struct slice *v);
-bool pb_string(struct pb *r, struct slice *v); // as pb_bytes; the caller checks or cleans UTF-8
+bool pb_string(struct pb *r, struct slice *v);   // as pb_bytes; the caller checks or cleans UTF-8
 bool pb_message(struct pb *r, struct pb *child); // depth + 1, MAX_PB_DEPTH
 // The field from its tag on, tag and value, as raw bytes (for columns that keep encoded messages).
 bool pb_raw_field(struct pb *r, struct slice *raw);

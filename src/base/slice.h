@@ -13,18 +13,36 @@ struct slice {
 #define SLICE(lit) ((struct slice){"" lit "", sizeof(lit) - 1})
 #define SLICE_NONE ((struct slice){0})
 
-static inline struct slice slice_of(const void *p, size_t n) { return (struct slice){(const char *)p, n}; }
-static inline struct slice slice_str(const char *s) { return (struct slice){s, s ? strlen(s) : 0}; }
-static inline bool slice_eq(struct slice a, struct slice b) { return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0); }
+static inline struct slice slice_of(const void *p, size_t n)
+{
+    return (struct slice){(const char *)p, n};
+}
+static inline struct slice slice_str(const char *s)
+{
+    return (struct slice){s, s ? strlen(s) : 0};
+}
+static inline bool slice_eq(struct slice a, struct slice b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
 static inline int slice_cmp(struct slice a, struct slice b)
 {
     size_t n = a.n < b.n ? a.n : b.n;
     int c = n ? memcmp(a.p, b.p, n) : 0;
     return c ? c : (a.n > b.n) - (a.n < b.n);
 }
-static inline bool slice_starts(struct slice s, struct slice prefix) { return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0); }
-static inline struct slice slice_from(struct slice s, size_t at) { return at >= s.n ? slice_of(s.p + s.n, 0) : slice_of(s.p + at, s.n - at); }
-static inline struct slice slice_cut(struct slice s, size_t n) { return slice_of(s.p, n < s.n ? n : s.n); }
+static inline bool slice_starts(struct slice s, struct slice prefix)
+{
+    return s.n >= prefix.n && (prefix.n == 0 || memcmp(s.p, prefix.p, prefix.n) == 0);
+}
+static inline struct slice slice_from(struct slice s, size_t at)
+{
+    return at >= s.n ? slice_of(s.p + s.n, 0) : slice_of(s.p + at, s.n - at);
+}
+static inline struct slice slice_cut(struct slice s, size_t n)
+{
+    return slice_of(s.p, n < s.n ? n : s.n);
+}
 
 // Equal when ASCII letters of either case count as the same.
 bool slice_ieq(struct slice a, struct slice b);

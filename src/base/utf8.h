@@ -5,7 +5,10 @@
 
 // Length of the valid prefix; s.n when all is valid.
 size_t utf8_valid_prefix(struct slice s);
-static inline bool utf8_valid(struct slice s) { return utf8_valid_prefix(s) == s.n; }
+static inline bool utf8_valid(struct slice s)
+{
+    return utf8_valid_prefix(s) == s.n;
+}
 // Length of the maximal invalid part at the start of s, which is not empty and begins invalid: what one U+FFFD replaces.
 size_t utf8_invalid_part(struct slice s);
 // Appends s with every maximal invalid part replaced by U+FFFD (the WHATWG rule).

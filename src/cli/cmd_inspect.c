@@ -12,8 +12,16 @@ struct inspect_settings {
 };
 
 static const struct setting settings[] = {
-    {.flag = "v", .type = SETTING_BOOL, .value = "off", .about = "every record, not only the summary", .offset = offsetof(struct inspect_settings, verbose)},
-    {.flag = "json", .type = SETTING_BOOL, .value = "off", .about = "ring: records as JSONL", .offset = offsetof(struct inspect_settings, json)},
+    {.flag = "v",
+     .type = SETTING_BOOL,
+     .value = "off",
+     .about = "every record, not only the summary",
+     .offset = offsetof(struct inspect_settings, verbose)},
+    {.flag = "json",
+     .type = SETTING_BOOL,
+     .value = "off",
+     .about = "ring: records as JSONL",
+     .offset = offsetof(struct inspect_settings, json)},
 };
 enum { N_SETTINGS = sizeof settings / sizeof *settings };
 

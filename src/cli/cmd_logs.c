@@ -102,7 +102,8 @@ static int show_series(const struct painter *p, enum output output, const struct
         }
         buf_printf(p->out, "%.*s\n", (int)metric.n, metric.p);
         const struct tree *values = tree_get(s, "values");
-        for (const struct tree *v = values ? values->first : tree_get(s, "value"); v && v->first && v->first->next; v = values ? v->next : NULL) {
+        for (const struct tree *v = values ? values->first : tree_get(s, "value"); v && v->first && v->first->next;
+             v = values ? v->next : NULL) {
             buf_str(p->out, "  ");
             draw_time(p->out, (int64_t)(v->first->number * 1e9));
             buf_printf(p->out, "  %.*s\n", (int)v->first->next->text.n, v->first->next->text.p);
@@ -144,15 +145,16 @@ static int show(const struct client_settings *s, enum output output, struct slic
 
 static void path(struct buf *out, const struct client_settings *s, int64_t from, int64_t to, const char *query)
 {
-    buf_printf(out, "/loki/api/v1/query_range?start=%lld&end=%lld&limit=%lld&direction=backward&query=", (long long)from, (long long)to,
-               (long long)s->limit);
+    buf_printf(out, "/loki/api/v1/query_range?start=%lld&end=%lld&limit=%lld&direction=backward&query=", (long long)from,
+               (long long)to, (long long)s->limit);
     percent_encode(out, query ? slice_str(query) : SLICE("{service_name=~\".+\"}"));
 }
 
 static int run(int argc, char **argv)
 {
     const struct client_ask ask = {
-        &cmd_logs, 0, 1, "logs takes one query; put it in quotes: sonde logs '{service_name=\"decode\"} |= \"error\"'", path, show};
+        &cmd_logs, 0,   1, "logs takes one query; put it in quotes: sonde logs '{service_name=\"decode\"} |= \"error\"'",
+        path,      show};
     return client_run(&ask, argc, argv);
 }
 

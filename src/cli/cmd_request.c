@@ -26,7 +26,8 @@ static void put_known(const struct painter *p, const char *words, const struct t
 static void draw_head(const struct painter *p, const struct tree *doc)
 {
     const struct tree *r = tree_get(doc, "request");
-    struct slice id = tree_text(r, "request_id"), status = tree_text(r, "status"), verdict = tree_text(r, "verdict"), trace = tree_text(r, "trace_id");
+    struct slice id = tree_text(r, "request_id"), status = tree_text(r, "status"), verdict = tree_text(r, "verdict"),
+                 trace = tree_text(r, "trace_id");
     bool good = slice_eq(status, SLICE("ok"));
     draw_style(p, "1");
     buf_printf(p->out, "request %.*s", (int)id.n, id.n ? id.p : "");
@@ -61,7 +62,8 @@ static void draw_failure(const struct painter *p, const struct tree *doc)
 {
     const struct tree *f = tree_get(doc, "failure"), *notes = tree_get(doc, "notes");
     if (f && f->type == TREE_OBJECT) {
-        struct slice where = tree_text(f, "where"), service = tree_text(f, "service"), what = tree_text(f, "what"), why = tree_text(f, "why");
+        struct slice where = tree_text(f, "where"), service = tree_text(f, "service"), what = tree_text(f, "what"),
+                     why = tree_text(f, "why");
         double after = (double)(tree_i64(f, "when_ns") - tree_i64(tree_get(doc, "request"), "start_ns")) / 1e6;
         draw_style(p, "31");
         buf_printf(p->out, "\nfailed in %.*s (seen by %.*s), ", (int)where.n, where.p, (int)service.n, service.p);
@@ -82,7 +84,8 @@ static void draw_lane(const struct painter *p, struct slice name, const struct t
     int n = 0, columns = p->width - LANE_COLUMNS - 2;
     for (const struct tree *b = blocks ? blocks->first : NULL; b && n < BARS_MAX; b = b->next) {
         double from = (double)(tree_i64(b, "start_ns") - start) / 1e6;
-        bars[n++] = (struct bar){from, from + tree_number(b, "ms", 0), phase_glyph(tree_text(b, "kind")), phase_sgr(tree_text(b, "name"))};
+        bars[n++] = (struct bar){from, from + tree_number(b, "ms", 0), phase_glyph(tree_text(b, "kind")),
+                                 phase_sgr(tree_text(b, "name"))};
     }
     draw_cell(p, name, LANE_COLUMNS);
     buf_str(p->out, " ");
@@ -158,8 +161,8 @@ static void draw_spans(const struct painter *p, const struct tree *doc)
         struct slice label = tree_text(s, "name"), service = tree_text(s, "service");
         const struct tree *orphan = tree_get(s, "orphan");
         bool bad = slice_eq(tree_text(s, "status"), SLICE("error"));
-        int n = snprintf(name, sizeof name, "%*s%s%.*s · %.*s", 2 * (int)tree_number(s, "depth", 0), "", orphan && orphan->yes ? "↯ " : "", (int)label.n,
-                         label.p, (int)service.n, service.p);
+        int n = snprintf(name, sizeof name, "%*s%s%.*s · %.*s", 2 * (int)tree_number(s, "depth", 0), "",
+                         orphan && orphan->yes ? "↯ " : "", (int)label.n, label.p, (int)service.n, service.p);
         double from = (double)(tree_i64(s, "start_ns") - start) / 1e6, ms = tree_number(s, "duration_ms", 0);
         struct bar bar = {from, from + ms, "━", bad ? "31" : "36"};
         int columns = p->width - NAME_COLUMNS - 14;
@@ -179,7 +182,8 @@ static void draw_spans(const struct painter *p, const struct tree *doc)
 // Fields that say again what stands in the line's head, or where in the source it came from.
 static bool is_noise(struct slice key)
 {
-    static const char *const keys[] = {"x_request_id", "request_id", "trace_id", "span_id", "span_name", "target", "level", "file", "line", "model", "endpoint"};
+    static const char *const keys[] = {"x_request_id", "request_id", "trace_id", "span_id", "span_name", "target",
+                                       "level",        "file",       "line",     "model",   "endpoint"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (slice_eq(key, slice_str(keys[i])))
             return true;
@@ -280,8 +284,14 @@ static int show(const struct client_settings *s, enum output output, struct slic
     return code;
 }
 
-static int show_request(const struct client_settings *s, enum output output, struct slice body) { return show(s, output, body, true); }
-static int show_trace(const struct client_settings *s, enum output output, struct slice body) { return show(s, output, body, false); }
+static int show_request(const struct client_settings *s, enum output output, struct slice body)
+{
+    return show(s, output, body, true);
+}
+static int show_trace(const struct client_settings *s, enum output output, struct slice body)
+{
+    return show(s, output, body, false);
+}
 
 static void path(struct buf *out, const struct client_settings *s, int64_t from, int64_t to, const char *id)
 {
@@ -291,13 +301,15 @@ static void path(struct buf *out, const struct client_settings *s, int64_t from,
 
 static int run_request(int argc, char **argv)
 {
-    const struct client_ask ask = {&cmd_request, 1, 1, "request needs one id: sonde request ID, an x-request-id or a trace id", path, show_request};
+    const struct client_ask ask = {
+        &cmd_request, 1, 1, "request needs one id: sonde request ID, an x-request-id or a trace id", path, show_request};
     return client_run(&ask, argc, argv);
 }
 
 static int run_trace(int argc, char **argv)
 {
-    const struct client_ask ask = {&cmd_trace, 1, 1, "trace needs one id: sonde trace ID, a trace id or an x-request-id", path, show_trace};
+    const struct client_ask ask = {&cmd_trace, 1,         1, "trace needs one id: sonde trace ID, a trace id or an x-request-id",
+                                   path,       show_trace};
     return client_run(&ask, argc, argv);
 }
 

@@ -61,7 +61,9 @@ static int show(const struct client_settings *s, enum output output, struct slic
         code = EXIT_FOUND;
     } else {
         if (output == OUTPUT_TEXT && requests && requests->first)
-            buf_str(&text, "time                      id                       status   took      TTFT      ITL       tokens      phases\n");
+            buf_str(
+                &text,
+                "time                      id                       status   took      TTFT      ITL       tokens      phases\n");
         for (const struct tree *r = requests ? requests->first : NULL; r; r = r->next) {
             code = EXIT_FOUND;
             if (output == OUTPUT_JSONL)

@@ -56,7 +56,8 @@ void draw_bars(const struct painter *p, const struct bar *bars, int n, double to
     for (int i = 0; i < columns; i++)
         cell[i] = -1;
     for (int k = 0; k < n; k++) {
-        int from = total > 0 ? (int)floor(bars[k].from / total * columns) : 0, to = total > 0 ? (int)ceil(bars[k].to / total * columns) : 1;
+        int from = total > 0 ? (int)floor(bars[k].from / total * columns) : 0,
+            to = total > 0 ? (int)ceil(bars[k].to / total * columns) : 1;
         from = from < 0 ? 0 : from >= columns ? columns - 1 : from;
         to = to <= from ? from + 1 : to > columns ? columns : to;
         for (int i = from; i < to; i++)
@@ -77,8 +78,8 @@ const char *phase_sgr(struct slice name)
 {
     static const struct {
         const char *name, *sgr;
-    } rows[] = {{"queue", "33"}, {"waiting", "90"}, {"routing", "36"}, {"prefill", "34"}, {"handover", "35"}, {"kv_transfer", "35"},
-                {"decode", "32"}, {"retry", "31"},   {"unaccounted", "90"}};
+    } rows[] = {{"queue", "33"},       {"waiting", "90"}, {"routing", "36"}, {"prefill", "34"},    {"handover", "35"},
+                {"kv_transfer", "35"}, {"decode", "32"},  {"retry", "31"},   {"unaccounted", "90"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (slice_eq(name, slice_str(rows[i].name)))
             return rows[i].sgr;

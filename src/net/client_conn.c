@@ -1,6 +1,6 @@
 // The client's sockets: finding addresses, connecting, reading, writing.
-#include "net/client.h"
 #include "base/fd.h"
+#include "net/client.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>

@@ -33,7 +33,8 @@ static void submit(struct http_req *r, void *arg)
         return;
     }
     *s = (struct started){.fn = route->fn, .job = {.server = route->server, .req = r}};
-    s->job.budget = (struct budget){.max_bytes = (uint64_t)set->query_bytes, .deadline_mono = clock_mono_ns() + set->query_timeout};
+    s->job.budget =
+        (struct budget){.max_bytes = (uint64_t)set->query_bytes, .deadline_mono = clock_mono_ns() + set->query_timeout};
     if (server_tenant(r, &s->job.tenant, &err) != ERR_OK) {
         server_reply_error(r, &err);
         return;

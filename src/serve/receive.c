@@ -38,7 +38,10 @@ struct receive {
     struct wire_report report;
 };
 
-static struct receiver_stats *stats_of(const struct receive *r) { return &r->route->server->receivers[r->route->kind->receiver]; }
+static struct receiver_stats *stats_of(const struct receive *r)
+{
+    return &r->route->server->receivers[r->route->kind->receiver];
+}
 
 // ---- answers ------------------------------------------------------------------------------------------------------
 
@@ -186,9 +189,11 @@ static void committed(void *arg, enum errc rc)
 {
     struct error err = {0};
     if (rc == ERR_FULL)
-        ERR(&err, FULL, "the disk of the data directory is full: nothing of this request was stored; free some space and send it again");
+        ERR(&err, FULL,
+            "the disk of the data directory is full: nothing of this request was stored; free some space and send it again");
     else if (rc != ERR_OK)
-        error_raise(&err, rc, __FILE__, __LINE__, "the write-ahead log could not be written (%s): nothing of this request was stored", errc_text(rc));
+        error_raise(&err, rc, __FILE__, __LINE__,
+                    "the write-ahead log could not be written (%s): nothing of this request was stored", errc_text(rc));
     finish(arg, &err);
 }
 
@@ -238,7 +243,9 @@ static enum errc receive_into(struct receive *r, struct error *err)
     struct slice tenant, body = r->req->body;
     if (!f) {
         struct slice type = http_req_header(r->req, SLICE("content-type"));
-        return ERR(err, UNSUPPORTED, "content-type \"%.*s\" is not accepted here: send application/x-protobuf or application/json", (int)type.n, type.p);
+        return ERR(err, UNSUPPORTED,
+                   "content-type \"%.*s\" is not accepted here: send application/x-protobuf or application/json", (int)type.n,
+                   type.p);
     }
     TRY(server_tenant(r->req, &tenant, err));
     if (f == WIRE_LOKI_PB)
@@ -302,6 +309,7 @@ size_t receive_routes(struct server *s, struct http_route *out, size_t max)
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         routes[i] = (struct receive_route){s, &kinds[i]};
     for (size_t i = 0; i < sizeof rows / sizeof *rows && n < max; i++)
-        out[n++] = (struct http_route){rows[i].method, rows[i].path, receive, &routes[rows[i].kind], MAX_HTTP_BODY, rows[i].about};
+        out[n++] =
+            (struct http_route){rows[i].method, rows[i].path, receive, &routes[rows[i].kind], MAX_HTTP_BODY, rows[i].about};
     return n;
 }

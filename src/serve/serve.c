@@ -13,25 +13,47 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ROW(flag_, env_, type_, value_, argument_, about_, field_) \
-    {.flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, .offset = offsetof(struct serve_settings, field_)}
+#define ROW(flag_, env_, type_, value_, argument_, about_, field_)                                          \
+    {                                                                                                       \
+        .flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, \
+        .offset = offsetof(struct serve_settings, field_)                                                   \
+    }
 
 const struct setting serve_settings[SERVE_SETTINGS_N] = {
-    ROW("config", "SONDE_CONFIG", SETTING_CONFIG, "", "FILE", "TOML file of settings; its keys are the flags with _ for -", config),
+    ROW("config", "SONDE_CONFIG", SETTING_CONFIG, "", "FILE", "TOML file of settings; its keys are the flags with _ for -",
+        config),
     ROW("data", "SONDE_DATA", SETTING_STR, "./sonde-data", "DIR", "data directory, made if missing", data),
     ROW("http", "SONDE_HTTP", SETTING_STR, "127.0.0.1:3100", "ADDR", "UI, Loki, Tempo and Sonde APIs, Loki push, OTLP", http),
     ROW("otlp-grpc", "SONDE_OTLP_GRPC", SETTING_STR, "127.0.0.1:4317", "ADDR", "OTLP over gRPC; off = none", otlp_grpc),
     ROW("otlp-http", "SONDE_OTLP_HTTP", SETTING_STR, "127.0.0.1:4318", "ADDR", "OTLP over HTTP; off = none", otlp_http),
-    {.flag = "threads", .env = "SONDE_THREADS", .type = SETTING_INT, .value = "2", .min = 1, .max = 64, .argument = "N",
-     .about = "event loops, each with its own sockets", .offset = offsetof(struct serve_settings, threads)},
-    {.flag = "query-threads", .env = "SONDE_QUERY_THREADS", .type = SETTING_INT, .value = "2", .min = 1, .max = 64, .argument = "N",
-     .about = "threads that run queries", .offset = offsetof(struct serve_settings, query_threads)},
-    ROW("retention", "SONDE_RETENTION", SETTING_DURATION, "0", "TIME", "events older than this are removed; 0 keeps all", retention),
-    ROW("head-size", "SONDE_HEAD_SIZE", SETTING_SIZE, "64MiB", "SIZE", "memory of a table before it becomes a part on disk", head_bytes),
-    ROW("inflight", "SONDE_INFLIGHT", SETTING_SIZE, "256MiB", "SIZE", "bytes of requests not yet on disk; above it clients get 503", inflight_bytes),
+    {.flag = "threads",
+     .env = "SONDE_THREADS",
+     .type = SETTING_INT,
+     .value = "2",
+     .min = 1,
+     .max = 64,
+     .argument = "N",
+     .about = "event loops, each with its own sockets",
+     .offset = offsetof(struct serve_settings, threads)},
+    {.flag = "query-threads",
+     .env = "SONDE_QUERY_THREADS",
+     .type = SETTING_INT,
+     .value = "2",
+     .min = 1,
+     .max = 64,
+     .argument = "N",
+     .about = "threads that run queries",
+     .offset = offsetof(struct serve_settings, query_threads)},
+    ROW("retention", "SONDE_RETENTION", SETTING_DURATION, "0", "TIME", "events older than this are removed; 0 keeps all",
+        retention),
+    ROW("head-size", "SONDE_HEAD_SIZE", SETTING_SIZE, "64MiB", "SIZE", "memory of a table before it becomes a part on disk",
+        head_bytes),
+    ROW("inflight", "SONDE_INFLIGHT", SETTING_SIZE, "256MiB", "SIZE",
+        "bytes of requests not yet on disk; above it clients get 503", inflight_bytes),
     ROW("query-bytes", "SONDE_QUERY_BYTES", SETTING_SIZE, "8GiB", "SIZE", "bytes that one query may read", query_bytes),
     ROW("query-timeout", "SONDE_QUERY_TIMEOUT", SETTING_DURATION, "60s", "TIME", "time that one query may take", query_timeout),
-    ROW("discover-service", "SONDE_DISCOVER_SERVICE", SETTING_BOOL, "off", "", "add a service_name label to Loki pushes that have none", discover_service),
+    ROW("discover-service", "SONDE_DISCOVER_SERVICE", SETTING_BOOL, "off", "",
+        "add a service_name label to Loki pushes that have none", discover_service),
     ROW("quiet", NULL, SETTING_BOOL, "off", "", "print nothing when ready", quiet),
 };
 
@@ -47,7 +69,8 @@ enum errc server_tenant(const struct http_req *r, struct slice *out, struct erro
         char c = id.p[i];
         bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!-_.*'()", c));
         if (!fine)
-            return ERR(err, INPUT, "X-Scope-OrgID has an unusable character at position %zu; letters, digits and !-_.*'() are accepted", i);
+            return ERR(err, INPUT,
+                       "X-Scope-OrgID has an unusable character at position %zu; letters, digits and !-_.*'() are accepted", i);
     }
     return ERR_OK;
 }
@@ -76,7 +99,10 @@ int server_status(enum errc code)
     }
 }
 
-void server_reply_error(struct http_req *r, const struct error *err) { http_reply_text(r, server_status(err->code), "%s", err->msg); }
+void server_reply_error(struct http_req *r, const struct error *err)
+{
+    http_reply_text(r, server_status(err->code), "%s", err->msg);
+}
 
 bool server_param_time(struct http_req *r, const char *name, int64_t *out, struct error *err)
 {
@@ -90,7 +116,8 @@ bool server_param_time(struct http_req *r, const char *name, int64_t *out, struc
     else if (slice_to_f64(text, &seconds) && seconds > -9e9 && seconds < 9e9)
         *out = (int64_t)(seconds * 1e9);
     else if (!time_parse(text.p, text.n, out)) {
-        ERR(err, INPUT, "parameter %s=\"%.*s\" is no time: write seconds, nanoseconds or 2026-01-31T12:00:00Z", name, (int)slice_cut(text, 60).n, text.p);
+        ERR(err, INPUT, "parameter %s=\"%.*s\" is no time: write seconds, nanoseconds or 2026-01-31T12:00:00Z", name,
+            (int)slice_cut(text, 60).n, text.p);
         return false;
     }
     return true;
@@ -140,7 +167,10 @@ static void block_signals(void)
     signal(SIGXFSZ, SIG_IGN); // a file over the limit is a full disk (EFBIG), not the end
 }
 
-static bool is_off(const char *address) { return !*address || strcmp(address, "off") == 0 || strcmp(address, "none") == 0; }
+static bool is_off(const char *address)
+{
+    return !*address || strcmp(address, "off") == 0 || strcmp(address, "none") == 0;
+}
 
 static enum errc start_loops(struct running *run, struct error *err)
 {
@@ -193,8 +223,8 @@ static void print_ready(const struct running *run)
         const char *address = i == 0 ? set->http : i == 1 ? set->otlp_grpc : set->otlp_http;
         const char *colon = strrchr(address, ':');
         if (run->ports[i])
-            printf("%s%s http://%.*s:%d%s", i ? ", " : "", names[i], colon ? (int)(colon - address) : 0, colon == address ? "127.0.0.1" : address,
-                   http_server_port(run->ports[i]), i == 0 ? "/" : "");
+            printf("%s%s http://%.*s:%d%s", i ? ", " : "", names[i], colon ? (int)(colon - address) : 0,
+                   colon == address ? "127.0.0.1" : address, http_server_port(run->ports[i]), i == 0 ? "/" : "");
     }
     printf(", data %s (%.0f ms)\n", set->data, (double)(clock_wall_ns() - run->server.started_ns) / 1e6);
     fflush(stdout);
@@ -238,7 +268,8 @@ enum errc serve_run(const struct serve_settings *settings, struct error *err)
     so.discover_service = settings->discover_service;
     GO(store_open(&run.server.store, &so, err));
     GO(start_loops(&run, err));
-    GO(loki_api_start(&run.loki, run.server.store, (int)settings->query_threads, (uint64_t)settings->query_bytes, settings->query_timeout, err));
+    GO(loki_api_start(&run.loki, run.server.store, (int)settings->query_threads, (uint64_t)settings->query_bytes,
+                      settings->query_timeout, err));
     run.server.pool = run.loki.pool;
     collect_routes(&run);
     GO(open_port(&run, 0, "http", settings->http, err));

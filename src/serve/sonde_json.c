@@ -62,7 +62,8 @@ void json_key_id128(struct jw *w, const char *key, struct id128 id)
 }
 
 // phases: true in the list (name and ms only), in the detail they stand on their own.
-void sonde_write_summary(struct jw *w, const struct trace *t, const struct request_logs *logs, const struct request *r, bool phases)
+void sonde_write_summary(struct jw *w, const struct trace *t, const struct request_logs *logs, const struct request *r,
+                         bool phases)
 {
     jw_obj(w);
     json_key_str(w, "request_id", r->id);
@@ -291,4 +292,3 @@ void sonde_write_failure(struct jw *w, const struct request *r)
         jw_str(w, r->notes[i]);
     jw_arr_end(w);
 }
-

@@ -8,15 +8,22 @@
 #include <string.h>
 #include <unistd.h>
 
-static void ready(struct http_req *r, void *arg) { http_reply_text(r, 200, "ready"); }
-static void echo(struct http_req *r, void *arg) { http_reply(r, 200, SLICE("text/plain; charset=utf-8"), SLICE("echo")); }
+static void ready(struct http_req *r, void *arg)
+{
+    http_reply_text(r, 200, "ready");
+}
+static void echo(struct http_req *r, void *arg)
+{
+    http_reply(r, 200, SLICE("text/plain; charset=utf-8"), SLICE("echo"));
+}
 
 static void buildinfo(struct http_req *r, void *arg)
 {
     struct buf b;
     buf_init(&b, KIB(4));
     struct jw w = jw_to(&b);
-    static const char *const rows[][2] = {{"version", SONDE_VERSION}, {"revision", ""}, {"branch", ""}, {"buildUser", ""}, {"buildDate", ""}, {"goVersion", ""}};
+    static const char *const rows[][2] = {{"version", SONDE_VERSION}, {"revision", ""},  {"branch", ""},
+                                          {"buildUser", ""},          {"buildDate", ""}, {"goVersion", ""}};
     jw_obj(&w);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         jw_key(&w, slice_str(rows[i][0]));
@@ -62,7 +69,8 @@ static void receivers_metrics(struct buf *b, struct server *s)
         {"sonde_receiver_requests_total", "Requests received.", offsetof(struct receiver_stats, requests)},
         {"sonde_receiver_events_total", "Log records and spans accepted.", offsetof(struct receiver_stats, rows)},
         {"sonde_receiver_bytes_total", "Body bytes received, decompressed.", offsetof(struct receiver_stats, bytes)},
-        {"sonde_receiver_rejected_events_total", "Log records and spans refused within accepted requests.", offsetof(struct receiver_stats, rejected_rows)},
+        {"sonde_receiver_rejected_events_total", "Log records and spans refused within accepted requests.",
+         offsetof(struct receiver_stats, rejected_rows)},
         {"sonde_receiver_failed_requests_total", "Requests refused or not stored.", offsetof(struct receiver_stats, failed)},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -99,7 +107,8 @@ static void metrics(struct http_req *r, void *arg)
     single(&b, "sonde_wal_commit_errors_total", "counter", "Group commits that failed.", (double)st.commit_errors);
     single(&b, "sonde_wal_commit_seconds_total", "counter", "Time spent in group commits.", (double)st.commit_ns_total / 1e9);
     single(&b, "sonde_wal_commit_max_seconds", "gauge", "Slowest group commit.", (double)st.commit_ns_max / 1e9);
-    single(&b, "sonde_replayed_requests", "gauge", "Requests replayed from the log at the last start.", (double)st.replayed_requests);
+    single(&b, "sonde_replayed_requests", "gauge", "Requests replayed from the log at the last start.",
+           (double)st.replayed_requests);
     http_reply(r, 200, SLICE("text/plain; version=0.0.4; charset=utf-8"), buf_slice(&b));
     buf_free(&b);
 }

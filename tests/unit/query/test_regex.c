@@ -8,14 +8,38 @@ static void syntax(void **state)
         const char *pattern;
         bool good;
     } rows[] = {
-        {"a|b", true},     {"(?P<n>x)", true},   {"(?<n>x)", true},   {"\\(?<n>x", true}, // an escaped parenthesis: an optional
-                                                                                          // one, then <n>x
-        {"[(?<n>]", true}, {"\\Q(?<\\E", true},  {"(?i)abc", true},   {"(?U)a*", true},   {"[[:word:]]", true},
-        {"\\pN", true},    {"\\p{Greek}", true}, {"x{1,1000}", true}, {"\\z", true},      {"", true},
-        {"(", false},      {"*", false},         {"a**", false},      {"a{1001}", false}, {"a{1,1001}", false},
-        {"(?=a)", false},  {"(?!a)", false},     {"(?<=a)b", false},  {"(?<!a)b", false}, {"a++", false},
-        {"(a)\\1", false}, {"\\Z", false},       {"\\C", false},      {"a\\Cb", false},   {"[\\C]", false},
-        {"[b-a]", false},  {"(?<1n>x)", true},
+        {"a|b", true},
+        {"(?P<n>x)", true},
+        {"(?<n>x)", true},
+        {"\\(?<n>x", true}, // an escaped parenthesis: an optional
+                            // one, then <n>x
+        {"[(?<n>]", true},
+        {"\\Q(?<\\E", true},
+        {"(?i)abc", true},
+        {"(?U)a*", true},
+        {"[[:word:]]", true},
+        {"\\pN", true},
+        {"\\p{Greek}", true},
+        {"x{1,1000}", true},
+        {"\\z", true},
+        {"", true},
+        {"(", false},
+        {"*", false},
+        {"a**", false},
+        {"a{1001}", false},
+        {"a{1,1001}", false},
+        {"(?=a)", false},
+        {"(?!a)", false},
+        {"(?<=a)b", false},
+        {"(?<!a)b", false},
+        {"a++", false},
+        {"(a)\\1", false},
+        {"\\Z", false},
+        {"\\C", false},
+        {"a\\Cb", false},
+        {"[\\C]", false},
+        {"[b-a]", false},
+        {"(?<1n>x)", true},
     };
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         struct regex *r;
