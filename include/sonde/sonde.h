@@ -19,6 +19,7 @@
 // sonde_init lose against it:
 //   DYN_LOG                        filter: info | warn,my::target=debug,[span{field=value}]=trace (default info)
 //   DYN_LOGGING_CONFIG_PATH        TOML file with log_level and a table log_filters; DYN_LOG wins
+//   SONDE_LOG_CONTROL              file with a filter that is watched while the process runs (sonde/sink.h)
 //   DYN_LOGGING_JSONL              1, true, on, yes: lines as JSON; DYN_LOGGING_CONSOLE_FORMAT=readable|jsonl overrides it
 //   DYN_LOGGING_SPAN_EVENTS        truthy: SPAN_FIRST_ENTRY and SPAN_CLOSED lines (JSON only)
 //   DYN_LOG_USE_LOCAL_TZ           truthy: local time with offset instead of UTC
@@ -138,3 +139,4 @@ SONDE_API void sonde_new_request_id(char out[37]);
 }
 #endif
 #include <sonde/log.h>
+#include <sonde/sink.h>

@@ -179,6 +179,7 @@ static void *loop(void *arg)
         if (any)
             busy_at = now;
         wait = any ? SDK_POLL_NS : wait * 2 < SDK_POLL_MAX_NS ? wait * 2 : SDK_POLL_MAX_NS;
+        int64_t turn = level_turn(now);
         if (atomic_load(&sdk.flush_asked) != asked)
             continue;
         // 2: flush and stop wake us; 1: every record does.
@@ -186,7 +187,9 @@ static void *loop(void *arg)
         atomic_store(&sdk.dozing, doze);
         static atomic_int never;
         if (doze) {
-            futex_wait(&sdk.dozing, 1, SDK_DOZE_NS);
+            int64_t rest = turn - now < SDK_DOZE_NS ? turn - now : SDK_DOZE_NS;
+            if (rest > 0)
+                futex_wait(&sdk.dozing, 1, rest);
         } else {
             struct timespec ts = {0, wait};
             syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &ts, NULL, 0);

@@ -21,8 +21,9 @@ bool filter_level_word(struct slice word, unsigned *level)
     return false;
 }
 
-static void note(struct buf *notes, struct slice text, const char *why)
+static void note(struct filter *f, struct buf *notes, struct slice text, const char *why)
 {
+    f->mistakes++;
     if (notes)
         buf_printf(notes, "sonde: DYN_LOG: ignoring '%.*s': %s\n", (int)(text.n < 200 ? text.n : 200), text.p, why);
 }
@@ -42,7 +43,7 @@ static void add(struct filter *f, struct filter_directive d, struct slice text, 
         }
     }
     if (f->n == FILTER_MAX)
-        note(notes, text, "more than 128 directives");
+        note(f, notes, text, "more than 128 directives");
     else
         f->row[f->n++] = d;
 }
@@ -114,13 +115,13 @@ static void parse_one(struct filter *f, struct slice text, struct buf *notes)
     if (open >= 0) {
         const char *close = memrchr(text.p, ']', text.n);
         if (!close || close < text.p + open) {
-            note(notes, text, "']' is missing");
+            note(f, notes, text, "']' is missing");
             return;
         }
         d.target = slice_trim(slice_cut(text, (size_t)open));
         const char *why = parse_span(f, slice_of(text.p + open + 1, (size_t)(close - text.p) - (size_t)open - 1), &d);
         if (why) {
-            note(notes, text, why);
+            note(f, notes, text, why);
             return;
         }
         rest = slice_of(close + 1, (size_t)(text.p + text.n - close - 1));
@@ -139,11 +140,11 @@ static void parse_one(struct filter *f, struct slice text, struct buf *notes)
     }
     rest = slice_trim(rest);
     if (rest.n && (rest.p[0] != '=' || !filter_level_word(slice_trim(slice_from(rest, 1)), &d.level))) {
-        note(notes, text, "the level must be one of off, error, warn, info, debug, trace or 0 to 5");
+        note(f, notes, text, "the level must be one of off, error, warn, info, debug, trace or 0 to 5");
         return;
     }
     if (!d.target.n && !d.has_span) {
-        note(notes, text, "a target is missing before '='");
+        note(f, notes, text, "a target is missing before '='");
         return;
     }
     if (d.has_span && d.level > f->max_span_level)
@@ -184,7 +185,7 @@ static bool keep(struct filter *f, struct slice *s)
 void filter_parse(struct filter *f, struct slice text, struct buf *notes)
 {
     if (!keep(f, &text)) {
-        note(notes, text, "longer than 16 KiB");
+        note(f, notes, text, "longer than 16 KiB");
         return;
     }
     // Commas inside [] separate fields, not directives.

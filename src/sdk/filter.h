@@ -28,6 +28,7 @@ struct filter {
     unsigned n_conditions;
     unsigned default_level;
     unsigned max_span_level; // of the directives with a span; 0: none
+    unsigned mistakes;       // directives that were left out
     char text[FILTER_TEXT];  // what the slices point into
     size_t used;
 };

@@ -60,7 +60,7 @@ static void span_line(struct pipeline *p, struct bspan *s, int64_t time, const c
     if (!p->style.span_events || !p->style.jsonl)
         return;
     const struct site *site = s->site ? s->site : nowhere();
-    if (p->filter && site->level > filter_level(p->filter, site->target))
+    if (p->level && site->level > p->level(site->target))
         return;
     struct line l = {.time = time, .site = site, .message = slice_str(message), .span = s, .extra = extra, .n_extra = n};
     emit(p, &l, false);

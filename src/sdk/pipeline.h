@@ -10,7 +10,7 @@ struct pipeline {
     struct line_style style;
     struct line_clock clock;
     struct buf out;              // finished lines
-    const struct filter *filter; // for span event lines; null: all
+    unsigned (*level)(struct slice target); // up to which span event lines go out; null: all
     // Export, may be null. The pointers are valid during the call.
     void (*on_log)(void *arg, const struct line *l);
     void (*on_span)(void *arg, const struct bspan *s, int64_t end_ns); // sampled ones that this process owns

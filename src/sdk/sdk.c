@@ -16,7 +16,7 @@ __thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")))
 // The slow paths below take locks. A signal handler that interrupts one of them, or a record in the making, must not enter.
 static __thread bool tls_inside __attribute__((tls_model("initial-exec")));
 
-static bool enter(void)
+bool sdk_enter(void)
 {
     if (tls_inside || (tls_ring && tls_ring->busy))
         return false;
@@ -24,7 +24,7 @@ static bool enter(void)
     return true;
 }
 
-static void leave(void)
+void sdk_leave(void)
 {
     tls_inside = false;
 }
@@ -110,12 +110,7 @@ static void configure(void)
     style->span_events = style->jsonl && sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
     sdk.span_events = style->span_events;
     sdk.sample_ratio = sample_ratio(&notes);
-    const char *directives = getenv("DYN_LOG"), *file = getenv("DYN_LOGGING_CONFIG_PATH");
-    filter_init(&sdk.filter); // later ones win: built-in, the system's file, the named file, the environment
-    filter_file(&sdk.filter, "/opt/dynamo/etc/logging.toml", &notes);
-    if (file && *file)
-        filter_file(&sdk.filter, file, &notes);
-    filter_parse(&sdk.filter, slice_str(directives ? directives : ""), &notes);
+    level_configure(&notes);
     if (!env_service() && !sdk.service[0])
         snprintf(sdk.service, sizeof sdk.service, "%s", program_invocation_short_name);
     if (notes.err == ERR_OK)
@@ -124,13 +119,6 @@ static void configure(void)
 }
 
 // ---- call sites -------------------------------------------------------------------------------------------------------
-static uint32_t site_state(const struct site *s)
-{
-    if (s->level <= filter_level(&sdk.filter, s->target))
-        return SONDE_SITE_ON;
-    return s->level <= sdk.filter.max_span_level ? SONDE_SITE_ASK : SONDE_SITE_OFF;
-}
-
 static struct site *add_site(const struct sonde_site *record, uint32_t number)
 {
     struct buf entry;
@@ -151,20 +139,20 @@ static struct site *add_site(const struct sonde_site *record, uint32_t number)
 void sdk_register(struct sonde_site *record)
 {
     sdk_start();
-    if (!enter())
+    if (!sdk_enter())
         return;
     pthread_mutex_lock(&sdk.life);
     if (record->state == SONDE_SITE_NEW) {
-        struct site *s = add_site(record, sdk.n_sites + 1);
+        struct site *s = level_add_site(record) ? add_site(record, sdk.n_sites + 1) : NULL;
         if (s)
             record->number = ++sdk.n_sites;
-        record->next = sdk.site_list;
-        sdk.site_list = record;
+        else
+            level_drop_site(record);
         // A site that could not be kept (no memory, more than 65536) stays silent rather than be written wrongly.
-        __atomic_store_n(&record->state, s ? site_state(s) : SONDE_SITE_OFF, __ATOMIC_RELEASE);
+        __atomic_store_n(&record->state, s ? level_site_state(s) : SONDE_SITE_OFF, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&sdk.life);
-    leave();
+    sdk_leave();
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------------
@@ -180,12 +168,12 @@ static void thread_ended(void *t)
 struct ring_thread *sdk_thread(void)
 {
     sdk_start();
-    if (!sdk.ring || !enter())
+    if (!sdk.ring || !sdk_enter())
         return NULL;
     tls_ring = ring_thread_get(sdk.ring);
     if (tls_ring)
         pthread_setspecific(thread_key, tls_ring);
-    leave();
+    sdk_leave();
     if (tls_ring && tls_span)
         sdk_span_adopt();
     return tls_ring;
@@ -194,6 +182,7 @@ struct ring_thread *sdk_thread(void)
 // ---- fork -------------------------------------------------------------------------------------------------------------
 static void before_fork(void)
 {
+    level_before_fork();
     pthread_mutex_lock(&sdk.life);
     export_before_fork(sdk.export);
 }
@@ -201,6 +190,7 @@ static void after_fork_parent(void)
 {
     export_after_fork(sdk.export);
     pthread_mutex_unlock(&sdk.life);
+    level_after_fork(false);
 }
 
 // The parent's rings, threads and pending lines are the parent's. The child begins anew with its first record; what the parent
@@ -209,6 +199,7 @@ static void after_fork_child(void)
 {
     pthread_mutex_init(&sdk.life, NULL);
     pthread_mutex_init(&sdk.drain, NULL);
+    level_after_fork(true);
     if (sdk.ring)
         ring_forget(sdk.ring);
     sdk.parents.ring = sdk.ring;
@@ -267,7 +258,7 @@ static void start_locked(void)
         if (s)
             ring_dict_add(sdk.ring, s->entry.p, s->entry.n);
     }
-    sdk.pipe.filter = &sdk.filter;
+    sdk.pipe.level = level_target;
     sdk.export = export_new(sdk.service, sdk.resource);
     export_attach(sdk.export, &sdk.pipe);
     backend_start();
@@ -277,16 +268,20 @@ void sdk_start(void)
 {
     if (__builtin_expect(atomic_load_explicit(&sdk.phase, memory_order_acquire) != SDK_NONE, 1))
         return;
-    if (!enter())
+    if (!sdk_enter())
         return;
+    bool anew = false;
     pthread_once(&once, first_time);
     pthread_mutex_lock(&sdk.life);
     if (sdk.phase == SDK_NONE) {
         start_locked();
         atomic_store_explicit(&sdk.phase, SDK_RUNNING, memory_order_release);
+        anew = sdk.n_sites > 0;
     }
     pthread_mutex_unlock(&sdk.life);
-    leave();
+    if (anew)
+        level_refresh(); // a forked child, whose environment may have changed
+    sdk_leave();
 }
 
 void sonde_init(const struct sonde_options *o)

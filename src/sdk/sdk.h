@@ -1,8 +1,9 @@
 // The one instance of libsonde in a process, and how its parts reach each other.
 //
-// Locks, outermost first: life (start, stop, fork, registration of call sites), drain (whoever empties the rings), ring.lock.
+// Locks, outermost first: those of level.h, life (start, stop, fork, registration of call sites), drain (whoever empties the rings), ring.lock.
 // A record takes none of them; the first record of a call site or of a thread takes life.
 #pragma once
+#include "sdk/level.h"
 #include "sdk/pipeline.h"
 #include <stdatomic.h>
 
@@ -16,13 +17,11 @@ struct sdk {
     atomic_bool stopping;
     struct ring *ring;   // null before the first use and in a fresh child
     unsigned generation; // counts forks: a child's ring is another one
-    struct filter filter;
     bool span_events;
     double sample_ratio; // of new traces; 1: all
     char service[128], resource[1024];
     struct site_table sites;
     uint32_t n_sites;
-    struct sonde_site *site_list; // registered static records
     // backend
     pthread_mutex_t drain;
     struct pipeline pipe;
@@ -52,6 +51,8 @@ static inline void sdk_wrote(void)
     if (__builtin_expect(atomic_load_explicit(&sdk.dozing, memory_order_relaxed) != 0, 0))
         sdk_wrote_slow();
 }
+bool sdk_enter(void);                       // before taking a lock; false in a signal handler that interrupted a holder
+void sdk_leave(void);
 void sdk_register(struct sonde_site *site); // gives it a number and a state
 unsigned sdk_span_level(void);              // what the current spans' directives let through on this thread
 const uint8_t *sdk_span_ids(void);          // 24 bytes of the current span, or null

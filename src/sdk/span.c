@@ -19,7 +19,8 @@ struct sonde_span {
     struct sonde_span *below; // on the thread's stack
     bool entered, dead;
     unsigned level;      // that a span directive gives to records inside it
-    uint32_t conditions; // of span directives, fulfilled by its attributes
+    unsigned level_of;   // generation of the filter that said so
+    uint32_t conditions; // of that filter's span directives, fulfilled by its attributes
     char name[128];      // its beginning, for span directives and forked children
 };
 
@@ -32,11 +33,28 @@ const uint8_t *sdk_span_ids(void)
     return tls_span->ids;
 }
 
+// By the filter that holds now.
+static void update_level(struct sonde_span *s)
+{
+    unsigned now = __atomic_load_n(&level_now.generation, __ATOMIC_ACQUIRE);
+    if (s->level_of != now)
+        s->conditions = 0;
+    s->level_of = now;
+    s->level = 0;
+    if (!__atomic_load_n(&level_now.max_span_level, __ATOMIC_RELAXED))
+        return;
+    struct site *site = s->site ? site_get(&sdk.sites, s->site->number) : NULL;
+    s->level = level_span(site ? site->target : SLICE_NONE, slice_str(s->name), s->conditions);
+}
+
 unsigned sdk_span_level(void)
 {
-    unsigned level = 0;
-    for (const struct sonde_span *s = tls_span; s; s = s->below)
+    unsigned level = 0, now = __atomic_load_n(&level_now.generation, __ATOMIC_ACQUIRE);
+    for (struct sonde_span *s = tls_span; s; s = s->below) {
+        if (s->level_of != now)
+            update_level(s);
         level = s->level > level ? s->level : level;
+    }
     return level;
 }
 
@@ -136,14 +154,6 @@ static void inherit(struct sonde_span *s, const struct sonde_context *parent, ui
     memcpy(s->ids + 16, c->span_id, 8);
 }
 
-static void update_level(struct sonde_span *s)
-{
-    if (!sdk.filter.max_span_level)
-        return;
-    struct site *site = s->site ? site_get(&sdk.sites, s->site->number) : NULL;
-    s->level = filter_span(&sdk.filter, site ? site->target : SLICE_NONE, slice_str(s->name), s->conditions);
-}
-
 struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char *name, enum sonde_kind kind,
                                             const struct sonde_context *parent, int64_t start_ns)
 {
@@ -160,7 +170,7 @@ struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char 
     s->site = site;
     s->below = NULL;
     s->entered = s->dead = false;
-    s->level = s->conditions = 0;
+    s->level = s->conditions = s->level_of = 0;
     size_t length = name ? strnlen(name, sizeof s->name - 1) : 0;
     memcpy(s->name, name ? name : "", length);
     s->name[length] = 0;
@@ -247,7 +257,7 @@ static void attribute(struct sonde_span *s, const char *key, enum sonde_type typ
         return;
     struct sonde_arg a[2] = {sonde_arg_str(key), value};
     push(s, (enum rec_kind)(REC_SPAN_ATTR + type - 1), 0, a);
-    if (__builtin_expect(sdk.filter.n_conditions > 0, 0)) {
+    if (__builtin_expect(__atomic_load_n(&level_now.n_conditions, __ATOMIC_RELAXED) > 0, 0)) {
         char text[64];
         struct slice v = slice_of(text, 0);
         switch (type) {
@@ -267,7 +277,9 @@ static void attribute(struct sonde_span *s, const char *key, enum sonde_type typ
             v.n = (size_t)snprintf(text, sizeof text, "%lld", (long long)value.value.i);
             break;
         }
-        s->conditions |= filter_field(&sdk.filter, slice_str(key), v);
+        if (s->level_of != __atomic_load_n(&level_now.generation, __ATOMIC_ACQUIRE))
+            s->conditions = 0, s->level_of = level_now.generation;
+        s->conditions |= level_field(slice_str(key), v);
         update_level(s);
     }
 }
