@@ -5,6 +5,7 @@
 // Waiting: 1 ms after work, doubling to 10 ms; after 2 s without a record it sleeps until a record wakes it. That wake-up can be
 // missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms.
 #include "base/limits.h"
+#include "sdk/limit.h"
 #include "sdk/sdk.h"
 #include <errno.h>
 #include <linux/futex.h>
@@ -147,6 +148,7 @@ static bool round_locked(struct sdk *s, bool last)
     bool any = merge(s, clock_tick());
     int64_t now = clock_mono_ns();
     tell_losses(s, now, last);
+    limit_tell(&s->pipe, &s->sites, last);
     write_lines(&s->pipe);
     ring_grow_ahead(s->ring);
     if (now - s->calibrated_at > 1000000000 && (any || !s->calibrated_at)) {

@@ -2,6 +2,7 @@
 #include "base/limits.h"
 #include "base/pb.h"
 #include "base/utf8.h"
+#include "sdk/value.h"
 #include <stdio.h>
 #include <unistd.h>
 
@@ -17,12 +18,34 @@ static void put_string(struct buf *b, uint32_t field, struct slice s)
     pb_w_end(b, mark);
 }
 
-// KeyValue {1 key, 2 AnyValue {1 string, 2 bool, 3 int, 4 double}}
-static void put_attr(struct buf *b, uint32_t field, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
+static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slice s);
+
+// ArrayValue {1 values}
+static void put_array(struct buf *b, enum sonde_type type, struct slice s)
 {
-    size_t kv = pb_w_begin(b, field);
-    put_string(b, 1, key);
-    size_t any = pb_w_begin(b, 2);
+    struct rec_value v;
+    size_t array = pb_w_begin(b, 5);
+    while (value_next(type, &s, &v)) {
+        size_t any = pb_w_begin(b, 1);
+        put_any(b, v.type, v.u, v.s);
+        pb_w_end(b, any);
+    }
+    pb_w_end(b, array);
+}
+
+// What JSON lines tell as a string, so that both ways find the same text.
+static void put_text(struct buf *b, enum sonde_type type, uint64_t u, struct slice s)
+{
+    struct buf text;
+    buf_init(&text, LINE_MAX);
+    value_string(&text, type, u, s);
+    put_string(b, 1, text.err == ERR_OK ? buf_slice(&text) : SLICE_NONE);
+    buf_free(&text);
+}
+
+// AnyValue {1 string, 2 bool, 3 int, 4 double, 5 array, 7 bytes}
+static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slice s)
+{
     double f;
     memcpy(&f, &u, 8);
     switch (type) {
@@ -46,9 +69,37 @@ static void put_attr(struct buf *b, uint32_t field, struct slice key, enum sonde
     case SONDE_TYPE_F64:
         pb_w_double(b, 4, f);
         break;
+    case SONDE_TYPE_BYTES:
+        pb_w_bytes(b, 7, s);
+        break;
+    default:
+        if (value_is_array(type))
+            put_array(b, type, s);
+        else
+            put_text(b, type, u, s);
+        break;
     }
+}
+
+// KeyValue {1 key, 2 AnyValue}
+static void put_attr(struct buf *b, uint32_t field, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
+{
+    size_t kv = pb_w_begin(b, field);
+    put_string(b, 1, key);
+    size_t any = pb_w_begin(b, 2);
+    put_any(b, type, u, s);
     pb_w_end(b, any);
     pb_w_end(b, kv);
+}
+
+static void put_packed(struct buf *b, struct slice fields)
+{
+    struct packed p;
+    packed_read(&p, fields);
+    for (size_t i = 0; i < p.n; i++)
+        if (!p.field[i].replaced)
+            put_attr(b, 6, p.field[i].key, p.field[i].v.type, p.field[i].v.u, p.field[i].v.s);
+    packed_free(&p);
 }
 
 // ---- LogRecord --------------------------------------------------------------------------------------------------------
@@ -68,6 +119,8 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
     for (unsigned i = 0; l->rec && i < site->n; i++)
         if (!l->rec->v[i].absent && memchr(site->order, (int)i, site->n_order))
             put_attr(b, 6, site->key[i], l->rec->v[i].type, l->rec->v[i].u, l->rec->v[i].s);
+    if (l->rec && site->with_fields)
+        put_packed(b, l->rec->v[1].s);
     for (uint32_t i = 0; i < l->n_extra; i++)
         put_attr(b, 6, slice_str(l->extra[i].key), SONDE_TYPE_INT, (uint64_t)l->extra[i].value, SLICE_NONE);
     if (l->span) {

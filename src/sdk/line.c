@@ -1,8 +1,11 @@
 #include "sdk/line.h"
+#include "base/alloc.h"
 #include "base/json.h"
 #include "base/utf8.h"
+#include "sdk/value.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 // ---- values -----------------------------------------------------------------------------------------------------------
 void line_time(struct buf *out, struct line_clock *c, int64_t ns, bool local)
@@ -142,7 +145,21 @@ void line_json_value(struct buf *out, enum sonde_type type, uint64_t u, struct s
     case SONDE_TYPE_BOOL:
         buf_str(out, u ? "true" : "false");
         break;
+    default:
+        value_json(out, type, u, s);
+        break;
     }
+}
+
+struct slice line_message(struct buf *scratch, const struct site *site, const struct rec *rec)
+{
+    if (site->with_fields)
+        return rec->v[0].absent ? SLICE("") : slice_of(rec->v[0].s.p ? rec->v[0].s.p : "", rec->v[0].s.n);
+    if (!site->n_args)
+        return SLICE_NONE;
+    buf_reset(scratch);
+    fmt_write(scratch, site, rec);
+    return scratch->err == ERR_OK && scratch->n ? buf_slice(scratch) : SLICE("");
 }
 
 // ---- JSONL ------------------------------------------------------------------------------------------------------------
@@ -182,7 +199,7 @@ static unsigned insert(struct item *items, unsigned n, struct item it)
 static void members_slow(struct buf *out, const struct line *l, const struct field *span, uint32_t n_span)
 {
     struct item items[SPAN_FIELDS_MAX + 8 + SONDE_FIELDS_MAX + 8];
-    char names[SONDE_FIELDS_MAX][256];
+    char names[REC_VALUES_MAX][256];
     unsigned n = 0;
     for (uint32_t i = 0; i < l->n_extra && i < 8; i++)
         n = insert(items, n, (struct item){.key = slice_str(l->extra[i].key), .extra = &l->extra[i]});
@@ -203,6 +220,86 @@ static void members_slow(struct buf *out, const struct line *l, const struct fie
     }
     for (unsigned i = 0; i < n; i++)
         put_item(out, l, &items[i]);
+}
+
+enum { LINE_RENAMED = 1 << 30 }; // rank of a field that gave way to one of the span
+
+// The fields of SONDE_LOG_ARRAY: too many to be inserted one by one.
+struct many {
+    struct slice key;
+    const struct item *item;   // of the pipeline or the span, or
+    const struct rec_value *v; // a packed field
+    size_t rank;
+};
+
+static int by_key_and_rank(const void *a, const void *b)
+{
+    const struct many *x = a, *y = b;
+    int c = slice_cmp(x->key, y->key);
+    return c ? c : (x->rank > y->rank) - (x->rank < y->rank);
+}
+
+static bool has_key(const struct item *items, unsigned n, struct slice key)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (slice_eq(items[i].key, key))
+            return true;
+    return false;
+}
+
+static void put_many(struct buf *out, const struct line *l, struct many *m, size_t n)
+{
+    qsort(m, n, sizeof *m, by_key_and_rank);
+    for (size_t i = 0; i < n; i++) {
+        if (i && slice_eq(m[i].key, m[i - 1].key))
+            continue;
+        if (m[i].item) {
+            put_item(out, l, m[i].item);
+            continue;
+        }
+        line_json_key(out, m[i].key);
+        line_json_value(out, m[i].v->type, m[i].v->u, m[i].v->s);
+    }
+}
+
+static void members_many(struct buf *out, const struct line *l, const struct field *span, uint32_t n_span)
+{
+    struct item items[SPAN_FIELDS_MAX + 8 + 8];
+    unsigned n = 0;
+    struct packed p;
+    for (uint32_t i = 0; i < l->n_extra && i < 8; i++)
+        n = insert(items, n, (struct item){.key = slice_str(l->extra[i].key), .extra = &l->extra[i]});
+    for (uint32_t i = 0; i < n_span; i++)
+        n = insert(items, n, (struct item){.key = span[i].key, .field = &span[i]});
+    packed_read(&p, l->rec->v[1].s);
+    struct many *m = mem_alloc((n + p.n) * sizeof *m + 1);
+    struct buf names;
+    buf_init(&names, LINE_MAX);
+    size_t k = 0;
+    for (unsigned i = 0; m && i < n; i++, k++)
+        m[k] = (struct many){.key = items[i].key, .item = &items[i], .rank = k};
+    // Names are remembered as offsets into memory that may move, then sorted out.
+    for (size_t i = 0; m && i < p.n; i++) {
+        struct packed_field *f = &p.field[i];
+        if (f->replaced)
+            continue;
+        m[k] = (struct many){.key = f->key, .v = &f->v, .rank = k};
+        if (has_key(items, n, f->key)) {
+            m[k].key = slice_of((char *)(uintptr_t)(names.n + 1), f->key.n + 6);
+            buf_str(&names, "field.");
+            buf_add(&names, f->key);
+            m[k].rank = k + LINE_RENAMED;
+        }
+        k++;
+    }
+    for (size_t i = 0; i < k; i++)
+        if (m[i].rank >= LINE_RENAMED)
+            m[i].key.p = names.p + ((uintptr_t)m[i].key.p - 1);
+    if (m && names.err == ERR_OK)
+        put_many(out, l, m, k);
+    mem_free(m);
+    buf_free(&names);
+    packed_free(&p);
 }
 
 static void put_member(struct buf *out, const struct line *l, unsigned i)
@@ -238,6 +335,13 @@ static void head_json(struct buf *out, const struct line *l)
         buf_add(out, s->json_head);
         return;
     }
+    if (s->json_place.n) {
+        buf_add(out, s->json_place);
+        buf_str(out, ",\"message\":\"");
+        json_escape(out, l->message);
+        buf_char(out, '"');
+        return;
+    }
     buf_printf(out, ",\"level\":\"%s\"", level_text(s->level));
     if (s->file.n) {
         buf_str(out, ",\"file\":\"");
@@ -260,7 +364,9 @@ static void write_json(struct buf *out, const struct line_style *style, struct l
     buf_char(out, '"');
     head_json(out, l);
     size_t mark = out->n;
-    if (l->n_extra || !members_merge(out, l, span, n_span)) {
+    if (l->rec && l->site->with_fields) {
+        members_many(out, l, span, n_span);
+    } else if (l->n_extra || !members_merge(out, l, span, n_span)) {
         if (out->err == ERR_OK)
             out->n = mark;
         members_slow(out, l, span, n_span);
@@ -306,7 +412,7 @@ static void put_text(struct buf *out, struct slice s, bool quoted)
     buf_put(out, s.p + from, s.n - from);
 }
 
-static void put_value(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
+void line_text_value(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
 {
     double v = as_f64(u);
     if (type == SONDE_TYPE_STR) {
@@ -317,6 +423,8 @@ static void put_value(struct buf *out, enum sonde_type type, uint64_t u, struct 
         buf_str(out, isnan(v) ? "NaN" : v > 0 ? "inf" : "-inf");
     } else if (type == SONDE_TYPE_F64) {
         put_f64(out, v, 1e-4);
+    } else if (type > SONDE_TYPE_BOOL) {
+        value_text(out, type, u, s);
     } else {
         line_json_value(out, type, u, s);
     }
@@ -329,7 +437,7 @@ static void put_pair(struct buf *out, bool color, const char *lead, struct slice
     buf_str(out, color ? "\x1b[3m" : "");
     put_text(out, key, false);
     buf_str(out, color ? "\x1b[0m\x1b[2m=\x1b[0m" : "=");
-    put_value(out, type, u, s);
+    line_text_value(out, type, u, s);
 }
 
 // Root first.
@@ -357,6 +465,16 @@ static void put_span_fields(struct buf *out, bool color, const struct bspan *s)
         buf_str(out, "\x1b[0m");
 }
 
+static void put_packed(struct buf *out, bool color, struct slice fields)
+{
+    struct packed p;
+    packed_read(&p, fields);
+    for (size_t i = 0; i < p.n; i++)
+        if (!p.field[i].replaced)
+            put_pair(out, color, " ", p.field[i].key, p.field[i].v.type, p.field[i].v.u, p.field[i].v.s);
+    packed_free(&p);
+}
+
 static void write_text(struct buf *out, const struct line_style *style, struct line_clock *clock, const struct line *l)
 {
     static const char *const colors[] = {"", "\x1b[31m", "\x1b[33m", "\x1b[32m", "\x1b[34m", "\x1b[35m"};
@@ -381,6 +499,8 @@ static void write_text(struct buf *out, const struct line_style *style, struct l
         if (last && !l->rec->v[i].absent)
             put_pair(out, color, " ", l->site->key[i], l->rec->v[i].type, l->rec->v[i].u, l->rec->v[i].s);
     }
+    if (l->rec && l->site->with_fields)
+        put_packed(out, color, l->rec->v[1].s);
     for (uint32_t i = 0; i < l->n_extra; i++)
         put_pair(out, color, " ", slice_str(l->extra[i].key), SONDE_TYPE_INT, (uint64_t)l->extra[i].value, SLICE_NONE);
     if (l->span && l->span->started)

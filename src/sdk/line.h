@@ -23,6 +23,7 @@ enum { LINE_MAX = 256 << 20 }; // of the buffer that collects lines
 void line_time(struct buf *out, struct line_clock *c, int64_t wall_ns, bool local);
 void line_json_key(struct buf *out, struct slice key); // ,"key":
 void line_json_value(struct buf *out, enum sonde_type type, uint64_t u, struct slice s);
+void line_text_value(struct buf *out, enum sonde_type type, uint64_t u, struct slice s);
 
 struct line {
     int64_t time;
@@ -33,5 +34,8 @@ struct line {
     const struct line_extra *extra; // sorted by key
     uint32_t n_extra;
 };
+// The record's own message, when it has one (arguments, SONDE_LOG_ARRAY); otherwise a slice without p. Uses scratch, which must
+// stay as it is for as long as the message is needed.
+struct slice line_message(struct buf *scratch, const struct site *site, const struct rec *rec);
 // Appends one line with its line feed.
 void line_write(struct buf *out, const struct line_style *style, struct line_clock *clock, const struct line *l);

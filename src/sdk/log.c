@@ -1,24 +1,171 @@
 // The record path: call site to ring.
+#include "base/hash.h"
+#include "base/limits.h"
+#include "sdk/limit.h"
 #include "sdk/sdk.h"
+#include "sdk/value.h"
+#include <errno.h>
+#include <stdio.h>
+#include <wchar.h>
 
 bool sonde_site_enabled(struct sonde_site *site)
 {
     uint32_t state = __atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
     if (state == SONDE_SITE_NEW) {
+        int saved = errno;
         sdk_register(site);
+        errno = saved;
         state = __atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
     }
     return state == SONDE_SITE_ON || (state == SONDE_SITE_ASK && site->level <= sdk_span_level());
 }
 
-void sonde_log_write(struct sonde_site *site, const struct sonde_arg *args)
+static inline bool enabled(struct sonde_site *site)
 {
-    if (__builtin_expect(__atomic_load_n(&site->state, __ATOMIC_ACQUIRE) != SONDE_SITE_ON, 0) && !sonde_site_enabled(site))
-        return;
+    return __builtin_expect(__atomic_load_n(&site->state, __ATOMIC_ACQUIRE) == SONDE_SITE_ON, 1) || sonde_site_enabled(site);
+}
+
+static inline void push(const struct sonde_site *site, const uint8_t *types, const struct sonde_arg *args, uint32_t n)
+{
     struct ring_thread *t = tls_ring;
     if (__builtin_expect(!t, 0) && !(t = sdk_thread()))
         return;
     const uint8_t *ids = tls_span ? sdk_span_ids() : NULL;
-    ring_push(t, site->number, ids, site->types, args, site->n_fields, site->level == SONDE_LEVEL_ERROR ? RING_WAIT : RING_DROP);
+    ring_push(t, site->number, ids, types, args, n, site->level == SONDE_LEVEL_ERROR ? RING_WAIT : RING_DROP);
     sdk_wrote();
+}
+
+void sonde_log_write(struct sonde_site *site, const struct sonde_arg *args)
+{
+    if (enabled(site))
+        push(site, site->types, args, site->n_fields);
+}
+
+// ---- messages with arguments --------------------------------------------------------------------------------------------
+struct texts { // what has to be formatted at the call
+    char text[SONDE_FIELDS_MAX][32];
+    char wide[FMT_WIDE_MAX];
+    size_t wide_n;
+};
+
+static struct sonde_arg wide_text(struct texts *t, const wchar_t *w, const struct fmt_arg *how)
+{
+    char *to = t->wide + t->wide_n;
+    size_t room = sizeof t->wide - t->wide_n, most = how->precision >= 0 ? (size_t)how->precision : room;
+    mbstate_t state = {0};
+    size_t n = 0;
+    while (*w && n + 8 <= room && n < most) { // one at a time: a character that the locale lacks becomes a question mark
+        size_t k = wcrtomb(to + n, *w++, &state);
+        if (k == (size_t)-1) {
+            to[n] = '?';
+            k = 1;
+        }
+        n += k;
+    }
+    t->wide_n += n;
+    return sonde_arg_strn(to, n < most ? n : most);
+}
+
+static struct sonde_arg text_of(struct texts *t, unsigned i, const struct fmt_arg *how, const struct sonde_arg *args,
+                                uint8_t type)
+{
+    const void *p = args[i].value.s;
+    if (how->pointer)
+        return sonde_arg_strn(t->text[i], (size_t)snprintf(t->text[i], sizeof t->text[i], p ? "%p" : "(nil)", p));
+    if (!p)
+        return sonde_arg_strn(NULL, 0);
+    if (how->wide && type != SONDE_TYPE_STR)
+        return wide_text(t, p, how);
+    int64_t most = how->precision;
+    if (most <= FMT_PRECISION_OF && FMT_PRECISION_OF - most < SONDE_FIELDS_MAX)
+        most = (int)args[FMT_PRECISION_OF - most].value.i;
+    return sonde_arg_strn(p, most >= 0 ? strnlen(p, (size_t)most) : strlen(p));
+}
+
+static const struct site *resolve(const struct sonde_site *record, const struct sonde_arg *args, struct sonde_arg *out,
+                                  struct texts *texts, int error)
+{
+    const struct site *s = site_get(&sdk.sites, record->number);
+    if (!s)
+        return NULL;
+    texts->wide_n = 0;
+    for (unsigned i = 0; i < record->n_fields; i++)
+        out[i] = i < s->n_args && s->type[i] == SONDE_TYPE_STR ? text_of(texts, i, &s->arg[i], args, record->types[i]) : args[i];
+    if (s->with_errno)
+        out[s->n - 1] = sonde_arg_int(error);
+    return s;
+}
+
+void sonde_log_format(struct sonde_site *site, const struct sonde_arg *args)
+{
+    int error = errno;
+    struct sonde_arg values[REC_VALUES_MAX];
+    struct texts texts;
+    if (!enabled(site))
+        return;
+    const struct site *s = resolve(site, args, values, &texts, error);
+    if (s)
+        push(site, s->type, values, s->n);
+    errno = error;
+}
+
+// ---- limits -------------------------------------------------------------------------------------------------------------
+static uint64_t hash_value(uint64_t h, unsigned type, const struct sonde_arg *a)
+{
+    if (!rec_is_string(type))
+        return hash_mix(h, a->value.u);
+    if (type == SONDE_TYPE_ERROR)
+        return hash_mix(hash64_seed(a->value.s, a->value.s ? strlen(a->value.s) : 0, h), a->n);
+    if (type == SONDE_TYPE_STRS) {
+        const char *const *strings = (const char *const *)(const void *)a->value.s;
+        for (size_t i = 0; strings && i < a->n; i++)
+            h = hash64_seed(strings[i], strings[i] ? strlen(strings[i]) : 0, h);
+        return hash_mix(h, a->n);
+    }
+    return hash_mix(hash64_seed(a->value.s, rec_string_size(type, a), h), a->n);
+}
+
+void sonde_log_limited(struct sonde_site *site, struct sonde_limit *limit, const struct sonde_arg *args)
+{
+    int error = errno;
+    struct sonde_arg values[REC_VALUES_MAX];
+    struct texts texts;
+    if (!enabled(site))
+        return;
+    const uint8_t *types = site->types;
+    uint32_t n = site->n_fields;
+    if (site->n_args) {
+        const struct site *s = resolve(site, args, values, &texts, error);
+        if (!s)
+            return;
+        args = values;
+        types = s->type;
+        n = s->n;
+    }
+    uint64_t hash = 0;
+    for (uint32_t i = 0; limit->dedup && i < n; i++)
+        hash = hash_value(hash, types[i], &args[i]);
+    if (!limit->dedup || !limit_repeats(limit, hash))
+        push(site, types, args, n);
+    errno = error;
+}
+
+// ---- any number of fields -----------------------------------------------------------------------------------------------
+void sonde_log_array(struct sonde_site *site, const char *message, size_t message_n, const struct sonde_field *fields, size_t n)
+{
+    if (!enabled(site))
+        return;
+    struct buf packed;
+    buf_init(&packed, MIB(256));
+    for (size_t i = 0; i < n && i < SONDE_ARRAY_MAX; i++)
+        packed_append(&packed, &fields[i]);
+    if (message && message_n == SIZE_MAX)
+        message_n = strlen(message);
+    if (packed.err == ERR_OK) {
+        struct sonde_arg values[2] = {sonde_arg_strn(message, message_n), sonde_arg_strn(packed.p ? packed.p : "", packed.n)};
+        push(site, site->types, values, 2);
+    } else if (sdk.ring) {
+        __atomic_fetch_add(&sdk.ring->head->lost, 1, __ATOMIC_RELAXED);
+    }
+    buf_free(&packed);
 }

@@ -5,11 +5,13 @@ void pipeline_init(struct pipeline *p)
 {
     memset(p, 0, sizeof *p);
     buf_init(&p->out, LINE_MAX);
+    buf_init(&p->message, LINE_MAX);
 }
 
 void pipeline_free(struct pipeline *p)
 {
     span_table_free(&p->spans);
+    buf_free(&p->message);
     buf_free(&p->out);
 }
 
@@ -49,6 +51,8 @@ static void log_record(struct pipeline *p, struct rec *r, const struct site *sit
                      .site = site ? site : nowhere(),
                      .rec = site && r->n == site->n ? r : NULL,
                      .span = known ? known : unknown};
+    if (l.rec)
+        l.message = line_message(&p->message, l.site, r);
     emit(p, &l, true);
     if (unknown)
         span_finish(NULL, unknown);

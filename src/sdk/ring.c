@@ -416,6 +416,12 @@ static char *write_values(char *p, const uint8_t *types, const struct sonde_arg 
             memcpy(s, a[i].value.s ? a[i].value.s : "", kept);
             s += kept;
             room -= kept;
+        } else if (__builtin_expect(types[i] > SONDE_TYPE_BOOL, 0) && rec_is_string(types[i])) {
+            bool absent = a[i].n == SIZE_MAX && types[i] != SONDE_TYPE_ERROR;
+            size_t kept = rec_string_put(s, room, types[i], &a[i]);
+            slot = str_slot(absent ? SIZE_MAX : rec_string_size(types[i], &a[i]), kept);
+            s += kept;
+            room -= kept;
         }
         memcpy(p + 8 * (size_t)i, &slot, 8);
     }
@@ -425,9 +431,12 @@ static char *write_values(char *p, const uint8_t *types, const struct sonde_arg 
 static size_t strings_size(const uint8_t *types, const struct sonde_arg *a, uint32_t n)
 {
     size_t size = 0;
-    for (uint32_t i = 0; i < n; i++)
-        if (types[i] == SONDE_TYPE_STR && a[i].n != SIZE_MAX)
-            size += a[i].n;
+    for (uint32_t i = 0; i < n; i++) {
+        if (types[i] == SONDE_TYPE_STR)
+            size += a[i].n != SIZE_MAX ? a[i].n : 0;
+        else if (__builtin_expect(types[i] > SONDE_TYPE_BOOL, 0) && rec_is_string(types[i]))
+            size += rec_string_size(types[i], &a[i]);
+    }
     return size;
 }
 

@@ -4,7 +4,7 @@
 // File, little-endian, every constant asserted in ring.c:
 //   0            struct ring_head, RING_HEAD bytes: magic, version, geometry, clock calibration, process
 //   dict_at      call-site dictionary, dict_size bytes, append only, dict_used bytes valid (release store):
-//                  u32 size (whole entry, multiple of 4) · u32 number · u32 line · u8 level · u8 n_fields · u8 is_span · u8 0
+//                  u32 size (whole entry, multiple of 4) · u32 number · u32 line · u8 level · u8 n_fields · u8 is_span · u8 n_args
 //                  then strings, each u16 length + bytes: target, file, message; then a field each: u8 type, string key
 //   chunks_at    n_chunks chunks of chunk_size bytes; only the first n_backed have memory behind them
 //
@@ -17,7 +17,9 @@
 //   u32 size · u32 what (bits 0-23 site number, 24-27 enum rec_kind, 28-31 REC_ flags) · u64 tick
 //   REC_IN_SPAN: 16 bytes trace id, 8 bytes span id          REC_EXTERN: u64 pointer, u64 bytes (see below)
 //   one u64 a value: the number, or for a string u32 length (0xffffffff: absent) and u32 bytes kept here
-//   the kept bytes of the strings, one after the other
+//   the kept bytes of the strings, one after the other. Strings are also: bytes and ids as they are; arrays of numbers, 8 bytes
+//   an element (bool 1); arrays of strings, u32 length + bytes an element; an error, i64 code + message (0xff: none, the code is
+//   an errno); the fields of SONDE_LOG_ARRAY, each u8 type · u8 0 · u16 key length · u32 value length · key · value
 // A record larger than RING_RECORD_MAX keeps the beginning of its strings here and all of it in the sender's heap (REC_EXTERN,
 // same layout from the values on), for the backend only.
 //
@@ -37,7 +39,7 @@
 
 #define RING_MAGIC "SONDRNG1"
 enum {
-    RING_VERSION = 1,
+    RING_VERSION = 2,
     RING_HEAD = 4096,
     RING_DICT = 1 << 20,
     RING_CHUNK = 16 << 10,
@@ -105,6 +107,17 @@ static inline uint32_t rec_site(uint32_t what)
     return what & 0xffffff;
 }
 
+// Values that stand behind the others with a length, as strings do.
+static inline bool rec_is_string(unsigned type)
+{
+    const uint32_t numbers = 1u << SONDE_TYPE_INT | 1u << SONDE_TYPE_UINT | 1u << SONDE_TYPE_F64 | 1u << SONDE_TYPE_BOOL |
+                             1u << SONDE_TYPE_DURATION;
+    return !(numbers >> (type & 31) & 1);
+}
+// The bytes of such a value in a record, and writing at most `room` of them; returns how many were written.
+size_t rec_string_size(unsigned type, const struct sonde_arg *a);
+size_t rec_string_put(char *to, size_t room, unsigned type, const struct sonde_arg *a);
+
 // ---- reading a record (any reader) ----------------------------------------------------------------------------------
 struct rec_value {
     enum sonde_type type;
@@ -113,6 +126,7 @@ struct rec_value {
     uint64_t u;
     struct slice s;
 };
+enum { REC_VALUES_MAX = SONDE_FIELDS_MAX + 1 }; // a format's %m adds one
 struct rec {
     enum rec_kind kind;
     uint32_t site;
@@ -120,7 +134,7 @@ struct rec {
     bool in_span;
     uint8_t trace_id[16], span_id[8];
     uint32_t n;
-    struct rec_value v[SONDE_FIELDS_MAX];
+    struct rec_value v[REC_VALUES_MAX];
     char *heap; // the sender's copy (REC_EXTERN), to be freed by who consumes the record
 };
 // Types of the values of the kinds other than REC_LOG; *n gets their number.

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "sdk/export.h"
+#include "sdk/limit.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <math.h>
@@ -199,6 +200,7 @@ static void after_fork_child(void)
 {
     pthread_mutex_init(&sdk.life, NULL);
     pthread_mutex_init(&sdk.drain, NULL);
+    limit_forked();
     level_after_fork(true);
     if (sdk.ring)
         ring_forget(sdk.ring);

@@ -73,16 +73,24 @@ void site_encode(struct buf *out, const struct sonde_site *s, uint32_t number)
     buf_init(&target, KIB(8));
     site_target(&target, s->target ? s->target : "");
     size_t at = out->n;
+    struct fmt_arg args[SONDE_FIELDS_MAX];
+    bool with_errno = s->n_args && fmt_scan(slice_str(s->message), args, s->n_args);
     uint32_t words[3] = {0, number, s->line};
-    uint8_t bytes[4] = {s->level, s->n_fields, s->is_span, 0};
+    uint8_t bytes[4] = {s->level, (uint8_t)(s->n_fields + with_errno), s->is_span, s->n_args};
     buf_put(out, words, 12);
     buf_put(out, bytes, 4);
     put_u16str(out, buf_slice(&target));
     put_u16str(out, relative(s->file ? s->file : ""));
     put_u16str(out, slice_str(s->message ? s->message : ""));
     for (unsigned i = 0; i < s->n_fields; i++) {
-        buf_char(out, (char)s->types[i]);
+        // Wide strings, and strings of which only the address is asked for, go as text.
+        bool text = i < s->n_args && (args[i].wide || (args[i].pointer && s->types[i] == SONDE_TYPE_STR));
+        buf_char(out, (char)(text ? SONDE_TYPE_STR : s->types[i]));
         put_u16str(out, slice_str(s->keys[i]));
+    }
+    if (with_errno) {
+        buf_char(out, SONDE_TYPE_INT);
+        put_u16str(out, SLICE_NONE);
     }
     while (out->n % 4)
         buf_char(out, 0);
@@ -128,7 +136,7 @@ static void json_member(struct buf *b, const char *key, struct slice value)
     buf_char(b, '"');
 }
 
-static struct slice json_head(struct buf *b, const struct site *s, struct slice target, struct slice file, struct slice message)
+static void json_head(struct buf *b, struct site *s, struct slice target, struct slice file, struct slice message)
 {
     size_t at = b->n;
     json_member(b, "level", slice_str(level_text(s->level)));
@@ -137,14 +145,17 @@ static struct slice json_head(struct buf *b, const struct site *s, struct slice 
         buf_printf(b, ",\"line\":%u", s->line);
     }
     json_member(b, "target", target);
+    s->json_place = slice_of((char *)(uintptr_t)at, b->n - at);
     json_member(b, "message", message);
-    return slice_of((char *)(uintptr_t)at, b->n - at);
+    s->json_head = slice_of((char *)(uintptr_t)at, b->n - at);
 }
 
 static void sort_fields(struct site *s)
 {
-    for (unsigned i = 0; i < s->n; i++) {
+    for (unsigned i = s->n_args; i < s->n - (unsigned)s->with_errno; i++) {
         unsigned at = 0;
+        if (s->type[i] == SONDE_TYPE_MESSAGE || s->type[i] == SONDE_TYPE_FIELDS)
+            continue;
         while (at < s->n_order && slice_cmp(s->key[s->order[at]], s->key[i]) < 0)
             at++;
         if (at < s->n_order && slice_eq(s->key[s->order[at]], s->key[i])) {
@@ -171,13 +182,13 @@ static bool parse_fields(struct site *s, struct slice in, struct buf *b)
     s->target = clean(b, target);
     s->file = clean(b, file);
     s->message = clean(b, message);
-    s->json_head = json_head(b, s, target, file, message);
+    json_head(b, s, target, file, message);
     for (unsigned i = 0; i < s->n; i++) {
         if (!in.n)
             return false;
         s->type[i] = (uint8_t)in.p[0];
         in = slice_from(in, 1);
-        if (s->type[i] < SONDE_TYPE_STR || s->type[i] > SONDE_TYPE_BOOL || !take_u16str(&in, &key))
+        if (s->type[i] < SONDE_TYPE_STR || s->type[i] >= SONDE_TYPES || !take_u16str(&in, &key))
             return false;
         size_t at = b->n;
         if (site_reserved(key))
@@ -200,7 +211,7 @@ struct site *site_parse(const char *p, size_t n, size_t *size)
         return NULL;
     memcpy(words, p, 12);
     *size = words[0];
-    if (words[0] < 16 || words[0] % 4 || words[0] > n || (uint8_t)p[13] > SONDE_FIELDS_MAX)
+    if (words[0] < 16 || words[0] % 4 || words[0] > n || (uint8_t)p[13] > REC_VALUES_MAX || (uint8_t)p[15] > SONDE_FIELDS_MAX || (uint8_t)p[15] > (uint8_t)p[13])
         return NULL;
     struct site *s = mem_zalloc(sizeof *s);
     if (!s)
@@ -210,6 +221,7 @@ struct site *site_parse(const char *p, size_t n, size_t *size)
     s->level = (uint8_t)p[12] < 1 || (uint8_t)p[12] > 5 ? SONDE_LEVEL_INFO : (uint8_t)p[12];
     s->n = (uint8_t)p[13];
     s->is_span = (uint8_t)p[14];
+    s->n_args = (uint8_t)p[15];
     struct buf b;
     buf_init(&b, MIB(4));
     buf_put(&b, p, words[0]);
@@ -224,11 +236,14 @@ struct site *site_parse(const char *p, size_t n, size_t *size)
     rebase(&s->target, b.p);
     rebase(&s->file, b.p);
     rebase(&s->message, b.p);
+    rebase(&s->json_place, b.p);
     rebase(&s->json_head, b.p);
     for (unsigned i = 0; i < s->n; i++) {
         rebase(&s->key[i], b.p);
         rebase(&s->json_key[i], b.p);
     }
+    s->with_errno = s->n_args && fmt_scan(s->message, s->arg, s->n_args) && s->n > s->n_args;
+    s->with_fields = s->n == 2 && s->type[0] == SONDE_TYPE_MESSAGE && s->type[1] == SONDE_TYPE_FIELDS;
     sort_fields(s);
     return s;
 }

@@ -273,7 +273,7 @@ static void attribute(struct sonde_span *s, const char *key, enum sonde_type typ
         case SONDE_TYPE_UINT:
             v.n = (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)value.value.u);
             break;
-        case SONDE_TYPE_INT:
+        default:
             v.n = (size_t)snprintf(text, sizeof text, "%lld", (long long)value.value.i);
             break;
         }

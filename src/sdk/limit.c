@@ -1,0 +1,116 @@
+#include "sdk/limit.h"
+#include "base/alloc.h"
+#include "sdk/sdk.h"
+#include <errno.h>
+
+// window: the number of the current window + 1 in the upper half, the calls in it in the lower (stops counting at its end;
+// 0 before the first call). So one compare-and-swap gives every call a number of its own in exactly one window.
+static struct sonde_limit *all; // every limit that was ever asked, newest first
+
+static const char *const summary_keys[] = {"", "suppressed", "of", 0};
+static const unsigned char summary_types[] = {SONDE_TYPE_UINT, SONDE_TYPE_UINT, SONDE_TYPE_STR, 0};
+
+// Of the same level and place as what it sums up.
+static void enlist(struct sonde_limit *l, const struct sonde_site *site)
+{
+    uint32_t none = 0;
+    if (__atomic_load_n(&l->listed, __ATOMIC_ACQUIRE) ||
+        !__atomic_compare_exchange_n(&l->listed, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        return;
+    l->of = site->message;
+    struct sonde_site *s = mem_zalloc(sizeof *s); // lives as long as the process, like the call site
+    if (s) {
+        *s = (struct sonde_site){.line = site->line,
+                                 .level = site->level,
+                                 .n_fields = 3,
+                                 .n_args = 1,
+                                 .message = "suppressed %llu similar records",
+                                 .target = site->target,
+                                 .file = site->file,
+                                 .keys = summary_keys,
+                                 .types = summary_types};
+        sonde_site_enabled(s); // gets its number here: the backend does not register
+    }
+    __atomic_store_n(&l->summary, s, __ATOMIC_RELEASE);
+    struct sonde_limit *first = __atomic_load_n(&all, __ATOMIC_RELAXED);
+    do
+        l->next = first;
+    while (!__atomic_compare_exchange_n(&all, &first, l, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED));
+}
+
+static uint32_t window_of(const struct sonde_limit *l)
+{
+    return l->period_ns ? (uint32_t)((uint64_t)clock_mono_ns() / l->period_ns) + 1 : 1;
+}
+
+bool sonde_limit_pass(struct sonde_limit *l, const struct sonde_site *site)
+{
+    int saved = errno;
+    enlist(l, site);
+    errno = saved;
+    if (l->dedup)
+        return true; // decided by the values
+    uint64_t old = __atomic_load_n(&l->window, __ATOMIC_RELAXED), now, nth;
+    uint32_t window = window_of(l);
+    do {
+        // A thread that looked at the clock before another moved the window on counts in the newer one.
+        bool same = old && (int32_t)(window - (uint32_t)(old >> 32)) <= 0;
+        uint64_t head = same ? old & ~(uint64_t)UINT32_MAX : (uint64_t)window << 32;
+        nth = same ? old & UINT32_MAX : 0;
+        now = head | (nth < UINT32_MAX ? nth + 1 : nth);
+    } while (!__atomic_compare_exchange_n(&l->window, &old, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    if (nth < l->first || (l->one_in && (nth - l->first + 1) % l->one_in == 0))
+        return true;
+    __atomic_fetch_add(&l->suppressed, 1, __ATOMIC_RELAXED);
+    return false;
+}
+
+bool limit_repeats(struct sonde_limit *l, uint64_t hash)
+{
+    hash |= 1; // 0: nothing was written yet
+    uint64_t until = __atomic_load_n(&l->window, __ATOMIC_ACQUIRE), now = (uint64_t)clock_mono_ns();
+    if (__atomic_load_n(&l->hash, __ATOMIC_ACQUIRE) == hash && now < until) {
+        __atomic_fetch_add(&l->suppressed, 1, __ATOMIC_RELAXED);
+        return true;
+    }
+    // Of several threads that come here with the same values, one goes on.
+    uint64_t last = __atomic_exchange_n(&l->hash, hash, __ATOMIC_ACQ_REL);
+    if (last == hash &&
+        !__atomic_compare_exchange_n(&l->window, &until, now + l->period_ns, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        __atomic_fetch_add(&l->suppressed, 1, __ATOMIC_RELAXED);
+        return true;
+    }
+    if (last != hash)
+        __atomic_store_n(&l->window, now + l->period_ns, __ATOMIC_RELEASE);
+    return false;
+}
+
+static bool over(const struct sonde_limit *l)
+{
+    uint64_t window = __atomic_load_n(&l->window, __ATOMIC_RELAXED);
+    return l->dedup ? (uint64_t)clock_mono_ns() >= window : window_of(l) != (uint32_t)(window >> 32);
+}
+
+void limit_tell(struct pipeline *p, const struct site_table *sites, bool every)
+{
+    for (struct sonde_limit *l = __atomic_load_n(&all, __ATOMIC_ACQUIRE); l; l = l->next) {
+        if (!__atomic_load_n(&l->suppressed, __ATOMIC_RELAXED) || !(every || over(l)))
+            continue;
+        const struct sonde_site *summary = __atomic_load_n(&l->summary, __ATOMIC_ACQUIRE);
+        const struct site *site = summary ? site_get(sites, summary->number) : NULL;
+        if (!site)
+            continue;
+        uint64_t n = __atomic_exchange_n(&l->suppressed, 0, __ATOMIC_RELAXED);
+        struct slice of = slice_str(l->of);
+        struct rec r = {.kind = REC_LOG, .site = site->number, .n = 3};
+        r.v[0] = r.v[1] = (struct rec_value){.type = SONDE_TYPE_UINT, .u = n};
+        r.v[2] = (struct rec_value){.type = SONDE_TYPE_STR, .s = of};
+        pipeline_record(p, &r, site, clock_wall_ns());
+    }
+}
+
+void limit_forked(void)
+{
+    for (struct sonde_limit *l = all; l; l = l->next)
+        l->suppressed = 0;
+}
