@@ -86,16 +86,11 @@ def test_a_failed_request_says_where_and_why(server, traced, fault, where, says)
     send(stack, "bad-1", fault=fault, tokens=20)
     doc = {}
 
-    def told():  # spans and lines come from three processes, the last ones perhaps after the first answer
+    def told():  # the failed span and the lines about it may come after the root span
         nonlocal doc
-    
-    def told():  # the span of the route that failed may come after the root
         doc = json.loads(server.get("/api/sonde/v1/requests/bad-1")[1])
-        failed = [s for s in doc.get("spans", []) if s["name"].endswith("route_request") and s["status"] == "error"]
-        return doc if failed and doc["request"]["status"] == "error" and doc["failure"]["evidence"] else None
-
-    doc = wait_for(told, 5)
-        return doc["failure"] and doc["failure"]["evidence"] and where in (None, doc["failure"]["where"])
+        failure = doc.get("failure")
+        return failure and failure["evidence"] and where in (None, failure["where"]) and says in failure["why"]
 
     try:
         wait_for(told, 5)
