@@ -37,6 +37,14 @@ enum { CHILD_TSAN = 0 };
 enum { CHILD_TSAN = 0 };
 #endif
 
+// A thread of the parent that is inside the address sanitizer's allocator while the child is made leaves its lock taken there for
+// good: time for it to come to rest.
+#ifdef __SANITIZE_ADDRESS__
+enum { CHILD_REST_US = 50000 };
+#else
+enum { CHILD_REST_US = 0 };
+#endif
+
 struct child {
     pid_t pid;
     int err; // read end of its stderr
@@ -58,6 +66,8 @@ static inline struct child child_start(int (*fn)(void *arg), void *arg, const ch
     if (pipe(fds) != 0)
         return c;
     fflush(stdout);
+    if (CHILD_REST_US)
+        usleep(CHILD_REST_US);
     c.pid = fork();
     if (c.pid == 0) {
         dup2(fds[1], 2);
