@@ -1,6 +1,6 @@
 // Merging parts: a table that gets little leaves many small parts, one every head_max_age. COMPACT_WIDTH neighbours of
-// about one size become one. The new part covers their sequences, so a crash at any moment leaves each row once: at
-// opening, a part whose sequences another covers is removed.
+// about one size become one, or COMPACT_LEAST of them that are large already. The new part covers their sequences, so a crash at
+// any moment leaves each row once: at opening, a part whose sequences another covers is removed.
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -9,6 +9,7 @@
 
 enum {
     COMPACT_WIDTH = 8,
+    COMPACT_LEAST = 4,            // parts, when more would make too large a one
     COMPACT_MAX_ROWS = 512 << 10, // of the result: a merge happens in memory
     COMPACT_PAUSE_S = 60,         // after a failure
 };
@@ -27,24 +28,27 @@ static bool spans_head(const struct table *t, uint64_t first, uint64_t last)
 
 // The first run of COMPACT_WIDTH neighbours of which none has more than half the rows: a large part waits until as much
 // has come after it, so that a row is rewritten a few times at most. False: none.
-static bool find_run(struct table *t, struct part *run[COMPACT_WIDTH])
+static uint32_t find_run(struct table *t, struct part *run[COMPACT_WIDTH])
 {
-    bool found = false;
+    uint32_t found = 0;
     pthread_mutex_lock(&t->lock);
-    for (uint32_t at = 0; !found && at + COMPACT_WIDTH <= t->n_parts; at++) {
+    for (uint32_t at = 0; !found && at + COMPACT_LEAST <= t->n_parts; at++) {
         uint64_t rows = 0, bytes = 0, largest = 0;
         uint32_t n = 0;
-        for (; n < COMPACT_WIDTH; n++) {
+        bool more = false;
+        for (; n < COMPACT_WIDTH && at + n < t->n_parts; n++) {
             struct part *p = t->parts[at + n];
+            more = rows + p->info.rows > COMPACT_MAX_ROWS || bytes + p->info.bytes > MAX_COMPACT_BYTES;
+            if (p->damaged || more)
+                break;
             rows += p->info.rows;
             bytes += p->info.bytes;
             largest = p->info.rows > largest ? p->info.rows : largest;
-            if (p->damaged || rows > COMPACT_MAX_ROWS || bytes > MAX_COMPACT_BYTES)
-                break;
         }
-        found = n == COMPACT_WIDTH && rows >= 2 * largest &&
-                !spans_head(t, t->parts[at]->info.first, t->parts[at + n - 1]->info.last);
-        for (uint32_t i = 0; found && i < COMPACT_WIDTH; i++)
+        bool enough = n == COMPACT_WIDTH || (more && n >= COMPACT_LEAST);
+        bool take = enough && rows >= 2 * largest && !spans_head(t, t->parts[at]->info.first, t->parts[at + n - 1]->info.last);
+        found = take ? n : 0;
+        for (uint32_t i = 0; i < found; i++)
             run[i] = part_ref(t->parts[at + i]);
     }
     pthread_mutex_unlock(&t->lock);
@@ -77,15 +81,15 @@ static enum errc read_part(struct merge *m, struct part *p, struct error *err)
     return rc;
 }
 
-static enum errc merge_run(struct table *t, struct part *run[COMPACT_WIDTH], struct error *err)
+static enum errc merge_run(struct table *t, struct part *run[COMPACT_WIDTH], uint32_t n, struct error *err)
 {
     struct merge m = {0};
     struct batch *all = NULL;
     struct part *p = NULL;
     bool written = false;
-    uint64_t first = run[0]->info.first, last = run[COMPACT_WIDTH - 1]->info.last;
+    uint64_t first = run[0]->info.first, last = run[n - 1]->info.last;
     char *path = catalog_path(t->store, t, first, last);
-    for (uint32_t i = 0; i < COMPACT_WIDTH; i++)
+    for (uint32_t i = 0; i < n; i++)
         m.cap += run[i]->info.n_blocks;
     m.cursor = mem_zalloc(m.cap * sizeof *m.cursor);
     m.in = mem_zalloc(m.cap * sizeof *m.in);
@@ -94,8 +98,9 @@ static enum errc merge_run(struct table *t, struct part *run[COMPACT_WIDTH], str
         rc = ERR(err, NOMEM, "no memory to merge %u blocks", m.cap);
         goto out;
     }
-    for (uint32_t i = 0; i < COMPACT_WIDTH; i++)
+    for (uint32_t i = 0; i < n; i++)
         GO(read_part(&m, run[i], err));
+    store_flush_due(t->store); // a merge takes long: heads do not wait for it
     all = batch_merge(m.in, m.n, MAX_FLUSH_MEMORY);
     if (!all) {
         rc = ERR(err, NOMEM, "no memory to merge %u blocks", m.n);
@@ -120,15 +125,17 @@ out:
     return rc;
 }
 
-enum errc table_compact(struct table *t, struct error *err)
+enum errc table_compact(struct table *t, bool *merged, struct error *err)
 {
     struct part *run[COMPACT_WIDTH];
-    if (t->compact_after > clock_mono_ns() || !find_run(t, run))
+    uint32_t n = t->compact_after > clock_mono_ns() ? 0 : find_run(t, run);
+    if (!n)
         return ERR_OK;
-    enum errc rc = merge_run(t, run, err);
+    enum errc rc = merge_run(t, run, n, err);
+    *merged = *merged || rc == ERR_OK;
     if (rc != ERR_OK)
         t->compact_after = clock_mono_ns() + COMPACT_PAUSE_S * 1000000000ll;
-    for (uint32_t i = 0; i < COMPACT_WIDTH; i++)
+    for (uint32_t i = 0; i < n; i++)
         part_unref(run[i]);
     return rc;
 }

@@ -9,6 +9,7 @@
 
 enum {
     PASS_NS = 1000000000, // a pass at least every second
+    BUSY_PASSES = 32,     // under load parts are merged after so many flushes only: merging can wait, commits cannot
     LOG_DISTANCE = 4,     // a table with few rows keeps the log of the others from being trimmed
 };
 
@@ -90,7 +91,7 @@ struct pass {
     struct error err;
     enum errc rc; // of the first failed flush
     bool all;     // not only the large and old
-    bool flushed;
+    bool flushed, merged;
     int64_t now;
     uint64_t uncovered;
 };
@@ -158,30 +159,46 @@ static enum errc lowest_uncovered(struct table *t, void *arg)
 static enum errc compact(struct table *t, void *arg)
 {
     struct error err = {0};
-    (void)arg;
-    if (table_compact(t, &err) != ERR_OK)
+    struct pass *p = arg;
+    if (table_compact(t, &p->merged, &err) != ERR_OK)
         fprintf(stderr, "sonde: merging parts: %s\n", err.msg);
     return ERR_OK;
+}
+
+static void flush_and_trim(struct store *s, struct pass *p)
+{
+    // Many tables below their own limit can be too much together.
+    p->all = p->all || atomic_load(&s->head_bytes) > 2 * s->opt.head_max_bytes;
+    tables_each(s, flush_due, p);
+    if (p->flushed && s->replayed) { // replay itself goes by the list of segments
+        p->uncovered = UINT64_MAX;
+        tables_each(s, lowest_uncovered, p);
+        wal_trim(&s->wal, p->uncovered);
+    }
+}
+
+void store_flush_due(struct store *s)
+{
+    struct pass p = {.now = clock_mono_ns()};
+    flush_and_trim(s, &p);
 }
 
 static enum errc run_pass(struct store *s, bool all, struct error *err)
 {
     struct pass p = {.all = all, .now = clock_mono_ns(), .uncovered = UINT64_MAX};
     pthread_mutex_lock(&s->flush_lock);
-    // Many tables below their own limit can be too much together.
-    p.all = p.all || atomic_load(&s->head_bytes) > 2 * s->opt.head_max_bytes;
-    tables_each(s, flush_due, &p);
+    flush_and_trim(s, &p);
     if (s->opt.retention_ns > 0) {
         int64_t oldest = clock_wall_ns() - s->opt.retention_ns;
         tables_each(s, drop_old, &oldest);
     }
-    if (p.flushed && s->replayed) { // replay itself goes by the list of segments
-        tables_each(s, lowest_uncovered, &p);
-        wal_trim(&s->wal, p.uncovered);
+    if (!all && (!p.flushed || ++s->busy_passes >= BUSY_PASSES)) {
+        s->busy_passes = 0;
+        tables_each(s, compact, &p);
     }
-    if (!all)
-        tables_each(s, compact, NULL);
     pthread_mutex_unlock(&s->flush_lock);
+    if (p.merged)
+        worker_wake(s); // there may be more
     if (p.rc != ERR_OK && err && err->code == ERR_OK)
         *err = p.err;
     return p.rc;

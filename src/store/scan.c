@@ -93,7 +93,13 @@ struct scan {
 static int newest_first(const void *a, const void *b)
 {
     const struct source *x = a, *y = b;
-    return (x->key < y->key) - (x->key > y->key);
+    if (x->key != y->key)
+        return x->key < y->key ? 1 : -1;
+    if (x->head != y->head) // what arrived last comes first
+        return x->head ? -1 : 1;
+    if (x->index != y->index)
+        return x->index < y->index ? 1 : -1;
+    return (x->block < y->block) - (x->block > y->block);
 }
 static int oldest_first(const void *a, const void *b)
 {
@@ -161,6 +167,8 @@ void scan_close(struct scan *s)
 {
     if (!s)
         return;
+    if (s->q.budget && s->source) // the reader had enough
+        s->q.budget->blocks_skipped += s->n_sources - s->at;
     if (s->fd >= 0)
         close(s->fd);
     part_cursor_free(&s->cursor);

@@ -47,9 +47,10 @@ enum errc store_append(struct store *s, struct slice tenant, enum wire_format f,
 // A budget of one query; counters are added to by scans. Over it: ERR_LIMIT.
 struct budget {
     uint64_t max_bytes; // uncompressed column bytes read; 0 = unlimited
-    uint64_t bytes, rows, blocks, blocks_skipped;
-    const bool *cancelled; // may be null; polled
-    int64_t deadline_mono; // 0 = none
+    uint64_t bytes, rows, blocks;
+    uint64_t blocks_skipped; // ruled out by time, resource or trace id, or not reached before the scan was closed
+    const bool *cancelled;   // may be null; polled
+    int64_t deadline_mono;   // 0 = none
 };
 
 struct scan_request {

@@ -93,6 +93,7 @@ struct store {
     pthread_mutex_t work_lock;
     pthread_cond_t work_more, work_done;
     bool work_wanted, work_closed;
+    uint32_t busy_passes; // passes with a flush and no merge; under flush_lock
     pthread_t worker;
     bool worker_running;
     _Atomic size_t head_bytes;  // of all tables, flushing included
@@ -148,11 +149,13 @@ void store_rebuild_filter(struct store *s);
 enum errc worker_start(struct store *s, struct error *err);
 void worker_stop(struct store *s);
 void worker_wake(struct store *s);
-void worker_wait(struct store *s); // for the end of the next pass, or a moment
+void store_flush_due(struct store *s); // heads that are large or old; under flush_lock
+void worker_wait(struct store *s);     // for the end of the next pass, or a moment
 
 // ---- compact.c ----
 // Merges a run of small neighbouring parts into one, if there is such a run. Under flush_lock.
-enum errc table_compact(struct table *t, struct error *err);
+// Sets *merged when it did.
+enum errc table_compact(struct table *t, bool *merged, struct error *err);
 
 // ---- catalog.c ----
 enum errc catalog_open(struct store *s, uint64_t *next_sequence, struct error *err);

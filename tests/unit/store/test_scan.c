@@ -235,6 +235,37 @@ static void streams_order_and_bounds(void **state)
     in_all_places(fill_streams_in_parts, check_streams);
 }
 
+// Who wants the newest lines stops when the bound says that no newer one comes: few blocks are read, and they hold them.
+static void check_newest(struct store *s)
+{
+    struct scan_request q = all_logs();
+    struct budget whole = {0}, b = {0};
+    struct scan *scan;
+    struct scan_batch sb = {.bound = INT64_MAX};
+    q.newest_first = true;
+    q.budget = &whole;
+    assert_int_equal(scan_rows(s, &q, NULL, NULL), 40000);
+    q.budget = &b;
+    int64_t wanted = T0 + 39900ll * LINE_STEP; // all rows from here on
+    unsigned n = 0;
+    OK(store_scan(s, &q, &scan, NULL));
+    while (sb.bound >= wanted) {
+        OK(scan_next(scan, &sb, NULL));
+        assert_non_null(sb.batch);
+        for (uint32_t i = 0; i < sb.n_rows; i++)
+            n += sb.batch->time[sb.rows[i]] >= wanted;
+    }
+    scan_close(scan);
+    assert_int_equal(n, 100);
+    assert_true(b.blocks <= (whole.blocks + 3) / 4);
+    assert_int_equal(b.blocks + b.blocks_skipped, whole.blocks);
+}
+static void the_newest_need_few_blocks(void **state)
+{
+    (void)state;
+    in_all_places(fill_streams_in_parts, check_newest);
+}
+
 static void check_resources(struct store *s)
 {
     int n = 0;
@@ -296,7 +327,7 @@ int main(void)
         cmocka_unit_test(keeps_every_type),         cmocka_unit_test(time_ranges_and_overlap),
         cmocka_unit_test(a_trace_by_its_id),        cmocka_unit_test(reads_only_wanted_columns),
         cmocka_unit_test(streams_order_and_bounds), cmocka_unit_test(lists_resources),
-        cmocka_unit_test(budgets_end_a_scan),
+        cmocka_unit_test(budgets_end_a_scan),       cmocka_unit_test(the_newest_need_few_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
