@@ -1,0 +1,260 @@
+// How metrics are kept. A number that only grows (a counter, a bucket, a sum) is one word in every thread's shard, written by
+// that thread alone with plain loads and stores; a reader adds the shards up. All metrics of the process share one space of
+// slots:
+//
+//   series ──slot──► shard of thread 1: pages[slot / 1024][slot % 1024]      a page is made when its thread first writes to it
+//                    shard of thread 2: …                                    shards are never freed: when a thread ends, the next
+//                                                                            new thread goes on adding to the numbers it left
+//
+// A registry tree has one table of families, in its root, sorted by name: a name's type, help and label names are the same
+// wherever it is registered. Names, series and labels live in the root's arena until the root is freed.
+//
+// Locks, outermost first: a root's lock (registration, new series, the list of series for a scrape), then slots_lock
+// (metric_cell.c). Readers of values and of a vector's table take none.
+#pragma once
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/limits.h"
+#include <pthread.h>
+#include <sonde/metrics.h>
+#include <stdatomic.h>
+
+#define MAX_METRIC_MEMORY MIB(256) // names, labels and series of one root
+#define MAX_METRIC_TEXT   MIB(64)  // one page
+enum {
+    METRIC_PAGE_WORDS = 1024, // of 8 bytes
+    METRIC_PAGES = 2048,
+    METRIC_SERIES_DEFAULT = 2000,
+    METRIC_VALUE_MAX = 2048,     // bytes of a label value
+    METRIC_EXEMPLAR_RUNES = 128, // names and values of an exemplar, as OpenMetrics allows
+    METRIC_NAME_MAX = 512,
+};
+
+typedef _Atomic uint64_t metric_word;
+#define METRIC_NO_SLOT UINT32_MAX
+
+// ---- cells (metric_cell.c) ----
+struct metric_shard {
+    struct metric_shard *next; // all shards, newest first, never unlinked
+    atomic_uint used;          // 1: a living thread writes to it
+    void *raw;                 // as allocated
+    _Atomic(metric_word *) pages[METRIC_PAGES];
+};
+extern __thread struct metric_shard *tls_shard __attribute__((tls_model("initial-exec")));
+extern _Atomic(struct metric_shard *) metric_shards;
+extern atomic_ullong metric_updates_lost; // no memory for a shard or a page
+metric_word *metric_cell_slow(uint32_t slot);
+
+// The calling thread's word of that slot; null without memory (counted).
+static inline metric_word *metric_cell(uint32_t slot)
+{
+    struct metric_shard *s = tls_shard;
+    if (__builtin_expect(s != NULL, 1)) {
+        metric_word *p = atomic_load_explicit(&s->pages[slot / METRIC_PAGE_WORDS], memory_order_relaxed);
+        if (__builtin_expect(p != NULL, 1))
+            return p + slot % METRIC_PAGE_WORDS;
+    }
+    return metric_cell_slow(slot);
+}
+// The same of another thread's shard, for reading; null if it never wrote near there.
+static inline metric_word *metric_peek(struct metric_shard *s, uint32_t slot)
+{
+    metric_word *p = atomic_load_explicit(&s->pages[slot / METRIC_PAGE_WORDS], memory_order_acquire);
+    return p ? p + slot % METRIC_PAGE_WORDS : NULL;
+}
+#define METRIC_EACH_SHARD(s) \
+    for (struct metric_shard *s = atomic_load_explicit(&metric_shards, memory_order_acquire); s; s = s->next)
+
+static inline double metric_double(uint64_t bits)
+{
+    double d;
+    memcpy(&d, &bits, 8);
+    return d;
+}
+static inline uint64_t metric_bits(double d)
+{
+    uint64_t u;
+    memcpy(&u, &d, 8);
+    return u;
+}
+// Only the owner of a shard writes to it: no read-modify-write needed.
+static inline void metric_bump(metric_word *w, uint64_t n)
+{
+    atomic_store_explicit(w, atomic_load_explicit(w, memory_order_relaxed) + n, memory_order_relaxed);
+}
+static inline void metric_bump_f64(metric_word *w, double v)
+{
+    atomic_store_explicit(w, metric_bits(metric_double(atomic_load_explicit(w, memory_order_relaxed)) + v), memory_order_relaxed);
+}
+uint32_t metric_slots_take(uint32_t n);            // n consecutive words in one page, all zero; METRIC_NO_SLOT: none left
+void metric_slots_give(uint32_t slot, uint32_t n); // nobody uses them any more
+uint64_t metric_sum_u64(uint32_t slot);
+double metric_sum_f64(uint32_t slot);
+size_t metric_shard_count(void);
+
+// ---- names and buckets (metric_name.c) ----
+// Writes the sanitised form of a name of at most METRIC_NAME_MAX bytes to out; ERR_INPUT if there is none.
+enum errc metric_name_clean(char out[METRIC_NAME_MAX + 2], const char *raw);
+enum errc metric_label_clean(char out[METRIC_NAME_MAX + 2], const char *raw);
+
+// Bounds of a classic histogram with an index from a value's leading bits to the first bucket that may hold it.
+struct metric_bounds {
+    uint32_t n;              // without +Inf
+    uint32_t shift, n_index; // bits >> shift - first is the place in index
+    int64_t first;
+    uint16_t *index;
+    double *bound;            // n + 1, the last is +Inf
+    struct slice *le, *le_om; // n + 1 texts: 1 and 1.0
+};
+struct metric_bounds *metric_bounds_new(struct arena *a, const double *bound, size_t n);
+uint32_t metric_bounds_search(const struct metric_bounds *b, double v);
+static inline uint32_t metric_bounds_find(const struct metric_bounds *b, double v)
+{
+    uint64_t at = (uint64_t)(((int64_t)metric_bits(v) >> b->shift) - b->first);
+    if (__builtin_expect(at >= b->n_index, 0))
+        return metric_bounds_search(b, v);
+    uint32_t i = b->index[at];
+    while (v > b->bound[i])
+        i++;
+    return i;
+}
+
+// ---- registry (metric_registry.c, metric_series.c) ----
+enum metric_kind { METRIC_COUNTER, METRIC_INT_COUNTER, METRIC_GAUGE, METRIC_INT_GAUGE, METRIC_HISTOGRAM, METRIC_NATIVE };
+
+struct metric_exemplar {
+    atomic_bool shown; // a scrape took it: wants renewal
+    atomic_flag busy;  // held for a few copies; a writer that meets another goes away
+    bool set;
+    uint8_t ids[24];
+    char *labels; // rendered, instead of ids; malloc'd
+    double value;
+    int64_t time; // ns since 1970
+};
+
+struct metric_series {
+    uint32_t slot; // counter: its word; histogram: sum, then buckets; native: see metric_native.c
+    uint8_t kind;
+    bool absolute; // a counter whose total is set from elsewhere, in `value`
+    const struct metric_bounds *bounds;
+    metric_word value;                           // gauges
+    _Atomic(struct metric_exemplar *) exemplars; // one for a counter, one a bucket
+    struct metric *metric;
+    struct slice *values; // of all labels, in the family's order
+    struct slice *given;  // of the variable labels, in the caller's order
+    uint64_t hash;
+    struct slice labels; // a="b",c="d"
+};
+
+struct metric_table {
+    uint32_t mask, n;
+    _Atomic(struct metric_series *) slot[];
+};
+
+struct metric {
+    struct metric *next; // of the family
+    struct metric_family *family;
+    struct sonde_registry *registry;
+    const struct metric_bounds *bounds;
+    struct slice *constant; // values, in the order of the family's constant names
+    uint32_t n_vars;
+    _Atomic(struct metric_table *) table; // of a vector
+    _Atomic(struct metric_series *) overflow;
+    struct metric_series *one; // of a scalar
+    uint8_t *from;             // family label → 2 · index of constant, or 2 · index of variable + 1
+};
+
+struct metric_family {
+    struct slice name, help, unit;
+    enum metric_kind kind;
+    uint32_t n_labels, n_constant;
+    struct slice *labels;    // all names, sorted
+    struct slice *constants; // constant names, sorted
+    struct metric *metrics;
+    struct metric_series **series; // sorted by values
+    uint32_t n_series, series_cap, max_series;
+    struct metric_series *overflowed; // counter of sonde_metrics_overflow_total, once there is one
+};
+
+struct metric_callback {
+    struct metric_callback *next;
+    sonde_update_fn *update;
+    sonde_text_fn *text;
+    void *arg;
+};
+
+struct sonde_registry {
+    struct sonde_registry *root, *parent, *children, *sibling;
+    struct slice name;
+    unsigned depth;             // 0: root
+    struct sonde_label *labels; // automatic, own ones (names clean)
+    uint32_t n_labels;
+    _Atomic(struct metric_callback *) callbacks; // in order of their registration
+    // root only
+    pthread_mutex_t lock;
+    struct arena arena;
+    struct slice prefix;
+    struct metric_family **families; // sorted by name
+    uint32_t n_families, families_cap;
+    struct metric *overflow; // sonde_metrics_overflow_total
+    bool has_process;
+    int64_t born; // monotonic ns
+};
+
+uint32_t metric_words(const struct metric_series *s); // of its slot range
+// With the root's lock held. Full name, no automatic labels (families of the library's own). absolute: counters whose total is
+// set.
+struct metric *metric_register(struct sonde_registry *r, enum sonde_metric_type type, const struct sonde_metric_options *o,
+                               bool own, bool absolute, struct sonde_metric_error *err);
+bool metric_refuse(struct sonde_metric_error *err, enum sonde_metric_errc code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));             // false
+bool metric_no_memory(struct sonde_metric_error *err); // false
+// Whether r or a registry above it adds that label, or Dynamo's hierarchy keeps it for one below.
+bool metric_label_automatic(const struct sonde_registry *r, const char *name);
+struct metric_family *metric_family_find(struct sonde_registry *root, struct slice name, uint32_t *at);
+// Series of these label values, with the root's lock held; null without memory.
+struct metric_series *metric_series_make(struct metric *m, const struct slice *given, uint64_t hash, bool overflow);
+struct metric_series *metric_with(struct metric *m, const char *const *values, size_t n);
+void metric_text_label(struct buf *b, struct slice value); // escaped as in "…"
+
+// ---- reading (metric_read.c) ----
+enum { METRIC_NATIVE_MAX = 160, METRIC_NATIVE_SCALE = 8, METRIC_NATIVE_SCALE_MIN = -10 };
+struct metric_native_side {
+    int32_t min; // index of count[0]: bucket i holds (base^i, base^(i+1)], base = 2^(2^-scale)
+    uint32_t n;
+    uint64_t count[METRIC_NATIVE_MAX];
+};
+struct metric_native {
+    int scale;
+    uint64_t zero, count;
+    double sum;
+    struct metric_native_side positive, negative; // negative: of the absolute values
+};
+void metric_native_observe(uint32_t slot, double v);
+void metric_native_read(const struct metric_series *s, struct metric_native *out);
+uint32_t metric_native_words(void);
+double metric_native_bound(int scale, int64_t index); // base^index
+// count gets bounds->n + 1 numbers, not cumulative; returns their sum.
+uint64_t metric_histogram_read(const struct metric_series *s, uint64_t *count, double *sum);
+
+// What a scrape sees: series of one registry and those below it, sorted. Valid while the root lives; free with metric_view_free.
+struct metric_view {
+    struct metric_family_view {
+        struct metric_family *family;
+        struct metric_series **series;
+        uint32_t n;
+    } * families;
+    uint32_t n;
+    void *block;
+};
+enum errc metric_view_take(struct metric_view *v, struct sonde_registry *r);
+void metric_view_free(struct metric_view *v);
+// A copy of series s's exemplar i. labels: to be rendered into b as {…}. False: none.
+bool metric_exemplar_read(struct metric_series *s, uint32_t i, struct buf *b, double *value, int64_t *time);
+void metric_exemplar_offer(struct metric_series *s, uint32_t i, double v);
+
+// ---- pages (metric_expose.c) ----
+enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out);
+void metric_text_f64_om(struct buf *b, double v); // OpenMetrics' canonical form: 1.0, 0.001, 1e+06

@@ -1,0 +1,409 @@
+// Pages: Prometheus text 0.0.4 and OpenMetrics 1.0, and which of them a scraper wants.
+#define SONDE_TARGET "sonde::metrics"
+#include "base/alloc.h"
+#include "sdk/metric.h"
+#include "sdk/metric_parse.h"
+#include "sdk/sdk.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+// OpenMetrics' canonical numbers are Go's %g with a point: 0.0001, 1.0, 100000.0, 1e+06.
+void metric_text_f64_om(struct buf *b, double v)
+{
+    if (!isfinite(v)) {
+        buf_f64(b, v);
+        return;
+    }
+    char text[40];
+    int digits = 1;
+    do
+        snprintf(text, sizeof text, "%.*e", digits - 1, v);
+    while (digits++ < 17 && strtod(text, NULL) != v); // no locale sets LC_NUMERIC to a comma where strtod and snprintf disagree
+    char *e = strchr(text, 'e');
+    int exponent = atoi(e + 1);
+    if (exponent < -4 || exponent >= 6) {
+        buf_str(b, text);
+        return;
+    }
+    int decimals = digits - 2 - exponent;
+    snprintf(text, sizeof text, "%.*f", decimals > 1 ? decimals : 1, v);
+    buf_str(b, text);
+}
+
+struct page {
+    struct buf *b;
+    const struct metric_view *view;
+    struct slice name; // of the lines: an OpenMetrics counter's without _total
+    uint64_t *count;   // SONDE_BUCKETS_MAX + 1
+    bool om;
+};
+
+static struct slice om_type(const struct page *p, const struct metric_family *f);
+
+static void help_write(struct buf *b, struct slice s, bool quotes)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        if (c == '\\' || c == '\n' || (c == '"' && quotes)) {
+            buf_char(b, '\\');
+            c = c == '\n' ? 'n' : c;
+        }
+        buf_char(b, c == '\r' ? ' ' : c);
+    }
+}
+
+static bool is_counter(const struct metric_family *f)
+{
+    return f->kind == METRIC_COUNTER || f->kind == METRIC_INT_COUNTER;
+}
+
+static struct metric_family_view *view_find(const struct metric_view *v, struct slice name)
+{
+    uint32_t lo = 0, hi = v->n;
+    while (lo < hi) {
+        uint32_t mid = (lo + hi) / 2;
+        int c = slice_cmp(v->families[mid].family->name, name);
+        if (c == 0)
+            return &v->families[mid];
+        if (c < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return NULL;
+}
+
+// A counter x_total beside another metric x: OpenMetrics knows no two families of one name, so it goes without its type.
+static bool om_hidden(const struct page *p, const struct metric_family *f)
+{
+    struct slice n = is_counter(f) ? expfmt_om_name(f->name, EXPFMT_COUNTER) : f->name;
+    return p->om && n.n < f->name.n && view_find(p->view, n);
+}
+
+static struct slice om_type(const struct page *p, const struct metric_family *f)
+{
+    if (is_counter(f))
+        return om_hidden(p, f) ? SLICE("unknown") : SLICE("counter");
+    return f->kind >= METRIC_HISTOGRAM ? SLICE("histogram") : SLICE("gauge");
+}
+
+static bool ends_in(struct slice s, struct slice end)
+{
+    return end.n && s.n > end.n + 1 && s.p[s.n - end.n - 1] == '_' && memcmp(s.p + s.n - end.n, end.p, end.n) == 0;
+}
+
+static void head_write(struct page *p, const struct metric_family *f)
+{
+    struct buf *b = p->b;
+    p->name = p->om && is_counter(f) && !om_hidden(p, f) ? expfmt_om_name(f->name, EXPFMT_COUNTER) : f->name;
+    if (f->help.n) {
+        buf_str(b, "# HELP ");
+        buf_add(b, p->name);
+        buf_char(b, ' ');
+        help_write(b, f->help, p->om);
+        buf_char(b, '\n');
+    }
+    buf_str(b, "# TYPE ");
+    buf_add(b, p->name);
+    buf_char(b, ' ');
+    buf_add(b, om_type(p, f));
+    buf_char(b, '\n');
+    if (p->om && ends_in(p->name, f->unit)) {
+        buf_str(b, "# UNIT ");
+        buf_add(b, p->name);
+        buf_char(b, ' ');
+        buf_add(b, f->unit);
+        buf_char(b, '\n');
+    }
+}
+
+static void line_start(struct page *p, const char *suffix, struct slice labels, struct slice le)
+{
+    struct buf *b = p->b;
+    buf_add(b, p->name);
+    buf_put(b, suffix, strlen(suffix));
+    if (labels.n || le.n) {
+        buf_char(b, '{');
+        buf_add(b, labels);
+        if (le.n) {
+            buf_put(b, ",le=\"" + (labels.n == 0), labels.n ? 5 : 4);
+            buf_add(b, le);
+            buf_char(b, '"');
+        }
+        buf_char(b, '}');
+    }
+    buf_char(b, ' ');
+}
+
+static void line_end(struct page *p, struct metric_series *s, uint32_t exemplar)
+{
+    double value;
+    int64_t time;
+    struct buf *b = p->b;
+    if (p->om && s && atomic_load_explicit(&s->exemplars, memory_order_relaxed)) {
+        size_t at = b->n;
+        buf_str(b, " # ");
+        if (metric_exemplar_read(s, exemplar, b, &value, &time)) {
+            buf_char(b, ' ');
+            buf_f64(b, value);
+            buf_printf(b, " %lld.%03d", (long long)(time / 1000000000), (int)(time / 1000000 % 1000));
+        } else if (b->err == ERR_OK) {
+            b->n = at;
+        }
+    }
+    buf_char(b, '\n');
+}
+
+static void number_write(struct page *p, struct metric_series *s)
+{
+    uint64_t v = atomic_load_explicit(&s->value, memory_order_relaxed);
+    switch (s->kind) {
+    case METRIC_COUNTER:
+        buf_f64(p->b, s->absolute ? metric_double(v) : metric_sum_f64(s->slot));
+        break;
+    case METRIC_INT_COUNTER:
+        buf_u64(p->b, s->absolute ? v : metric_sum_u64(s->slot));
+        break;
+    case METRIC_GAUGE:
+        buf_f64(p->b, metric_double(v));
+        break;
+    default:
+        buf_i64(p->b, (int64_t)v);
+    }
+}
+
+static void histogram_tail(struct page *p, struct metric_series *s, double sum, uint64_t count)
+{
+    line_start(p, "_sum", s->labels, SLICE_NONE);
+    buf_f64(p->b, sum);
+    buf_char(p->b, '\n');
+    line_start(p, "_count", s->labels, SLICE_NONE);
+    buf_u64(p->b, count);
+    buf_char(p->b, '\n');
+}
+
+static void histogram_write(struct page *p, struct metric_series *s)
+{
+    const struct metric_bounds *bounds = s->bounds;
+    double sum;
+    uint64_t up_to = 0;
+    metric_histogram_read(s, p->count, &sum);
+    for (uint32_t i = 0; i <= bounds->n; i++) {
+        up_to += p->count[i];
+        line_start(p, "_bucket", s->labels, p->om ? bounds->le_om[i] : bounds->le[i]);
+        buf_u64(p->b, up_to);
+        line_end(p, s, i);
+    }
+    histogram_tail(p, s, sum, up_to);
+}
+
+// Text has no form for exponential buckets: count and sum, as other libraries do.
+static void native_write(struct page *p, struct metric_series *s)
+{
+    struct metric_native n;
+    metric_native_read(s, &n);
+    line_start(p, "_bucket", s->labels, SLICE("+Inf"));
+    buf_u64(p->b, n.count);
+    line_end(p, s, 0);
+    histogram_tail(p, s, n.sum, n.count);
+}
+
+static void family_write(struct page *p, const struct metric_family_view *f)
+{
+    head_write(p, f->family);
+    const char *suffix = p->om && is_counter(f->family) && !om_hidden(p, f->family) ? "_total" : "";
+    for (uint32_t i = 0; i < f->n; i++) {
+        struct metric_series *s = f->series[i];
+        if (s->kind == METRIC_HISTOGRAM) {
+            histogram_write(p, s);
+        } else if (s->kind == METRIC_NATIVE) {
+            native_write(p, s);
+        } else {
+            line_start(p, suffix, s->labels, SLICE_NONE);
+            number_write(p, s);
+            line_end(p, is_counter(f->family) ? s : NULL, 0);
+        }
+    }
+}
+
+// ---- callbacks --------------------------------------------------------------------------------------------------------
+struct calls {
+    struct metric_callback *list;
+    size_t n, cap;
+    bool failed;
+};
+
+static void calls_collect(struct calls *c, struct sonde_registry *r)
+{
+    for (struct metric_callback *k = atomic_load_explicit(&r->callbacks, memory_order_acquire); k; k = k->next) {
+        if (c->n == c->cap) {
+            size_t cap = c->cap ? 2 * c->cap : 16;
+            struct metric_callback *more = mem_realloc(c->list, cap * sizeof *more);
+            if (!more) {
+                c->failed = true;
+                return;
+            }
+            c->list = more;
+            c->cap = cap;
+        }
+        c->list[c->n++] = *k;
+    }
+    for (struct sonde_registry *child = r->children; child; child = child->sibling)
+        calls_collect(c, child);
+}
+
+void sonde_text_append(struct sonde_text *t, const char *p, size_t n)
+{
+    if (t && p)
+        buf_put((struct buf *)t, p, n);
+}
+
+static void updates_run(const struct calls *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        const char *wrong = c->list[i].update ? c->list[i].update(c->list[i].arg) : NULL;
+        if (wrong)
+            SONDE_ERROR("a metrics update callback failed", SONDE_STR("error", wrong));
+    }
+}
+
+// Families of an engine's page that this page does not have yet.
+static enum errc text_translate(struct page *p, struct slice text, struct error *err)
+{
+    struct arena a;
+    struct expfmt e;
+    arena_init(&a, MAX_METRIC_MEMORY);
+    enum errc rc = expfmt_parse(&e, text, &a, err);
+    for (uint32_t i = 0; rc == ERR_OK && i < e.n_families; i++) {
+        const struct expfmt_family *f = &e.families[i];
+        if (!view_find(p->view, f->name))
+            expfmt_write_family(&e, f, true, p->b);
+    }
+    arena_free(&a);
+    return rc;
+}
+
+static void text_add(struct page *p, const struct metric_callback *c)
+{
+    struct buf text;
+    buf_init(&text, MAX_METRIC_TEXT);
+    const char *wrong = c->text(c->arg, (struct sonde_text *)&text);
+    struct error err = {0};
+    if (!wrong && text.err != ERR_OK)
+        wrong = errc_text(text.err);
+    if (!wrong && p->om && text_translate(p, buf_slice(&text), &err) != ERR_OK)
+        wrong = err.msg;
+    if (wrong) {
+        SONDE_ERROR("a metrics text callback failed", SONDE_STR("error", wrong));
+    } else if (!p->om && text.n) {
+        if (p->b->n && p->b->p[p->b->n - 1] != '\n')
+            buf_char(p->b, '\n');
+        buf_add(p->b, buf_slice(&text));
+    }
+    buf_free(&text);
+}
+
+enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out)
+{
+    struct calls calls = {0};
+    struct metric_view view = {0};
+    uint64_t count[SONDE_BUCKETS_MAX + 1];
+    pthread_mutex_lock(&r->root->lock);
+    calls_collect(&calls, r);
+    pthread_mutex_unlock(&r->root->lock);
+    enum errc rc = calls.failed ? ERR_NOMEM : ERR_OK;
+    if (rc == ERR_OK) {
+        updates_run(&calls);
+        rc = metric_view_take(&view, r);
+    }
+    struct page p = {.b = out, .view = &view, .count = count, .om = e == SONDE_EXPOSITION_OPENMETRICS};
+    for (uint32_t i = 0; rc == ERR_OK && i < view.n; i++)
+        family_write(&p, &view.families[i]);
+    for (size_t i = 0; rc == ERR_OK && i < calls.n; i++)
+        if (calls.list[i].text)
+            text_add(&p, &calls.list[i]);
+    if (p.om)
+        buf_str(out, "# EOF\n");
+    metric_view_free(&view);
+    mem_free(calls.list);
+    return rc == ERR_OK ? out->err : rc;
+}
+
+char *sonde_registry_text(struct sonde_registry *r, enum sonde_exposition e, size_t *n)
+{
+    if (n)
+        *n = 0;
+    if (!r)
+        return NULL;
+    struct buf b;
+    buf_init(&b, MAX_METRIC_TEXT + 1);
+    if (metric_expose(r, e, &b) == ERR_OK) {
+        size_t length = b.n;
+        buf_char(&b, 0);
+        if (b.err == ERR_OK) {
+            if (n)
+                *n = length;
+            return b.p;
+        }
+    }
+    buf_free(&b);
+    return NULL;
+}
+
+// ---- negotiation ------------------------------------------------------------------------------------------------------
+const char *sonde_exposition_content_type(enum sonde_exposition e)
+{
+    return e == SONDE_EXPOSITION_OPENMETRICS ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+                                             : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+struct wish {
+    struct slice type, version;
+    double q;
+};
+
+static struct wish wish_read(struct slice text)
+{
+    struct wish w = {.q = 1};
+    struct slice part, rest = text;
+    bool first = true;
+    while (rest.p && slice_split(&rest, ';', &part)) {
+        part = slice_trim(part);
+        if (first) {
+            w.type = part;
+            first = false;
+            continue;
+        }
+        struct slice value = part, key;
+        if (!slice_split(&value, '=', &key) || !value.p)
+            continue;
+        key = slice_trim(key);
+        value = slice_trim(value);
+        if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"')
+            value = slice_of(value.p + 1, value.n - 2);
+        if (slice_ieq(key, SLICE("version")))
+            w.version = value;
+        else if (slice_ieq(key, SLICE("q")) && (!slice_to_f64(value, &w.q) || !(w.q >= 0 && w.q <= 1)))
+            w.q = 0; // not understood: not wanted
+    }
+    return w;
+}
+
+enum sonde_exposition sonde_exposition_negotiate(const char *accept)
+{
+    double text = 0, om = 0;
+    struct slice rest = slice_str(accept), part;
+    while (rest.p && slice_split(&rest, ',', &part)) {
+        struct wish w = wish_read(part);
+        if (slice_ieq(w.type, SLICE("application/openmetrics-text"))) {
+            bool known = w.version.n == 0 || slice_eq(w.version, SLICE("1.0.0")) || slice_eq(w.version, SLICE("0.0.1"));
+            om = known && w.q > om ? w.q : om;
+        } else if (slice_ieq(w.type, SLICE("text/plain")) || slice_ieq(w.type, SLICE("text/*")) ||
+                   slice_eq(w.type, SLICE("*/*"))) {
+            bool known = w.version.n == 0 || slice_eq(w.version, SLICE("0.0.4"));
+            text = known && w.q > text ? w.q : text;
+        }
+    }
+    return om > 0 && om >= text ? SONDE_EXPOSITION_OPENMETRICS : SONDE_EXPOSITION_TEXT;
+}
