@@ -1,0 +1,512 @@
+// Pages: text 0.0.4 and OpenMetrics byte for byte, exemplars, negotiation, callbacks, the process's families.
+#include "base/clock.h"
+#include "check.h"
+#include "sdk/metric.h"
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define OPTIONS(...)               \
+    &(struct sonde_metric_options) \
+    {                              \
+        __VA_ARGS__                \
+    }
+#define LABELS(...)                                \
+    .labels = (struct sonde_label[]){__VA_ARGS__}, \
+    .n_labels = sizeof((struct sonde_label[]){__VA_ARGS__}) / sizeof(struct sonde_label)
+#define VARS(...)                                      \
+    .label_names = (const char *const[]){__VA_ARGS__}, \
+    .n_label_names = sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)
+#define BUCKETS(...) .buckets = (double[]){__VA_ARGS__}, .n_buckets = sizeof((double[]){__VA_ARGS__}) / sizeof(double)
+
+static void page_is(struct sonde_registry *r, enum sonde_exposition e, const char *want)
+{
+    size_t n;
+    char *page = sonde_registry_text(r, e, &n);
+    assert_non_null(page);
+    CHECK_STR(slice_of(page, n), want);
+    CHECK_INT(strlen(page), n);
+    free(page);
+}
+
+static struct sonde_registry *hierarchy(struct sonde_registry **ns, struct sonde_registry **component,
+                                        struct sonde_registry **endpoint)
+{
+    struct sonde_registry *root = sonde_registry_new(SONDE_DYNAMO_PREFIX);
+    *ns = sonde_registry_child(root, "my-ns", NULL);
+    *component = sonde_registry_child(*ns, "@@123", NULL);
+    *endpoint = sonde_registry_child(*component, "generate", NULL);
+    return root;
+}
+
+static void levels(void **state)
+{
+    (void)state;
+    struct sonde_registry *ns, *component, *endpoint, *root = hierarchy(&ns, &component, &endpoint);
+    sonde_gauge_set(sonde_gauge_new(root, OPTIONS(.name = "at root", .help = "h"), NULL), 0.5);
+    sonde_int_gauge_set(sonde_int_gauge_new(ns, OPTIONS(.name = "at_ns"), NULL), -3);
+    sonde_counter_add(
+        sonde_counter_new(component, OPTIONS(.name = "at_component_total", .help = "h", LABELS({"model", "m\"\\\n"})), NULL),
+        7.5);
+    sonde_int_counter_add(sonde_int_counter_new(endpoint, OPTIONS(.name = "dynamo_component_at_endpoint"), NULL), 50000);
+    struct sonde_registry *below = sonde_registry_child(endpoint, "deeper", NULL);
+    sonde_int_gauge_set(sonde_int_gauge_new(below, OPTIONS(.name = "below"), NULL), 1);
+    sonde_registry_label(component, "worker_id", "a1f", NULL); // from now on
+    sonde_int_gauge_set(sonde_int_gauge_new(endpoint, OPTIONS(.name = "later", LABELS({"zone", "1"})), NULL), 1);
+    check_row("root");
+    page_is(
+        root, SONDE_EXPOSITION_TEXT,
+        "# HELP dynamo_component_at_component_total h\n"
+        "# TYPE dynamo_component_at_component_total counter\n"
+        "dynamo_component_at_component_total{dynamo_component=\"_123\",dynamo_namespace=\"my_ns\",model=\"m\\\"\\\\\\n\"} 7.5\n"
+        "# TYPE dynamo_component_at_ns gauge\n"
+        "dynamo_component_at_ns{dynamo_namespace=\"my_ns\"} -3\n"
+        "# HELP dynamo_component_at_root h\n"
+        "# TYPE dynamo_component_at_root gauge\n"
+        "dynamo_component_at_root 0.5\n"
+        "# TYPE dynamo_component_below gauge\n"
+        "dynamo_component_below{dynamo_component=\"_123\",dynamo_endpoint=\"generate\",dynamo_namespace=\"my_ns\"} 1\n"
+        "# TYPE dynamo_component_dynamo_component_at_endpoint counter\n"
+        "dynamo_component_dynamo_component_at_endpoint{dynamo_component=\"_123\",dynamo_endpoint=\"generate\","
+        "dynamo_namespace=\"my_ns\"} 50000\n"
+        "# TYPE dynamo_component_later gauge\n"
+        "dynamo_component_later{dynamo_component=\"_123\",dynamo_endpoint=\"generate\",dynamo_namespace=\"my_ns\",worker_id="
+        "\"a1f\","
+        "zone=\"1\"} 1\n");
+    check_row("a part");
+    page_is(below, SONDE_EXPOSITION_TEXT,
+            "# TYPE dynamo_component_below gauge\n"
+            "dynamo_component_below{dynamo_component=\"_123\",dynamo_endpoint=\"generate\",dynamo_namespace=\"my_ns\"} 1\n");
+    sonde_registry_free(root);
+    // nested namespaces shift, as in Dynamo
+    root = sonde_registry_new(NULL);
+    endpoint =
+        sonde_registry_child(sonde_registry_child(sonde_registry_child(root, "outer", NULL), "inner", NULL), "worker", NULL);
+    sonde_int_gauge_set(sonde_int_gauge_new(endpoint, OPTIONS(.name = "x"), NULL), 1);
+    check_row("no prefix, nested");
+    page_is(root, SONDE_EXPOSITION_TEXT,
+            "# TYPE x gauge\nx{dynamo_component=\"inner\",dynamo_endpoint=\"worker\",dynamo_namespace=\"outer\"} 1\n");
+    sonde_registry_free(root);
+    check_done();
+}
+
+static struct sonde_registry *sample_registry(void)
+{
+    struct sonde_registry *r = sonde_registry_new(NULL);
+    struct sonde_histogram_vec *v =
+        sonde_histogram_vec_new(r,
+                                OPTIONS(.name = "ttft_seconds", .help = "time \"to\"\nfirst \\ token", .unit = "seconds",
+                                        VARS("model", "a_kind"), BUCKETS(0, 1, 2.5, 1e6, 0x1p60)),
+                                NULL);
+    struct sonde_histogram *h = sonde_histogram_vec_with(v, SONDE_VALUES("tiny", "b"));
+    sonde_histogram_observe(h, 0);
+    sonde_histogram_observe(h, 0.1);
+    sonde_histogram_observe(h, 3e18);
+    sonde_histogram_vec_with(v, SONDE_VALUES("zeta", "a"));
+    sonde_histogram_vec_with(v, SONDE_VALUES("alpha", "b"));
+    sonde_gauge_set(sonde_gauge_new(r, OPTIONS(.name = "nan"), NULL), NAN);
+    sonde_gauge_set(sonde_gauge_new(r, OPTIONS(.name = "inf"), NULL), -INFINITY);
+    sonde_counter_vec_new(r, OPTIONS(.name = "unused_total", VARS("a")), NULL); // not shown before its first use
+    sonde_counter_add(sonde_counter_new(r, OPTIONS(.name = "no_suffix"), NULL), 0.1);
+    sonde_int_counter_add(sonde_int_counter_new(r, OPTIONS(.name = "nan_total"), NULL),
+                          UINT64_MAX); // beside the gauge of that name
+    struct sonde_histogram *n = sonde_native_histogram_new(r, OPTIONS(.name = "native"), NULL);
+    sonde_histogram_observe(n, 2);
+    sonde_histogram_observe(n, 0.5);
+    return r;
+}
+
+static void golden(void **state)
+{
+    (void)state;
+    struct sonde_registry *r = sample_registry();
+    check_row("text");
+    page_is(r, SONDE_EXPOSITION_TEXT,
+            "# TYPE inf gauge\ninf -Inf\n"
+            "# TYPE nan gauge\nnan NaN\n"
+            "# TYPE nan_total counter\nnan_total 18446744073709551615\n"
+            "# TYPE native histogram\nnative_bucket{le=\"+Inf\"} 2\nnative_sum 2.5\nnative_count 2\n"
+            "# TYPE no_suffix counter\nno_suffix 0.1\n"
+            "# HELP ttft_seconds time \"to\"\\nfirst \\\\ token\n"
+            "# TYPE ttft_seconds histogram\n"
+            "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"0\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"1\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"2.5\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"1000000\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"1152921504606847000\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"+Inf\"} 0\n"
+            "ttft_seconds_sum{a_kind=\"a\",model=\"zeta\"} 0\n"
+            "ttft_seconds_count{a_kind=\"a\",model=\"zeta\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"alpha\",le=\"0\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"alpha\",le=\"1\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"alpha\",le=\"2.5\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"alpha\",le=\"1000000\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"alpha\",le=\"1152921504606847000\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"alpha\",le=\"+Inf\"} 0\n"
+            "ttft_seconds_sum{a_kind=\"b\",model=\"alpha\"} 0\n"
+            "ttft_seconds_count{a_kind=\"b\",model=\"alpha\"} 0\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"tiny\",le=\"0\"} 1\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"tiny\",le=\"1\"} 2\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"tiny\",le=\"2.5\"} 2\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"tiny\",le=\"1000000\"} 2\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"tiny\",le=\"1152921504606847000\"} 2\n"
+            "ttft_seconds_bucket{a_kind=\"b\",model=\"tiny\",le=\"+Inf\"} 3\n"
+            "ttft_seconds_sum{a_kind=\"b\",model=\"tiny\"} 3000000000000000000\n"
+            "ttft_seconds_count{a_kind=\"b\",model=\"tiny\"} 3\n");
+    size_t n;
+    char *page = sonde_registry_text(r, SONDE_EXPOSITION_OPENMETRICS, &n);
+    check_row("OpenMetrics");
+    static const char start[] = "# TYPE inf gauge\ninf -Inf\n"
+                                "# TYPE nan gauge\nnan NaN\n"
+                                "# TYPE nan_total unknown\nnan_total 18446744073709551615\n"
+                                "# TYPE native histogram\nnative_bucket{le=\"+Inf\"} 2\nnative_sum 2.5\nnative_count 2\n"
+                                "# TYPE no_suffix counter\nno_suffix_total 0.1\n"
+                                "# HELP ttft_seconds time \\\"to\\\"\\nfirst \\\\ token\n"
+                                "# TYPE ttft_seconds histogram\n"
+                                "# UNIT ttft_seconds seconds\n"
+                                "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"0.0\"} 0\n"
+                                "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"1.0\"} 0\n"
+                                "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"2.5\"} 0\n"
+                                "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"1e+06\"} 0\n"
+                                "ttft_seconds_bucket{a_kind=\"a\",model=\"zeta\",le=\"1.152921504606847e+18\"} 0\n";
+    CHECK_SLICE(slice_cut(slice_of(page, n), sizeof start - 1), slice_str(start));
+    CHECK_STR(slice_of(page + n - 6, 6), "# EOF\n");
+    free(page);
+    sonde_registry_free(r);
+    check_done();
+}
+
+static void numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        double v;
+        const char *want;
+    } rows[] = {
+        {0, "0.0"},           {1, "1.0"},
+        {-1, "-1.0"},         {0.1, "0.1"},
+        {0.001, "0.001"},     {0.0001, "0.0001"},
+        {0.00001, "1e-05"},   {1e-9, "1e-09"},
+        {100000, "100000.0"}, {1e6, "1e+06"},
+        {1e10, "1e+10"},      {123456.5, "123456.5"},
+        {2.5, "2.5"},         {1234567, "1.234567e+06"},
+        {1e100, "1e+100"},    {0.30000000000000004, "0.30000000000000004"},
+        {INFINITY, "+Inf"},   {-INFINITY, "-Inf"},
+        {NAN, "NaN"},
+    };
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        struct buf b;
+        buf_init(&b, 100);
+        check_row("%g", rows[i].v);
+        metric_text_f64_om(&b, rows[i].v);
+        CHECK_STR(buf_slice(&b), rows[i].want);
+        buf_free(&b);
+    }
+    check_done();
+}
+
+static void exemplars(void **state)
+{
+    (void)state;
+    struct sonde_registry *r = sonde_registry_new(NULL);
+    struct sonde_counter *c = sonde_counter_new(r, OPTIONS(.name = "c_total"), NULL);
+    struct sonde_int_counter *n = sonde_int_counter_new(r, OPTIONS(.name = "n_total"), NULL);
+    struct sonde_gauge *g = sonde_gauge_new(r, OPTIONS(.name = "g"), NULL);
+    struct sonde_histogram *h = sonde_histogram_new(r, OPTIONS(.name = "h", BUCKETS(1, 2)), NULL);
+    struct sonde_context parent = {.flags = 1};
+    memset(parent.trace_id, 0xab, 16);
+    memset(parent.span_id, 0xcd, 8);
+    sonde_histogram_observe(h, 0.5); // outside of a span: none
+    struct sonde_span *span = sonde_span_start("request", SONDE_KIND_SERVER, &parent);
+    sonde_span_enter(span);
+    int64_t from = clock_wall_ns();
+    sonde_histogram_observe(h, 1.25);
+    sonde_histogram_observe(h, 1.5); // one between two scrapes
+    sonde_counter_add(c, 2);
+    sonde_int_counter_add(n, 3);
+    sonde_gauge_add(g, 1);
+    char id[17];
+    hex_encode(id, sonde_span_context(span)->span_id, 8);
+    id[16] = 0;
+    sonde_span_end(span);
+    parent.flags = 0;
+    struct sonde_span *unsampled = sonde_span_start("unsampled", SONDE_KIND_SERVER, &parent);
+    sonde_span_enter(unsampled);
+    sonde_histogram_observe(h, 0.75);
+    sonde_span_end(unsampled);
+    assert_true(sonde_histogram_observe_exemplar(h, 5, (struct sonde_label[]){{"trace_id", "x\"y"}, {"who", "w"}}, 2));
+
+    size_t length;
+    char *page = sonde_registry_text(r, SONDE_EXPOSITION_OPENMETRICS, &length), *at;
+    // the times differ from run to run: they are checked, and taken out
+    struct buf b;
+    buf_init(&b, 65536);
+    struct slice rest = slice_of(page, length), line;
+    while (rest.p && slice_split(&rest, '\n', &line)) {
+        ptrdiff_t mark = slice_find(line, SLICE(" # {")), end = (ptrdiff_t)line.n;
+        while (mark >= 0 && line.p[end - 1] != ' ')
+            end--;
+        if (mark >= 0) {
+            double time;
+            check_row("%.*s", (int)line.n, line.p);
+            CHECK(slice_to_f64(slice_from(line, (size_t)end), &time));
+            CHECK(time > (double)from * 1e-9 - 0.002 && time < (double)clock_wall_ns() * 1e-9 + 0.002);
+        }
+        buf_put(&b, line.p, (size_t)end);
+        buf_char(&b, '\n');
+    }
+    free(page);
+    char want[2000];
+    snprintf(want, sizeof want,
+             "# TYPE c counter\nc_total 2 # {trace_id=\"abababababababababababababababab\",span_id=\"%s\"} 2 \n"
+             "# TYPE g gauge\ng 1\n"
+             "# TYPE h histogram\n"
+             "h_bucket{le=\"1.0\"} 2\n"
+             "h_bucket{le=\"2.0\"} 4 # {trace_id=\"abababababababababababababababab\",span_id=\"%s\"} 1.25 \n"
+             "h_bucket{le=\"+Inf\"} 5 # {trace_id=\"x\\\"y\",who=\"w\"} 5 \n"
+             "h_sum 9\nh_count 5\n"
+             "# TYPE n counter\nn_total 3 # {trace_id=\"abababababababababababababababab\",span_id=\"%s\"} 3 \n# EOF\n\n",
+             id, id, id);
+    check_row("page");
+    CHECK_STR(buf_slice(&b), want);
+    buf_free(&b);
+
+    check_row("text has none");
+    page = sonde_registry_text(r, SONDE_EXPOSITION_TEXT, &length);
+    CHECK(slice_find(slice_of(page, length), SLICE("trace_id")) < 0);
+    free(page);
+    // renewed after a scrape
+    parent.flags = 1;
+    span = sonde_span_start("request", SONDE_KIND_SERVER, &parent);
+    sonde_span_enter(span);
+    sonde_histogram_observe(h, 1.75);
+    sonde_span_end(span);
+    page = sonde_registry_text(r, SONDE_EXPOSITION_OPENMETRICS, &length);
+    check_row("renewed");
+    CHECK((at = strstr(page, "h_bucket{le=\"2.0\"} 5 # {trace_id=\"abababababababababababababababab\"")) &&
+          strstr(at, "} 1.75 "));
+    free(page);
+    sonde_registry_free(r);
+    check_done();
+}
+
+static void exemplar_limits(void **state)
+{
+    (void)state;
+    char runes_122[245] = "", runes_123[247] = ""; // of two bytes each
+    for (int i = 0; i < 123; i++) {
+        memcpy(runes_123 + 2 * i, "\xc3\xa4", 2);
+        if (i < 122)
+            memcpy(runes_122 + 2 * i, "\xc3\xa4", 2);
+    }
+    const struct {
+        struct sonde_label labels[2];
+        size_t n;
+        bool kept;
+    } rows[] = {
+        {{{"id", "1"}}, 1, true},
+        {{{0}}, 0, true},
+        {{{"id", "1"}, {"id", "2"}}, 2, false},
+        {{{"1d", "1"}}, 1, false},
+        {{{"i-d", "1"}}, 1, false},
+        {{{NULL, "1"}}, 1, false},
+        {{{"id", NULL}}, 1, false},
+        {{{"id", "\xff"}}, 1, false},
+        {{{"abcdef", runes_122}}, 1, true},
+        {{{"abcdef", runes_123}}, 1, false},
+        {{{"abcde", runes_123}}, 1, true},
+    };
+    struct sonde_registry *r = sonde_registry_new(NULL);
+    struct sonde_int_counter *n = sonde_int_counter_new(r, OPTIONS(.name = "n_total"), NULL);
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        check_row("%zu", i);
+        CHECK(sonde_int_counter_add_exemplar(n, 1, rows[i].labels, rows[i].n) == rows[i].kept);
+        CHECK_INT(sonde_int_counter_value(n), i + 1); // counted in any case
+    }
+    sonde_registry_free(r);
+    check_done();
+}
+
+static void negotiation(void **state)
+{
+    (void)state;
+    enum { T = SONDE_EXPOSITION_TEXT, O = SONDE_EXPOSITION_OPENMETRICS };
+    static const struct {
+        const char *accept;
+        int want;
+    } rows[] = {
+        {NULL, T},
+        {"", T},
+        {"*/*", T},
+        {"text/plain", T},
+        {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", T},
+        {"application/openmetrics-text", O},
+        {"application/openmetrics-text;version=1.0.0", O},
+        {"Application/OpenMetrics-Text; Version=\"1.0.0\"; charset=utf-8", O},
+        {"application/openmetrics-text;version=0.0.1", O},
+        {"application/openmetrics-text;version=2.0.0", T},
+        {"application/openmetrics-text;q=0", T},
+        {"application/openmetrics-text;q=x", T},
+        {"application/openmetrics-text;q=0.4,text/plain;q=0.5", T},
+        {"application/openmetrics-text;q=0.5,text/plain;q=0.5", O},
+        {"application/openmetrics-text;q=0.5,text/plain;version=1.0.0;q=0.9", O},
+        // Prometheus 2.42
+        {"application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/"
+         "plain;version=0.0.4;q=0.5,"
+         "*/*;q=0.1",
+         O},
+        // Prometheus 3
+        {"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
+         "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+         O},
+        {"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,text/"
+         "plain;version=0.0.4;q=0.3",
+         T},
+        {",,;;=,q", T},
+    };
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        check_row("%s", rows[i].accept ? rows[i].accept : "(null)");
+        CHECK_INT(sonde_exposition_negotiate(rows[i].accept), rows[i].want);
+    }
+    CHECK_STR(slice_str(sonde_exposition_content_type(SONDE_EXPOSITION_TEXT)), "text/plain; version=0.0.4; charset=utf-8");
+    CHECK_STR(slice_str(sonde_exposition_content_type(SONDE_EXPOSITION_OPENMETRICS)),
+              "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    check_done();
+}
+
+static const char *set_gauge(void *arg)
+{
+    sonde_gauge_add(arg, 1);
+    return NULL;
+}
+
+static const char *fails(void *arg)
+{
+    return *(int *)arg += 1, "the engine does not answer";
+}
+
+static const char *engine(void *arg, struct sonde_text *t)
+{
+    sonde_text_append(t, arg, strlen(arg));
+    return NULL;
+}
+
+static const char *no_engine(void *arg, struct sonde_text *t)
+{
+    sonde_text_append(t, "half a line", 11);
+    return arg;
+}
+
+static void callbacks(void **state)
+{
+    (void)state;
+    struct sonde_registry *ns, *component, *endpoint, *root = hierarchy(&ns, &component, &endpoint);
+    struct sonde_gauge *g = sonde_gauge_new(root, OPTIONS(.name = "g"), NULL);
+    int failures = 0;
+    static char a[] = "# HELP vllm:x of the engine\n# TYPE vllm:x counter\nvllm:x{engine=\"0\"} 12\n# TYPE dynamo_component_g "
+                      "gauge\ndynamo_component_g 9",
+                b[] = "sglang:y 1 1500\n";
+    assert_true(sonde_registry_on_update(component, fails, &failures));
+    assert_true(sonde_registry_on_update(endpoint, set_gauge, g));
+    assert_true(sonde_registry_on_text(root, engine, a));
+    assert_true(sonde_registry_on_text(root, no_engine, "the engine is gone"));
+    assert_true(sonde_registry_on_text(endpoint, engine, b));
+    assert_false(sonde_registry_on_update(NULL, set_gauge, g) || sonde_registry_on_text(root, NULL, NULL));
+    check_row("text");
+    page_is(root, SONDE_EXPOSITION_TEXT,
+            "# TYPE dynamo_component_g gauge\ndynamo_component_g 1\n"
+            "# HELP vllm:x of the engine\n# TYPE vllm:x counter\nvllm:x{engine=\"0\"} 12\n# TYPE dynamo_component_g gauge\n"
+            "dynamo_component_g 9\nsglang:y 1 1500\n");
+    check_row("OpenMetrics"); // a family that is there already is not there twice
+    page_is(root, SONDE_EXPOSITION_OPENMETRICS,
+            "# TYPE dynamo_component_g gauge\ndynamo_component_g 2\n"
+            "# HELP vllm:x of the engine\n# TYPE vllm:x counter\nvllm:x_total{engine=\"0\"} 12\nsglang:y 1 1.500\n# EOF\n");
+    CHECK_INT(failures, 2);
+    check_row("a part runs its own alone");
+    page_is(endpoint, SONDE_EXPOSITION_TEXT, "sglang:y 1 1500\n");
+    CHECK_INT(failures, 2);
+    CHECK(sonde_gauge_value(g) == 3);
+    sonde_registry_free(root);
+    check_done();
+}
+
+static double value_of(const char *page, const char *name)
+{
+    struct slice rest = slice_str(page), line;
+    double v = NAN;
+    while (rest.p && slice_split(&rest, '\n', &line))
+        if (slice_starts(line, slice_str(name)) && line.p[strlen(name)] == ' ')
+            slice_to_f64(slice_from(line, strlen(name) + 1), &v);
+    return v;
+}
+
+static void process(void **state)
+{
+    (void)state;
+    struct sonde_registry *ns, *component, *endpoint, *root = hierarchy(&ns, &component, &endpoint);
+    struct sonde_metric_error err;
+    double now = (double)clock_wall_ns() * 1e-9;
+    assert_true(sonde_registry_add_process(endpoint, &err)); // goes to the root
+    assert_true(sonde_registry_add_process(root, &err));     // once
+    usleep(2000);
+    char *page = sonde_registry_text(root, SONDE_EXPOSITION_TEXT, NULL);
+    CHECK(value_of(page, "process_cpu_seconds_total") >= 0);
+    CHECK(value_of(page, "process_resident_memory_bytes") > 100000);
+    CHECK(value_of(page, "process_virtual_memory_bytes") >= value_of(page, "process_resident_memory_bytes"));
+    CHECK(value_of(page, "process_open_fds") >= 3);
+    CHECK(value_of(page, "process_max_fds") >= value_of(page, "process_open_fds"));
+    CHECK(value_of(page, "process_threads") >= 1);
+    double started = value_of(page, "process_start_time_seconds");
+    CHECK(started > now - 100 && started < now + 2);
+    CHECK(value_of(page, "dynamo_component_uptime_seconds") >= 0.002);
+    CHECK(value_of(page, "sonde_records_lost_total") == 0);
+    CHECK(value_of(page, "sonde_export_spans_dropped_total") == 0);
+    CHECK(strstr(page, "# TYPE process_cpu_seconds_total counter\n") && strstr(page, "# TYPE process_open_fds gauge\n"));
+    free(page);
+    sonde_registry_free(root);
+    root = sonde_registry_new(NULL);
+    sonde_gauge_new(root, OPTIONS(.name = "process_threads"), NULL);
+    CHECK(!sonde_registry_add_process(root, &err) && err.code == SONDE_METRIC_EXISTS && strstr(err.message, "process_threads"));
+    page_is(root, SONDE_EXPOSITION_TEXT, "# TYPE process_threads gauge\nprocess_threads 0\n"); // nothing stays behind
+    sonde_registry_free(root);
+    check_done();
+}
+
+// Values of labels that are no UTF-8, or too long, make no page that its readers refuse.
+static void odd_values(void **state)
+{
+    (void)state;
+    struct sonde_registry *r = sonde_registry_new(NULL);
+    struct sonde_int_counter_vec *v = sonde_int_counter_vec_new(r, OPTIONS(.name = "n_total", VARS("a")), NULL);
+    char *longer = malloc(3002);
+    memset(longer, 'x', 3001);
+    memcpy(longer + 2047, "\xc3\xa4", 2); // the cut falls into this character
+    longer[3001] = 0;
+    sonde_int_counter_add(sonde_int_counter_vec_with(v, SONDE_VALUES("\xff")), 1);
+    sonde_int_counter_add(sonde_int_counter_vec_with(v, SONDE_VALUES("\xfe")), 1); // reads the same: one series
+    sonde_int_counter_add(sonde_int_counter_vec_with(v, SONDE_VALUES(longer)), 1);
+    sonde_int_counter_add(sonde_int_counter_vec_with(v, SONDE_VALUES(NULL)), 1);
+    sonde_int_counter_add(sonde_int_counter_vec_with(v, SONDE_VALUES("")), 1);
+    struct buf want;
+    buf_init(&want, 10000);
+    buf_str(&want, "# TYPE n_total counter\nn_total{a=\"\"} 2\nn_total{a=\"");
+    buf_put(&want, longer, 2047);
+    buf_str(&want, "\"} 1\nn_total{a=\"\xef\xbf\xbd\"} 2\n");
+    buf_put(&want, "", 1);
+    page_is(r, SONDE_EXPOSITION_TEXT, want.p);
+    buf_free(&want);
+    free(longer);
+    sonde_registry_free(r);
+    check_done();
+}
+
+int main(void)
+{
+    setenv("SONDE_RING_SIZE", "262144", 0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(levels),    cmocka_unit_test(golden),          cmocka_unit_test(numbers),
+        cmocka_unit_test(exemplars), cmocka_unit_test(exemplar_limits), cmocka_unit_test(negotiation),
+        cmocka_unit_test(callbacks), cmocka_unit_test(process),         cmocka_unit_test(odd_values),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
