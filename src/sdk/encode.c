@@ -25,7 +25,7 @@ static void put_array(struct buf *b, enum sonde_type type, struct slice s)
 {
     struct rec_value v;
     size_t array = pb_w_begin(b, 5);
-    while (value_next(type, &s, &v)) {
+    while (rec_value_next(type, &s, &v)) {
         size_t any = pb_w_begin(b, 1);
         put_any(b, v.type, v.u, v.s);
         pb_w_end(b, any);
@@ -38,7 +38,7 @@ static void put_text(struct buf *b, enum sonde_type type, uint64_t u, struct sli
 {
     struct buf text;
     buf_init(&text, LINE_MAX);
-    value_string(&text, type, u, s);
+    rec_value_string(&text, type, u, s);
     put_string(b, 1, text.err == ERR_OK ? buf_slice(&text) : SLICE_NONE);
     buf_free(&text);
 }
@@ -73,7 +73,7 @@ static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slic
         pb_w_bytes(b, 7, s);
         break;
     default:
-        if (value_is_array(type))
+        if (rec_value_is_array(type))
             put_array(b, type, s);
         else
             put_text(b, type, u, s);

@@ -146,7 +146,7 @@ void line_json_value(struct buf *out, enum sonde_type type, uint64_t u, struct s
         buf_str(out, u ? "true" : "false");
         break;
     default:
-        value_json(out, type, u, s);
+        rec_value_json(out, type, u, s);
         break;
     }
 }
@@ -424,7 +424,7 @@ void line_text_value(struct buf *out, enum sonde_type type, uint64_t u, struct s
     } else if (type == SONDE_TYPE_F64) {
         put_f64(out, v, 1e-4);
     } else if (type > SONDE_TYPE_BOOL) {
-        value_text(out, type, u, s);
+        rec_value_text(out, type, u, s);
     } else {
         line_json_value(out, type, u, s);
     }

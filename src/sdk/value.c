@@ -46,7 +46,7 @@ static void put_error(struct buf *out, struct slice s)
         buf_printf(out, " (error %lld)", (long long)code);
 }
 
-void value_string(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
+void rec_value_string(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
 {
     if (type == SONDE_TYPE_DURATION)
         put_duration(out, (int64_t)u);
@@ -57,12 +57,12 @@ void value_string(struct buf *out, enum sonde_type type, uint64_t u, struct slic
 }
 
 // ---- arrays -------------------------------------------------------------------------------------------------------------
-bool value_is_array(enum sonde_type type)
+bool rec_value_is_array(enum sonde_type type)
 {
     return type >= SONDE_TYPE_INTS && type <= SONDE_TYPE_STRS;
 }
 
-bool value_next(enum sonde_type array, struct slice *rest, struct rec_value *element)
+bool rec_value_next(enum sonde_type array, struct slice *rest, struct rec_value *element)
 {
     static const uint8_t types[] = {SONDE_TYPE_INT, SONDE_TYPE_UINT, SONDE_TYPE_F64, SONDE_TYPE_BOOL, SONDE_TYPE_STR};
     *element = (struct rec_value){.type = (enum sonde_type)types[array - SONDE_TYPE_INTS]};
@@ -83,7 +83,7 @@ static void put_array(struct buf *out, enum sonde_type type, struct slice s, boo
     struct rec_value v;
     bool more = false;
     buf_char(out, '[');
-    while (value_next(type, &s, &v)) {
+    while (rec_value_next(type, &s, &v)) {
         if (more)
             buf_put(out, ", ", json ? 1 : 2);
         more = true;
@@ -99,7 +99,7 @@ static void put_quoted(struct buf *out, enum sonde_type type, uint64_t u, struct
 {
     struct buf text;
     buf_init(&text, LINE_MAX);
-    value_string(&text, type, u, s);
+    rec_value_string(&text, type, u, s);
     struct slice made = text.err == ERR_OK ? buf_slice(&text) : SLICE_NONE;
     if (json)
         line_json_value(out, SONDE_TYPE_STR, 0, made);
@@ -108,9 +108,9 @@ static void put_quoted(struct buf *out, enum sonde_type type, uint64_t u, struct
     buf_free(&text);
 }
 
-void value_json(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
+void rec_value_json(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
 {
-    if (value_is_array(type)) {
+    if (rec_value_is_array(type)) {
         put_array(out, type, s, true);
     } else if (type == SONDE_TYPE_ERROR) {
         put_quoted(out, type, u, s, true);
@@ -119,14 +119,14 @@ void value_json(struct buf *out, enum sonde_type type, uint64_t u, struct slice 
         jw_base64(&w, s);
     } else {
         buf_char(out, '"');
-        value_string(out, type, u, s);
+        rec_value_string(out, type, u, s);
         buf_char(out, '"');
     }
 }
 
-void value_text(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
+void rec_value_text(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)
 {
-    if (value_is_array(type)) {
+    if (rec_value_is_array(type)) {
         put_array(out, type, s, false);
     } else if (type == SONDE_TYPE_ERROR) {
         put_quoted(out, type, u, s, false);
@@ -134,7 +134,7 @@ void value_text(struct buf *out, enum sonde_type type, uint64_t u, struct slice 
         buf_str(out, "0x");
         buf_hex(out, s.p, s.n);
     } else {
-        value_string(out, type, u, s);
+        rec_value_string(out, type, u, s);
     }
 }
 

@@ -4,13 +4,13 @@
 #include "sdk/ring.h"
 
 // ERROR, ID, DURATION as one string without quotes; where JSON, text and OTLP agree.
-void value_string(struct buf *out, enum sonde_type type, uint64_t u, struct slice s);
-void value_json(struct buf *out, enum sonde_type type, uint64_t u, struct slice s);
-void value_text(struct buf *out, enum sonde_type type, uint64_t u, struct slice s);
+void rec_value_string(struct buf *out, enum sonde_type type, uint64_t u, struct slice s);
+void rec_value_json(struct buf *out, enum sonde_type type, uint64_t u, struct slice s);
+void rec_value_text(struct buf *out, enum sonde_type type, uint64_t u, struct slice s);
 
-bool value_is_array(enum sonde_type type);
+bool rec_value_is_array(enum sonde_type type);
 // Takes the next element off *rest; false at the end. A cut last number is left out, a cut last string kept as it is.
-bool value_next(enum sonde_type array, struct slice *rest, struct rec_value *element);
+bool rec_value_next(enum sonde_type array, struct slice *rest, struct rec_value *element);
 
 // ---- packed fields ------------------------------------------------------------------------------------------------------
 struct packed_field {
