@@ -5,6 +5,7 @@
 #include "sdk/sdk.h"
 #include "sdk/value.h"
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <wchar.h>
 
@@ -48,22 +49,24 @@ struct texts { // what has to be formatted at the call
     size_t wide_n;
 };
 
-static struct sonde_arg wide_text(struct texts *t, const wchar_t *w, const struct fmt_arg *how)
+static struct sonde_arg wide_text(struct texts *t, const wchar_t *w, int64_t precision)
 {
     char *to = t->wide + t->wide_n;
-    size_t room = sizeof t->wide - t->wide_n, most = how->precision >= 0 ? (size_t)how->precision : room;
+    size_t room = sizeof t->wide - t->wide_n, most = precision >= 0 ? (size_t)precision : room;
     mbstate_t state = {0};
     size_t n = 0;
-    while (*w && n + 8 <= room && n < most) { // one at a time: a character that the locale lacks becomes a question mark
+    while (n < most && n + MB_LEN_MAX <= room && *w) { // whole characters; one that the locale lacks becomes a question mark
         size_t k = wcrtomb(to + n, *w++, &state);
         if (k == (size_t)-1) {
             to[n] = '?';
             k = 1;
         }
+        if (n + k > most)
+            break;
         n += k;
     }
     t->wide_n += n;
-    return sonde_arg_strn(to, n < most ? n : most);
+    return sonde_arg_strn(to, n);
 }
 
 static struct sonde_arg text_of(struct texts *t, unsigned i, const struct fmt_arg *how, const struct sonde_arg *args,
@@ -74,11 +77,11 @@ static struct sonde_arg text_of(struct texts *t, unsigned i, const struct fmt_ar
         return sonde_arg_strn(t->text[i], (size_t)snprintf(t->text[i], sizeof t->text[i], p ? "%p" : "(nil)", p));
     if (!p)
         return sonde_arg_strn(NULL, 0);
-    if (how->wide && type != SONDE_TYPE_STR)
-        return wide_text(t, p, how);
     int64_t most = how->precision;
     if (most <= FMT_PRECISION_OF && FMT_PRECISION_OF - most < SONDE_FIELDS_MAX)
         most = (int)args[FMT_PRECISION_OF - most].value.i;
+    if (how->wide && type != SONDE_TYPE_STR)
+        return wide_text(t, p, most);
     return sonde_arg_strn(p, most >= 0 ? strnlen(p, (size_t)most) : strlen(p));
 }
 
