@@ -6,6 +6,7 @@
 // missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms.
 #include "base/limits.h"
 #include "sdk/limit.h"
+#include "sdk/quiet.h"
 #include "sdk/sdk.h"
 #include <errno.h>
 #include <linux/futex.h>
@@ -35,7 +36,7 @@ static void write_lines(struct pipeline *p)
     struct buf *b = &p->out;
     size_t at = 0, n = b->err == ERR_OK ? b->n : 0;
     for (int tries = 0; at < n && tries < 100;) {
-        ssize_t k = write(STDERR_FILENO, b->p + at, n - at);
+        ssize_t k = quiet_write(STDERR_FILENO, b->p + at, n - at);
         if (k > 0) {
             at += (size_t)k;
             tries = 0;
@@ -160,9 +161,12 @@ static bool round_locked(struct sdk *s, bool last)
 
 void backend_run(bool last)
 {
+    int old;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old); // nobody ends with the lock
     pthread_mutex_lock(&sdk.drain);
     round_locked(&sdk, last);
     pthread_mutex_unlock(&sdk.drain);
+    pthread_setcancelstate(old, NULL);
 }
 
 // ---- thread -----------------------------------------------------------------------------------------------------------

@@ -61,26 +61,7 @@ static void file_name(char *out, size_t n, const char *dir, const char *service,
         snprintf(out, n, "%s/%s-%d.ring", dir, k ? safe : "process", (int)getpid());
 }
 
-// Files of dead processes are kept for a day, so that a crash can be looked at, then removed by whoever starts next.
-static void collect_stale(const char *dir)
-{
-    DIR *d = opendir(dir);
-    struct dirent *e;
-    while (d && (e = readdir(d))) {
-        const char *dash = strrchr(e->d_name, '-');
-        char *end = NULL;
-        long pid = dash ? strtol(dash + 1, &end, 10) : 0;
-        struct stat st;
-        if (pid <= 0 || strcmp(end, ".ring") != 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
-            continue;
-        if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && time(NULL) - st.st_mtime > 86400)
-            unlinkat(dirfd(d), e->d_name, 0);
-    }
-    if (d)
-        closedir(d);
-}
-
-// Whether a living process (that is us, the name has our number) holds the file.
+// Whether a living process holds the file.
 static bool held(const char *path)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -88,6 +69,67 @@ static bool held(const char *path)
     if (fd >= 0)
         close(fd);
     return yes;
+}
+
+// Process number in the name of a ring file; 0 if it is none.
+static long number_in(const char *name)
+{
+    const char *dash = strrchr(name, '-');
+    char *end = NULL;
+    long pid = dash ? strtol(dash + 1, &end, 10) : 0;
+    return pid > 0 && strcmp(end, ".ring") == 0 ? pid : 0;
+}
+
+static bool before(struct timespec a, struct timespec b)
+{
+    return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
+}
+
+// Removes the file of a dead process. In another container's process numbers it may only look dead, but it holds its lock.
+static void remove_stale(const char *dir, const char *name)
+{
+    char path[700];
+    if (snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path && !held(path))
+        unlink(path);
+}
+
+// Files of dead processes are kept for a day, so that a crash can be looked at, then removed by whoever starts next; and of many,
+// as short-lived children leave, the latest RING_DEAD alone.
+static void collect_stale(const char *dir)
+{
+    struct {
+        struct timespec at;
+        char name[256];
+    } dead[RING_DEAD];
+    unsigned n = 0;
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    while (d && (e = readdir(d))) {
+        long pid = number_in(e->d_name);
+        struct stat st;
+        if (!pid || kill((pid_t)pid, 0) == 0 || errno != ESRCH || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        if (time(NULL) - st.st_mtime > 86400) {
+            remove_stale(dir, e->d_name);
+            continue;
+        }
+        unsigned at = n;
+        if (n < RING_DEAD) {
+            n++;
+        } else { // the oldest goes
+            at = 0;
+            for (unsigned i = 1; i < n; i++)
+                at = before(dead[i].at, dead[at].at) ? i : at;
+            bool newer = before(dead[at].at, st.st_mtim);
+            remove_stale(dir, newer ? dead[at].name : e->d_name);
+            if (!newer)
+                continue;
+        }
+        dead[at].at = st.st_mtim;
+        snprintf(dead[at].name, sizeof dead[at].name, "%s", e->d_name);
+    }
+    if (d)
+        closedir(d);
 }
 
 // Room in the file; 0 or an errno. Beyond the process's file size limit the kernel would send SIGXFSZ, which ends it.

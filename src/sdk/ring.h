@@ -47,6 +47,7 @@ enum {
     RING_CHUNKS_MAX = 4096, // address space; memory is given as used
     RING_GROW = 16,         // chunks that get memory in one step
     RING_RECORD_MAX = 4096,
+    RING_DEAD = 32, // files of dead processes that are kept
 };
 
 struct ring_head {

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "sdk/export.h"
 #include "sdk/limit.h"
+#include "sdk/quiet.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <math.h>
@@ -14,30 +15,35 @@
 struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER, .sample_ratio = 1};
 __thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")));
 
-// The slow paths below take locks. A signal handler that interrupts one of them, or a record in the making, must not enter.
+// The slow paths below take locks. A signal handler that interrupts one of them, or a record in the making, must not enter; and
+// a thread that is being cancelled must not end in there.
 static __thread bool tls_inside __attribute__((tls_model("initial-exec")));
+static __thread int tls_cancel __attribute__((tls_model("initial-exec")));
 
 bool sdk_enter(void)
 {
     if (tls_inside || (tls_ring && tls_ring->busy))
         return false;
     tls_inside = true;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &tls_cancel);
     return true;
 }
 
 void sdk_leave(void)
 {
+    pthread_setcancelstate(tls_cancel, NULL);
     tls_inside = false;
 }
 
 static pthread_key_t thread_key;
+static bool have_key; // under life, or where nothing else runs
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 // ---- configuration ----------------------------------------------------------------------------------------------------
 void sdk_note(const char *text, size_t n)
 {
     while (n) {
-        ssize_t k = write(STDERR_FILENO, text, n);
+        ssize_t k = quiet_write(STDERR_FILENO, text, n);
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0)
@@ -172,7 +178,7 @@ struct ring_thread *sdk_thread(void)
     if (!sdk.ring || !sdk_enter())
         return NULL;
     tls_ring = ring_thread_get(sdk.ring);
-    if (tls_ring)
+    if (tls_ring && __atomic_load_n(&have_key, __ATOMIC_RELAXED))
         pthread_setspecific(thread_key, tls_ring);
     sdk_leave();
     if (tls_ring && tls_span)
@@ -212,7 +218,7 @@ static void after_fork_child(void)
     sdk.export = NULL;
     sdk.has_thread = false;
     tls_ring = NULL;
-    if (sdk.phase != SDK_NONE)
+    if (have_key)
         pthread_setspecific(thread_key, NULL);
     struct line_style style = sdk.pipe.style;
     pipeline_init(&sdk.pipe);
@@ -232,9 +238,16 @@ static void at_exit(void)
 
 static void first_time(void)
 {
-    pthread_key_create(&thread_key, thread_ended);
+    have_key = pthread_key_create(&thread_key, thread_ended) == 0;
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     atexit(at_exit);
+}
+
+// A plug-in with this library inside is unloaded, or the process ends: threads that live on must not call into it any more.
+__attribute__((destructor)) static void unloaded(void)
+{
+    if (__atomic_exchange_n(&have_key, false, __ATOMIC_RELAXED))
+        pthread_key_delete(thread_key);
 }
 
 static size_t ring_size(void)
