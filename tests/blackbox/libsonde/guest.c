@@ -109,6 +109,90 @@ static int mode_plugin(void)
     return sonde_flush(2000) ? 0 : 3;
 }
 
+static pthread_barrier_t barrier;
+
+static void *caller_of_plugin(void *work)
+{
+    void (*call)(int);
+    *(void **)&call = work;
+    call(0);
+    pthread_barrier_wait(&barrier); /* logged */
+    pthread_barrier_wait(&barrier); /* the library was closed */
+    return NULL;
+}
+
+/* A thread that logged in a plug-in outlives it. */
+static int mode_plugin_thread(void)
+{
+    pthread_t t;
+    void *lib = dlopen(argv_[2], RTLD_NOW | RTLD_LOCAL);
+    if (!lib) {
+        printf("%s\n", dlerror());
+        return 1;
+    }
+    pthread_barrier_init(&barrier, NULL, 2);
+    pthread_create(&t, NULL, caller_of_plugin, dlsym(lib, "plugin_work"));
+    pthread_barrier_wait(&barrier);
+    dlclose(lib);
+    pthread_barrier_wait(&barrier);
+    pthread_join(t, NULL);
+    SONDE_INFO("host after");
+    return 0;
+}
+
+/* A plug-in that uses the host's libsonde is unloaded; its call sites are not touched any more. */
+static int mode_plugin_level(void)
+{
+    int i;
+    for (i = 0; i < 3; i++) {
+        void (*work)(int);
+        void *lib = dlopen(argv_[2], RTLD_NOW | RTLD_LOCAL);
+        if (!lib)
+            return 1;
+        *(void **)&work = dlsym(lib, "plugin_work");
+        if (!sonde_set_filter("warn"))
+            return 2;
+        work(i); /* silent */
+        if (!sonde_set_filter("info"))
+            return 3;
+        work(i);
+        dlclose(lib);
+        if (!sonde_set_filter("debug"))
+            return 4;
+        SONDE_DEBUG("host", SONDE_INT("i", i));
+    }
+    return sonde_set_filter("info") ? 0 : 5;
+}
+
+/* ---- cancelled threads ------------------------------------------------------------------------------------------------ */
+static void *cancelled(void *arg)
+{
+    pthread_cancel(pthread_self()); /* takes effect at the first call that waits, if that is inside of libsonde */
+    SONDE_INFO("cancelled", SONDE_INT("i", (long)(size_t)arg));
+    pthread_testcancel();
+    return NULL;
+}
+
+static int mode_cancel(void)
+{
+    pthread_t t;
+    long i;
+    void *end;
+    for (i = 0; i < 3; i++) {
+        pthread_create(&t, NULL, cancelled, (void *)(size_t)i);
+        pthread_join(t, &end);
+        if (end != PTHREAD_CANCELED)
+            return 2;
+    }
+    SONDE_INFO("alive");
+    if (!sonde_shutdown(2000))
+        return 3;
+    pthread_create(&t, NULL, cancelled, (void *)(size_t)i); /* writes by itself */
+    pthread_join(t, &end);
+    SONDE_INFO("alive");
+    return 0;
+}
+
 /* ---- fork ------------------------------------------------------------------------------------------------------------- */
 static volatile int stop;
 
@@ -137,6 +221,22 @@ static int fork_child(int round)
         if (!sonde_flush(5000))
             return 8;
         _exit(0);
+    }
+    return 0;
+}
+
+/* Many short processes that end by _exit do not fill the ring directory. */
+static int mode_fork_exit(void)
+{
+    int i, status;
+    SONDE_INFO("parent");
+    for (i = 0; i < number(2, 100); i++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            SONDE_INFO("child");
+            _exit(0);
+        }
+        waitpid(pid, &status, 0);
     }
     return 0;
 }
@@ -296,6 +396,32 @@ static int mode_file_limit(void)
     return sonde_shutdown(5000) ? 0 : 1;
 }
 
+/* Standard error breaks: a pipe without a reader, or a file at its limit. Also behind the shutdown, when callers write
+ * themselves. */
+static int mode_broken(void)
+{
+    struct rlimit l;
+    int fds[2], i;
+    if (strcmp(argv_[2], "pipe") == 0) {
+        if (pipe(fds) != 0)
+            return 2;
+        dup2(fds[1], 2);
+        close(fds[0]);
+        close(fds[1]);
+    } else {
+        l.rlim_cur = l.rlim_max = 65536;
+        dup2(open(argv_[2], O_WRONLY | O_CREAT | O_APPEND, 0600), 2);
+        if (setrlimit(RLIMIT_FSIZE, &l) != 0)
+            return 3;
+    }
+    for (i = 0; i < 3000; i++)
+        SONDE_ERROR("line", SONDE_INT("i", i), SONDE_STR("text", "some words that fill the file"));
+    sonde_shutdown(2000);
+    for (i = 0; i < 3; i++)
+        SONDE_ERROR("after", SONDE_INT("i", i));
+    return 0;
+}
+
 static int mode_lines(void)
 {
     long i, n = number(2, 100);
@@ -423,12 +549,27 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(void);
-    } modes[] = {{"life", mode_life},       {"plugin", mode_plugin},         {"fork", mode_fork},
-                 {"threads", mode_threads}, {"quick_end", mode_quick_end},   {"crash", mode_crash},
-                 {"abort", mode_abort},     {"handlers", mode_handlers},     {"closed", mode_closed},
-                 {"lines", mode_lines},     {"file_limit", mode_file_limit}, {"idle", mode_idle},
-                 {"burst", mode_burst},     {"order", mode_order},           {"killed", mode_killed},
-                 {"counts", mode_counts}};
+    } modes[] = {{"life", mode_life},
+                 {"plugin", mode_plugin},
+                 {"fork", mode_fork},
+                 {"threads", mode_threads},
+                 {"quick_end", mode_quick_end},
+                 {"crash", mode_crash},
+                 {"abort", mode_abort},
+                 {"handlers", mode_handlers},
+                 {"closed", mode_closed},
+                 {"lines", mode_lines},
+                 {"file_limit", mode_file_limit},
+                 {"idle", mode_idle},
+                 {"burst", mode_burst},
+                 {"order", mode_order},
+                 {"killed", mode_killed},
+                 {"counts", mode_counts},
+                 {"broken", mode_broken},
+                 {"plugin_thread", mode_plugin_thread},
+                 {"cancel", mode_cancel},
+                 {"plugin_level", mode_plugin_level},
+                 {"fork_exit", mode_fork_exit}};
     size_t i;
     argc_ = argc;
     argv_ = argv;
