@@ -8,6 +8,7 @@
 #include "base/limits.h"
 #include "store/store_int.h"
 #include <stdio.h>
+#include <time.h>
 
 // ---- taking a request in ----------------------------------------------------------------------------------------
 struct move {
@@ -190,7 +191,7 @@ static enum errc publish(struct request *q, uint64_t sequence)
         b = batch_without(q->batch, q->dropped, n);
     else
         q->batch = NULL;
-    return b ? table_insert(q->table, b, sequence, sequence, q->record.payload.n) : ERR_NOMEM;
+    return b ? table_insert(q->table, b, sequence, sequence, replay_cost(&q->record)) : ERR_NOMEM;
 }
 
 // Holds commits back while flushes catch up; ERR_FULL when they cannot.
@@ -266,9 +267,25 @@ static void commit_group(struct store *s, struct request *list)
     }
 }
 
+// The filter's many rows wait until the first request is there, or a moment: opening needs the processors first.
+static void settle(struct store *s)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += 200000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&s->queue_lock);
+    while (!s->queue && !s->queue_closed)
+        if (pthread_cond_timedwait(&s->queue_more, &s->queue_lock, &until) != 0)
+            break;
+    pthread_mutex_unlock(&s->queue_lock);
+}
+
 static void *log_main(void *arg)
 {
     struct store *s = arg;
+    settle(s);
     store_rebuild_filter(s);
     for (;;) {
         pthread_mutex_lock(&s->queue_lock);

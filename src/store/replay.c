@@ -224,7 +224,7 @@ static enum errc gather(struct replay *p, struct table *t, const struct wal_reco
         p->item = v;
         p->cap = cap;
     }
-    p->item[p->n++] = (struct item){.table = t, .r = *r, .last = r->sequence, .log = r->payload.n};
+    p->item[p->n++] = (struct item){.table = t, .r = *r, .last = r->sequence, .log = replay_cost(r)};
     return ERR_OK;
 }
 

@@ -17,7 +17,7 @@ void store_options_default(struct store_options *o)
         .head_max_age_ns = 300ll * 1000000000,
         .head_max_log_bytes = MIB(8),
         .wal_segment_bytes = MIB(8),
-        .wal_keep_bytes = MIB(64),
+        .wal_keep_bytes = MIB(32),
         .discover_service = true,
     };
 }

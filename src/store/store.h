@@ -18,10 +18,10 @@ struct store_options {
     size_t head_max_bytes;     // a table's head is turned into a part above this (default 64 MiB)
     int64_t head_max_age_ns;   // … or when its oldest row has been waiting this long (default 5 min)
     int64_t retention_ns;      // parts whose newest row is older are removed; 0 keeps everything
-    size_t head_max_log_bytes; // … or when its requests take more than this in the log (default 8 MiB): what a restart
-                               // has to read again
+    size_t head_max_log_bytes; // … or when its requests take more than this in the log (default 8 MiB, a row counts
+                               // as 64 bytes more): what a restart has to read again
     size_t wal_segment_bytes;  // default 8 MiB
-    size_t wal_keep_bytes;     // covered requests kept for the filter of repeated ones (default 64 MiB)
+    size_t wal_keep_bytes;     // covered requests kept for the filter of repeated ones (default 32 MiB)
     bool discover_service;     // passed to wire_decode on replay: must equal what receivers use
 };
 void store_options_default(struct store_options *o);

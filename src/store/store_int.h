@@ -16,13 +16,20 @@
 // Commits wait for flushes when heads hold more than this many times head_max_bytes.
 enum { HEAD_PRESSURE = 4 };
 
+// What a request costs when it is replayed, in bytes of the log: decoding a row takes as long as so many bytes more.
+enum { REPLAY_ROW_BYTES = 64 };
+static inline size_t replay_cost(const struct wal_record *r)
+{
+    return r->payload.n + (size_t)r->rows * REPLAY_ROW_BYTES;
+}
+
 // A batch of committed rows that is not in a part yet. The sequences are those of its first and last request.
 struct head_batch {
     struct batch *batch;
     uint64_t first, last;
     int64_t max_end; // of spans: the latest end; of logs: max_time
     size_t memory;
-    size_t log; // bytes that its requests take in the log
+    size_t log; // replay_cost of its requests
     // Filter of its trace ids (part_format.h: bloom), in the batch's arena; null: none, any id may be there.
     const uint8_t *traces;
     uint32_t trace_bits;
@@ -35,7 +42,7 @@ struct head_list {
     size_t bytes;
     uint64_t rows;
     int64_t since;   // monotonic time when its first row came
-    uint64_t log;    // bytes that its requests take in the log
+    uint64_t log;    // replay_cost of its requests
     uint64_t log_at; // store.log_bytes when its first row came
 };
 
@@ -97,7 +104,7 @@ struct store {
     pthread_t worker;
     bool worker_running;
     _Atomic size_t head_bytes;  // of all tables, flushing included
-    _Atomic uint64_t log_bytes; // of all requests that came into heads
+    _Atomic uint64_t log_bytes; // replay_cost of all requests that came into heads
     _Atomic bool flush_failing; // the last flush did not succeed
 
     struct {
@@ -117,9 +124,9 @@ bool table_covers(struct table *t, uint64_t sequence); // a part has it
 // A part begins between the two sequences: then rows of the one and of the other may not become one batch or part, whose
 // range would cover that part's. So it is after a part was lost and its requests replayed.
 bool table_part_between(struct table *t, uint64_t after, uint64_t before);
-// Adds committed rows of the requests first … last, which take log_bytes in the log, and merges small batches (not
+// Adds committed rows of the requests first … last with their replay_cost, and merges small batches (not
 // during replay). Takes the batch over. Log thread only.
-enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t log_bytes);
+enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t cost);
 // All batches of the head and of what is being flushed, one reference each. To be freed; null when out of memory.
 struct batch **table_head_batches(struct table *t, uint32_t *n);
 // Adds a part (its reference is taken over when ERR_OK); parts whose sequences it covers leave and are removed. If one

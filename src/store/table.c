@@ -235,10 +235,10 @@ static bool merge_tail(struct table *t)
     return same;
 }
 
-enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t log_bytes)
+enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t cost)
 {
     struct store *s = t->store;
-    struct head_batch e = head_entry(b, first, last, log_bytes);
+    struct head_batch e = head_entry(b, first, last, cost);
     pthread_mutex_lock(&t->lock);
     struct head_list *h = &t->head;
     if (h->n == h->cap) {
@@ -256,8 +256,8 @@ enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_
         h->since = clock_mono_ns();
         h->log_at = atomic_load(&s->log_bytes);
     }
-    atomic_fetch_add(&s->log_bytes, log_bytes);
-    h->log += log_bytes;
+    atomic_fetch_add(&s->log_bytes, cost);
+    h->log += cost;
     h->v[h->n++] = e;
     h->bytes += e.memory;
     h->rows += b->rows;
