@@ -1,0 +1,107 @@
+// The small gzip against libdeflate, both ways, and against damage.
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "check.h"
+#include "net/codec.h"
+#include "net/gzip_small.h"
+#include <stdlib.h>
+
+static uint32_t seed = 1;
+static uint32_t next(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return seed >> 8;
+}
+
+// kind 0: random; 1: few letters; 2: repeated lines; 3: one byte
+static void fill(char *p, size_t n, int kind)
+{
+    static const char line[] = "{\"level\":\"INFO\",\"target\":\"decode::worker\",\"message\":\"kv transfer done\",\"tokens\":";
+    for (size_t i = 0; i < n; i++)
+        p[i] = (char)(kind == 0 ? next() : kind == 1 ? 'a' + next() % 4 : kind == 2 ? line[i % (sizeof line - 1)] : 'x');
+    for (size_t i = 0; kind == 2 && i + 90 < n; i += 83)
+        p[i + 80] = (char)('0' + next() % 10);
+}
+
+static void both_ways(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 3, 4, 5, 258, 259, 1000, 32767, 32768, 32769, 100000, 700001};
+    for (size_t i = 0; i < CHECK_ROWS(sizes); i++) {
+        for (int kind = 0; kind < 4; kind++) {
+            char *p = malloc(sizes[i] + 1);
+            struct slice in = slice_of(p, sizes[i]);
+            struct buf small, large, out;
+            fill(p, sizes[i], kind);
+            buf_init(&small, MIB(8));
+            buf_init(&large, MIB(8));
+            buf_init(&out, MIB(8));
+            check_row("%zu bytes of kind %d", sizes[i], kind);
+            CHECK_INT(gzip_small_pack(in, &small), ERR_OK);
+            CHECK_INT(codec_gzip(in, &large), ERR_OK);
+            CHECK_INT(codec_gunzip(buf_slice(&small), MIB(1), &out, NULL), ERR_OK);
+            CHECK(slice_eq(buf_slice(&out), in));
+            buf_reset(&out);
+            CHECK_INT(gzip_small_unpack(buf_slice(&large), MIB(1), &out, NULL), ERR_OK);
+            CHECK(slice_eq(buf_slice(&out), in));
+            buf_add(&small, buf_slice(&large)); // two members, exactly the limit
+            buf_reset(&out);
+            CHECK_INT(gzip_small_unpack(buf_slice(&small), 2 * sizes[i], &out, NULL), ERR_OK);
+            CHECK_INT(out.n, 2 * sizes[i]);
+            buf_reset(&out);
+            if (sizes[i])
+                CHECK_INT(gzip_small_unpack(buf_slice(&small), 2 * sizes[i] - 1, &out, NULL), ERR_LIMIT);
+            CHECK(kind < 2 || sizes[i] < 1000 || large.n < sizes[i] / 2);
+            buf_free(&small);
+            buf_free(&large);
+            buf_free(&out);
+            free(p);
+        }
+    }
+    check_done();
+}
+
+static void heads_and_damage(void **state)
+{
+    (void)state;
+    // Stored block, with extra field, name, comment and header checksum.
+    static const char stored[] = "\x1f\x8b\x08\x1e\0\0\0\0\0\xff\x02\0ab"
+                                 "name\0comment\0\x11\x22\x01\x02\0\xfd\xffhi\xac\x2a\x93\xd8\x02\0\0\0";
+    struct slice whole = slice_of(stored, sizeof stored - 1);
+    struct buf out;
+    struct error err = {0};
+    buf_init(&out, MIB(1));
+    CHECK_INT(gzip_small_unpack(whole, 100, &out, &err), ERR_OK);
+    CHECK_STR(buf_slice(&out), "hi");
+    CHECK_INT(gzip_small_unpack(SLICE(""), 100, &out, &err), ERR_CORRUPT);
+    for (size_t cut = 1; cut < whole.n; cut++) {
+        buf_reset(&out);
+        check_row("cut at %zu", cut);
+        CHECK_INT(gzip_small_unpack(slice_cut(whole, cut), 100, &out, &err), ERR_CORRUPT);
+    }
+    // Flipped bits anywhere: never success with other bytes, nothing outside is touched (sanitizer).
+    struct buf packed;
+    char text[3000];
+    buf_init(&packed, MIB(1));
+    fill(text, sizeof text, 2);
+    codec_gzip(slice_of(text, sizeof text), &packed);
+    for (size_t bit = 0; bit < packed.n * 8; bit++) {
+        char *copy = malloc(packed.n);
+        memcpy(copy, packed.p, packed.n);
+        copy[bit / 8] ^= (char)(1 << bit % 8);
+        buf_reset(&out);
+        check_row("bit %zu", bit);
+        if (gzip_small_unpack(slice_of(copy, packed.n), 100000, &out, &err) == ERR_OK)
+            CHECK(slice_eq(buf_slice(&out), slice_of(text, sizeof text)));
+        free(copy);
+    }
+    buf_free(&packed);
+    buf_free(&out);
+    check_done();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(both_ways), cmocka_unit_test(heads_and_damage)};
+    return cmocka_run_group_tests_name("gzip_small", tests, NULL, NULL);
+}
