@@ -97,14 +97,14 @@ static void remove_stale(const char *dir, const char *name)
 // as short-lived children leave, the latest RING_DEAD alone.
 static void collect_stale(const char *dir)
 {
-    struct {
+    struct dead {
         struct timespec at;
         char name[256];
-    } dead[RING_DEAD];
+    } *dead = mem_alloc(RING_DEAD * sizeof *dead); // a thread's stack may be small
     unsigned n = 0;
     DIR *d = opendir(dir);
     struct dirent *e;
-    while (d && (e = readdir(d))) {
+    while (d && dead && (e = readdir(d))) {
         long pid = number_in(e->d_name);
         struct stat st;
         if (!pid || kill((pid_t)pid, 0) == 0 || errno != ESRCH || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
@@ -130,6 +130,7 @@ static void collect_stale(const char *dir)
     }
     if (d)
         closedir(d);
+    mem_free(dead);
 }
 
 // Room in the file; 0 or an errno. Beyond the process's file size limit the kernel would send SIGXFSZ, which ends it.
@@ -139,6 +140,29 @@ static int reserve(int fd, off_t at, off_t n)
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)(at + n) > limit.rlim_cur)
         return EFBIG;
     return posix_fallocate(fd, at, n);
+}
+
+static bool is_ours(const struct ring *r, int fd)
+{
+    struct stat st;
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == r->dev && st.st_ino == r->ino;
+}
+
+// Room in the ring's file. Daemons close all descriptors they do not know, and ours may be another file's number by now: then the
+// file is opened again by its name. (The lock lives on with the mapping.)
+static bool reserve_own(struct ring *r, off_t at, off_t n)
+{
+    if (r->fd == -1)
+        return true;
+    if (!is_ours(r, r->fd)) {
+        int fd = r->path[0] ? fd_above_standard(open(r->path, O_RDWR | O_NOFOLLOW | O_CLOEXEC)) : -1;
+        if (fd >= 0 && !is_ours(r, fd)) {
+            close(fd);
+            fd = -1;
+        }
+        r->fd = fd >= 0 ? fd : -2;
+    }
+    return r->fd >= 0 && reserve(r->fd, at, n) == 0;
 }
 
 static int open_file(struct ring *r, const char *service, struct error *err)
@@ -200,6 +224,11 @@ enum errc ring_new(struct ring **out, const char *service, size_t size, struct e
     r->mapped = RING_HEAD + RING_DICT + (size_t)RING_CHUNKS_MAX * RING_CHUNK;
     r->fd = open_file(r, service, err);
     r->base = MAP_FAILED;
+    struct stat st;
+    if (r->fd >= 0 && fstat(r->fd, &st) == 0) {
+        r->dev = st.st_dev;
+        r->ino = st.st_ino;
+    }
     if (r->fd >= 0)
         r->base = mmap(NULL, r->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
     if (r->base == MAP_FAILED) {
@@ -237,7 +266,7 @@ void ring_rename(struct ring *r, const char *service)
 
 void ring_forget(struct ring *r)
 {
-    if (r->fd >= 0)
+    if (is_ours(r, r->fd))
         close(r->fd);
     r->fd = -1;
 }
@@ -253,7 +282,7 @@ void ring_free(struct ring *r, bool remove_file)
     if (remove_file && r->path[0])
         unlink(r->path);
     munmap(r->base, r->mapped);
-    if (r->fd >= 0)
+    if (is_ours(r, r->fd))
         close(r->fd);
     pthread_mutex_destroy(&r->lock);
     mem_free(r);
@@ -280,7 +309,7 @@ bool ring_dict_add(struct ring *r, const char *entry, size_t n)
     bool ok = false;
     pthread_mutex_lock(&r->lock);
     uint32_t used = r->head->dict_used;
-    if (n <= RING_DICT - used && (r->fd < 0 || reserve(r->fd, RING_HEAD + used, (off_t)n) == 0)) {
+    if (n <= RING_DICT - used && reserve_own(r, RING_HEAD + used, (off_t)n)) {
         memcpy(r->base + RING_HEAD + used, entry, n);
         __atomic_store_n(&r->head->dict_used, used + (uint32_t)n, __ATOMIC_RELEASE);
         ok = true;
@@ -312,7 +341,7 @@ static bool grow(struct ring *r, uint32_t limit)
     if (have + RING_GROW > limit || r->no_space)
         return false;
     off_t at = RING_HEAD + RING_DICT + (off_t)have * RING_CHUNK;
-    if (r->fd >= 0 && reserve(r->fd, at, (off_t)RING_GROW * RING_CHUNK) != 0) {
+    if (!reserve_own(r, at, (off_t)RING_GROW * RING_CHUNK)) {
         r->no_space = true; // not asked again for each record; once a second is enough
         return false;
     }

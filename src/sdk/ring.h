@@ -36,6 +36,7 @@
 #include "base/slice.h"
 #include <pthread.h>
 #include <sonde/sonde.h>
+#include <sys/types.h>
 
 #define RING_MAGIC "SONDRNG1"
 enum {
@@ -166,7 +167,9 @@ struct ring {
     struct ring_head *head;
     char *base;
     size_t mapped;
-    int fd;           // -1: anonymous
+    int fd;           // -1: anonymous; -2: the host closed it and it could not be opened again
+    dev_t dev;        // of the file: a host may close descriptors that it does not know
+    ino_t ino;
     char path[512];   // "" if anonymous
     int copy;         // of libsonde in this process, from 1
     uint32_t nominal; // chunks that are used before old ones are overwritten
