@@ -260,6 +260,21 @@ def test_without_standard_streams(installed, guest, rings, tmp_path, closed):
         assert len(messages(out.stderr)) == 500
 
 
+def test_daemon_that_closes_everything(installed, guest, rings, tmp_path):
+    out = run(guest["shared"], "daemon", tmp_path / "own", rings=rings, env={"SONDE_RING_KEEP": "1"})
+    assert out.returncode == 0, out.returncode
+    ring = max(rings.glob("*.ring"), key=lambda p: p.stat().st_size)
+    assert ring.stat().st_size > 2 << 20  # it went on growing
+    assert [e for e in inspect(installed, ring) if e["message"] == "another call site"]
+
+
+@pytest.mark.parametrize("size", [32768, 65536])
+def test_small_stacks(guest, rings, size):
+    out = run(guest["shared"], "small_stack", size, rings=rings, env={"DYN_LOGGING_JSONL": "1"})
+    assert out.returncode == 0, out.returncode
+    assert [json.loads(line)["a"] for line in out.stderr.splitlines()] == [0, 1, 2, 3]
+
+
 def check_fallback(out, n):
     assert out.returncode == 0, out
     assert len(messages(out.stderr)) == n

@@ -382,6 +382,69 @@ static int mode_closed(void)
     return sonde_shutdown(2000) ? 0 : 1;
 }
 
+/* A daemon closes everything that it does not know; its next files get those numbers. */
+static int mode_daemon(void)
+{
+    int fd[32], i, status;
+    struct stat st;
+    pid_t pid;
+    sonde_init(NULL);
+    SONDE_INFO("before");
+    for (i = 3; i < 64; i++)
+        close(i);
+    for (i = 0; i < 32; i++) {
+        fd[i] = open(argv_[2], O_RDWR | O_CREAT, 0600);
+        if (fd[i] < 0)
+            return 2;
+    }
+    for (i = 0; i < 50000; i++) /* the ring grows */
+        SONDE_INFO("line", SONDE_INT("i", i));
+    SONDE_INFO("another call site");
+    if (fstat(fd[0], &st) != 0 || st.st_size != 0 || st.st_blocks != 0)
+        return 3; /* written into a file of the host */
+    pid = fork();
+    if (pid == 0) {
+        SONDE_INFO("child");
+        for (i = 0; i < 32; i++)
+            if (fstat(fd[i], &st) != 0)
+                _exit(4); /* closed a file of the host */
+        exit(0);
+    }
+    waitpid(pid, &status, 0);
+    if (status != 0)
+        return 5;
+    return sonde_shutdown(5000) ? 0 : 6;
+}
+
+/* ---- small stacks ----------------------------------------------------------------------------------------------------- */
+static void *on_a_small_stack(void *arg)
+{
+    struct sonde_span *s = sonde_span_start("small", SONDE_KIND_INTERNAL, NULL);
+    sonde_span_enter(s);
+    SONDE_INFO("small", SONDE_INT("a", (long)(size_t)arg), SONDE_STR("b", "text"), SONDE_F64("c", 1.0 / 3), SONDE_BOOL("d", 1));
+    sonde_span_exit(s);
+    sonde_span_end(s);
+    return NULL;
+}
+
+static int mode_small_stack(void)
+{
+    pthread_attr_t attr;
+    pthread_t t;
+    int i;
+    pthread_attr_init(&attr);
+    if (pthread_attr_setstacksize(&attr, (size_t)number(2, 65536)) != 0)
+        return 2;
+    for (i = 0; i < 3; i++) { /* the first one starts the library */
+        pthread_create(&t, &attr, on_a_small_stack, (void *)(size_t)i);
+        pthread_join(t, NULL);
+    }
+    sonde_shutdown(2000);
+    pthread_create(&t, &attr, on_a_small_stack, (void *)(size_t)i); /* writes by itself */
+    pthread_join(t, NULL);
+    return 0;
+}
+
 /* ---- limits
  * ---------------------------------------------------------------------------------------------------------------------- */
 static int mode_file_limit(void)
@@ -568,6 +631,8 @@ int main(int argc, char **argv)
                  {"broken", mode_broken},
                  {"plugin_thread", mode_plugin_thread},
                  {"cancel", mode_cancel},
+                 {"daemon", mode_daemon},
+                 {"small_stack", mode_small_stack},
                  {"plugin_level", mode_plugin_level},
                  {"fork_exit", mode_fork_exit}};
     size_t i;
