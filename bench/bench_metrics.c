@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { ROUNDS = 9, N = 1000000, VALUES = 1024, SERIES = 10000 };
+enum { ROUNDS = 31, N = 100000, VALUES = 16384, SERIES = 10000 };
 
 static struct sonde_int_counter *ints;
 static struct sonde_counter *floats;

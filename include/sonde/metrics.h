@@ -76,7 +76,7 @@ enum sonde_metric_type {
     SONDE_HISTOGRAM,
     SONDE_HISTOGRAM_VEC,
     SONDE_NATIVE_HISTOGRAM,     // base-2 exponential buckets that fit themselves to what is observed: at most 160 on either
-    SONDE_NATIVE_HISTOGRAM_VEC, // side of 0, relative width 2^(2^-scale) with scale 8 (0.3 %) down to -10 as needed
+    SONDE_NATIVE_HISTOGRAM_VEC, // side of 0, relative width 2^(2^-scale) with scale 8 (0.3 %) down to -4 as needed
 };
 
 struct sonde_label {
@@ -196,7 +196,11 @@ SONDE_API size_t sonde_buckets(double min, double max, size_t count, double *out
 SONDE_API size_t sonde_buckets_env(const char *env_prefix, double min, double max, size_t count, double *out);
 
 // ---- exposition -------------------------------------------------------------------------------------------------------
-enum sonde_exposition { SONDE_EXPOSITION_TEXT, SONDE_EXPOSITION_OPENMETRICS };
+enum sonde_exposition {
+    SONDE_EXPOSITION_TEXT,        // Prometheus text 0.0.4
+    SONDE_EXPOSITION_OPENMETRICS, // 1.0, with exemplars
+    SONDE_EXPOSITION_PROTOBUF,    // io.prometheus.client.MetricFamily, delimited: exemplars, and the buckets of native histograms
+};
 // What an Accept header asks for; text for null, unknown and undecided ones.
 SONDE_API enum sonde_exposition sonde_exposition_negotiate(const char *accept);
 SONDE_API const char *sonde_exposition_content_type(enum sonde_exposition e); // static storage

@@ -116,7 +116,7 @@ static inline uint32_t metric_bounds_find(const struct metric_bounds *b, double 
     if (__builtin_expect(at >= b->n_index, 0))
         return metric_bounds_search(b, v);
     uint32_t i = b->index[at];
-    while (v > b->bound[i])
+    while (v > b->bound[i]) // few steps of the index hold a bound: well predicted, and faster than arithmetic
         i++;
     return i;
 }
@@ -220,7 +220,7 @@ struct metric_series *metric_with(struct metric *m, const char *const *values, s
 void metric_text_label(struct buf *b, struct slice value); // escaped as in "…"
 
 // ---- reading (metric_read.c) ----
-enum { METRIC_NATIVE_MAX = 160, METRIC_NATIVE_SCALE = 8, METRIC_NATIVE_SCALE_MIN = -10 };
+enum { METRIC_NATIVE_MAX = 160, METRIC_NATIVE_SCALE = 8 };
 struct metric_native_side {
     int32_t min; // index of count[0]: bucket i holds (base^i, base^(i+1)], base = 2^(2^-scale)
     uint32_t n;
@@ -258,3 +258,10 @@ void metric_exemplar_offer(struct metric_series *s, uint32_t i, double v);
 // ---- pages (metric_expose.c) ----
 enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out);
 void metric_text_f64_om(struct buf *b, double v); // OpenMetrics' canonical form: 1.0, 0.001, 1e+06
+
+// ---- protobuf (metric_proto.c) ----
+struct expfmt;
+struct expfmt_family;
+// One MetricFamily with its length in front. count: room for SONDE_BUCKETS_MAX + 1 numbers.
+void metric_proto_family(const struct metric_family_view *f, uint64_t *count, struct buf *b);
+void metric_proto_text(const struct expfmt *e, const struct expfmt_family *f, struct buf *b);

@@ -1,4 +1,4 @@
-// Pages: Prometheus text 0.0.4 and OpenMetrics 1.0, and which of them a scraper wants.
+// Pages in the forms of text: Prometheus text 0.0.4 and OpenMetrics 1.0; and what goes around a page in any form.
 #define SONDE_TARGET "sonde::metrics"
 #include "base/alloc.h"
 #include "sdk/metric.h"
@@ -36,10 +36,8 @@ struct page {
     const struct metric_view *view;
     struct slice name; // of the lines: an OpenMetrics counter's without _total
     uint64_t *count;   // SONDE_BUCKETS_MAX + 1
-    bool om;
+    bool om, proto;
 };
-
-static struct slice om_type(const struct page *p, const struct metric_family *f);
 
 static void help_write(struct buf *b, struct slice s, bool quotes)
 {
@@ -127,7 +125,8 @@ static void line_start(struct page *p, const char *suffix, struct slice labels, 
         buf_char(b, '{');
         buf_add(b, labels);
         if (le.n) {
-            buf_put(b, ",le=\"" + (labels.n == 0), labels.n ? 5 : 4);
+            buf_put(b, ",", labels.n > 0);
+            buf_put(b, "le=\"", 4);
             buf_add(b, le);
             buf_char(b, '"');
         }
@@ -211,6 +210,10 @@ static void native_write(struct page *p, struct metric_series *s)
 
 static void family_write(struct page *p, const struct metric_family_view *f)
 {
+    if (p->proto) {
+        metric_proto_family(f, p->count, p->b);
+        return;
+    }
     head_write(p, f->family);
     const char *suffix = p->om && is_counter(f->family) && !om_hidden(p, f->family) ? "_total" : "";
     for (uint32_t i = 0; i < f->n; i++) {
@@ -277,7 +280,11 @@ static enum errc text_translate(struct page *p, struct slice text, struct error 
     enum errc rc = expfmt_parse(&e, text, &a, err);
     for (uint32_t i = 0; rc == ERR_OK && i < e.n_families; i++) {
         const struct expfmt_family *f = &e.families[i];
-        if (!view_find(p->view, f->name))
+        if (view_find(p->view, f->name))
+            continue;
+        if (p->proto)
+            metric_proto_text(&e, f, p->b);
+        else
             expfmt_write_family(&e, f, true, p->b);
     }
     arena_free(&a);
@@ -292,11 +299,11 @@ static void text_add(struct page *p, const struct metric_callback *c)
     struct error err = {0};
     if (!wrong && text.err != ERR_OK)
         wrong = errc_text(text.err);
-    if (!wrong && p->om && text_translate(p, buf_slice(&text), &err) != ERR_OK)
+    if (!wrong && (p->om || p->proto) && text_translate(p, buf_slice(&text), &err) != ERR_OK)
         wrong = err.msg;
     if (wrong) {
         SONDE_ERROR("a metrics text callback failed", SONDE_STR("error", wrong));
-    } else if (!p->om && text.n) {
+    } else if (!p->om && !p->proto && text.n) {
         if (p->b->n && p->b->p[p->b->n - 1] != '\n')
             buf_char(p->b, '\n');
         buf_add(p->b, buf_slice(&text));
@@ -317,7 +324,11 @@ enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struc
         updates_run(&calls);
         rc = metric_view_take(&view, r);
     }
-    struct page p = {.b = out, .view = &view, .count = count, .om = e == SONDE_EXPOSITION_OPENMETRICS};
+    struct page p = {.b = out,
+                     .view = &view,
+                     .count = count,
+                     .om = e == SONDE_EXPOSITION_OPENMETRICS,
+                     .proto = e == SONDE_EXPOSITION_PROTOBUF};
     for (uint32_t i = 0; rc == ERR_OK && i < view.n; i++)
         family_write(&p, &view.families[i]);
     for (size_t i = 0; rc == ERR_OK && i < calls.n; i++)
@@ -349,61 +360,4 @@ char *sonde_registry_text(struct sonde_registry *r, enum sonde_exposition e, siz
     }
     buf_free(&b);
     return NULL;
-}
-
-// ---- negotiation ------------------------------------------------------------------------------------------------------
-const char *sonde_exposition_content_type(enum sonde_exposition e)
-{
-    return e == SONDE_EXPOSITION_OPENMETRICS ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-                                             : "text/plain; version=0.0.4; charset=utf-8";
-}
-
-struct wish {
-    struct slice type, version;
-    double q;
-};
-
-static struct wish wish_read(struct slice text)
-{
-    struct wish w = {.q = 1};
-    struct slice part, rest = text;
-    bool first = true;
-    while (rest.p && slice_split(&rest, ';', &part)) {
-        part = slice_trim(part);
-        if (first) {
-            w.type = part;
-            first = false;
-            continue;
-        }
-        struct slice value = part, key;
-        if (!slice_split(&value, '=', &key) || !value.p)
-            continue;
-        key = slice_trim(key);
-        value = slice_trim(value);
-        if (value.n >= 2 && value.p[0] == '"' && value.p[value.n - 1] == '"')
-            value = slice_of(value.p + 1, value.n - 2);
-        if (slice_ieq(key, SLICE("version")))
-            w.version = value;
-        else if (slice_ieq(key, SLICE("q")) && (!slice_to_f64(value, &w.q) || !(w.q >= 0 && w.q <= 1)))
-            w.q = 0; // not understood: not wanted
-    }
-    return w;
-}
-
-enum sonde_exposition sonde_exposition_negotiate(const char *accept)
-{
-    double text = 0, om = 0;
-    struct slice rest = slice_str(accept), part;
-    while (rest.p && slice_split(&rest, ',', &part)) {
-        struct wish w = wish_read(part);
-        if (slice_ieq(w.type, SLICE("application/openmetrics-text"))) {
-            bool known = w.version.n == 0 || slice_eq(w.version, SLICE("1.0.0")) || slice_eq(w.version, SLICE("0.0.1"));
-            om = known && w.q > om ? w.q : om;
-        } else if (slice_ieq(w.type, SLICE("text/plain")) || slice_ieq(w.type, SLICE("text/*")) ||
-                   slice_eq(w.type, SLICE("*/*"))) {
-            bool known = w.version.n == 0 || slice_eq(w.version, SLICE("0.0.4"));
-            text = known && w.q > text ? w.q : text;
-        }
-    }
-    return om > 0 && om >= text ? SONDE_EXPOSITION_OPENMETRICS : SONDE_EXPOSITION_TEXT;
 }

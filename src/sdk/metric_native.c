@@ -11,7 +11,7 @@
 #include <math.h>
 
 enum { TURN, SUM, ZEROS, STATE, RANGE, BUCKETS = RANGE + 2, WORDS = BUCKETS + 2 * METRIC_NATIVE_MAX };
-enum { BEGUN = 1, USED = 2, SCALE_SHIFT = 8, SCALE_BIAS = 16, STEPS = 1 << METRIC_NATIVE_SCALE };
+enum { BEGUN = 1, USED = 2, SCALE_SHIFT = 8, SCALE_BIAS = 16, STEPS = 1 << METRIC_NATIVE_SCALE, GUESS_BITS = 10 };
 _Static_assert((int)WORDS <= (int)METRIC_PAGE_WORDS, "a range lies in one page");
 
 uint32_t metric_native_words(void)
@@ -48,9 +48,9 @@ static uint32_t place(int32_t i)
     return (uint32_t)(i + METRIC_NATIVE_MAX * (1 << 22)) % METRIC_NATIVE_MAX;
 }
 
-// step[j]: mantissa bits of 2^(j/256); guess[top 8 bits]: steps that are surely below.
+// step[j]: mantissa bits of 2^(j/256); guess[its top bits]: how many are surely below; at most one more is.
 static uint64_t step[STEPS + 1];
-static uint16_t guess[256];
+static uint16_t guess[1 << GUESS_BITS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static atomic_bool ready;
 
@@ -60,8 +60,8 @@ static void tables(void)
     for (int j = 0; j < STEPS; j++)
         step[j] = metric_bits(exp2((double)j / STEPS)) & mantissa;
     step[STEPS] = UINT64_MAX;
-    for (uint32_t t = 0, j = 0; t < 256; t++) {
-        while (step[j] < (uint64_t)t << 44)
+    for (uint32_t t = 0, j = 0; t < 1 << GUESS_BITS; t++) {
+        while (step[j] < (uint64_t)t << (52 - GUESS_BITS))
             j++;
         guess[t] = (uint16_t)j;
     }
@@ -74,9 +74,8 @@ static int32_t finest(double v)
     if (v < 0x1p-1022)
         v = 0x1p-1022;
     uint64_t bits = metric_bits(v), m = bits & ((1ull << 52) - 1);
-    uint32_t j = guess[m >> 44];
-    while (step[j] < m)
-        j++;
+    uint32_t j = guess[m >> (52 - GUESS_BITS)];
+    j += step[j] < m;
     return ((int32_t)(bits >> 52) - 1023) * STEPS + (int32_t)j - 1; // an exact bound belongs to the bucket below it
 }
 

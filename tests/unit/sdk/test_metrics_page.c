@@ -1,5 +1,6 @@
 // Pages: text 0.0.4 and OpenMetrics byte for byte, exemplars, negotiation, callbacks, the process's families.
 #include "base/clock.h"
+#include "base/pb.h"
 #include "check.h"
 #include "sdk/metric.h"
 #include <math.h>
@@ -330,7 +331,7 @@ static void exemplar_limits(void **state)
 static void negotiation(void **state)
 {
     (void)state;
-    enum { T = SONDE_EXPOSITION_TEXT, O = SONDE_EXPOSITION_OPENMETRICS };
+    enum { T = SONDE_EXPOSITION_TEXT, O = SONDE_EXPOSITION_OPENMETRICS, P = SONDE_EXPOSITION_PROTOBUF };
     static const struct {
         const char *accept;
         int want;
@@ -361,7 +362,10 @@ static void negotiation(void **state)
          O},
         {"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,text/"
          "plain;version=0.0.4;q=0.3",
-         T},
+         P},
+        {"application/vnd.google.protobuf", T},
+        {"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text", T},
+        {"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.1,text/plain", T},
         {",,;;=,q", T},
     };
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
@@ -472,6 +476,110 @@ static void process(void **state)
     check_done();
 }
 
+// ---- protobuf: printed as text by a reader that knows nothing of the writer -----------------------------------------------
+static void message_print(struct buf *out, struct pb *r, int depth)
+{
+    while (pb_next(r)) {
+        uint64_t v;
+        double d;
+        struct slice text;
+        struct pb child;
+        buf_printf(out, " %u:", r->field);
+        if (r->wire == PB_VARINT && pb_u64(r, &v)) {
+            buf_u64(out, v);
+        } else if (r->wire == PB_FIXED64 && pb_double(r, &d)) {
+            buf_f64(out, d);
+        } else if (r->wire == PB_LEN &&
+                   ((depth == 0 && r->field == 4) || (depth == 1) ||
+                    (depth == 2 && r->field != 10 && r->field != 13 && !(r->field <= 2)) ||
+                    (depth == 3 && r->field != 2 && r->field != 1)) &&
+                   pb_message(r, &child)) {
+            buf_char(out, '{');
+            message_print(out, &child, depth + 1);
+            buf_str(out, " }");
+        } else if (pb_bytes(r, &text)) {
+            buf_char(out, '"');
+            for (size_t i = 0; i < text.n; i++)
+                if (text.p[i] >= ' ' && text.p[i] < 127)
+                    buf_char(out, text.p[i]);
+                else
+                    buf_printf(out, "<%u>", (unsigned char)text.p[i]);
+            buf_char(out, '"');
+        }
+    }
+}
+
+static void protobuf(void **state)
+{
+    (void)state;
+    static char engine_text[] =
+        "# TYPE e_total counter\ne_total{x=\"1\"} 12 1500\n# TYPE eh histogram\neh_bucket{m=\"a\",le=\"1\"} 2\n"
+        "eh_bucket{m=\"a\",le=\"+Inf\"} 3\neh_sum{m=\"a\"} 4.5\neh_count{m=\"a\"} 3\neh_count{m=\"b\"} 1\n"
+        "# TYPE es summary\nes{quantile=\"0.5\"} 7\nes_sum 8\nes_count 9\nplain 1\n";
+    struct sonde_registry *r = sonde_registry_new(NULL);
+    sonde_int_counter_add_exemplar(sonde_int_counter_new(r, OPTIONS(.name = "a_total", .help = "h", LABELS({"l", "v"})), NULL), 7,
+                                   (struct sonde_label[]){{"k", "w"}}, 1);
+    sonde_gauge_set(sonde_gauge_new(r, OPTIONS(.name = "b_seconds", .unit = "seconds"), NULL), -0.5);
+    struct sonde_histogram *h = sonde_histogram_new(r, OPTIONS(.name = "c", BUCKETS(1, 2)), NULL);
+    sonde_histogram_observe(h, 1.5);
+    sonde_histogram_observe(h, 9);
+    h = sonde_native_histogram_new(r, OPTIONS(.name = "d"), NULL);
+    sonde_histogram_observe(h, 1); // index -1 at scale 8: Prometheus' 0
+    sonde_histogram_observe(h, 1);
+    sonde_histogram_observe(h, 1.0068); // three buckets further
+    sonde_histogram_observe(h, 0);
+    sonde_histogram_observe(h, -2);
+    sonde_native_histogram_new(r, OPTIONS(.name = "empty"), NULL);
+    sonde_registry_on_text(r, engine, engine_text);
+    static const char *const want[] = {
+        "1:\"a_total\" 2:\"h\" 3:0 4:{ 1:{ 1:\"l\" 2:\"v\" } 3:{ 1:7 2:\"EXEMPLAR\" } }",
+        "1:\"b_seconds\" 2:\"\" 3:1 4:{ 2:{ 1:-0.5 } } 5:\"seconds\"",
+        "1:\"c\" 2:\"\" 3:4 4:{ 7:{ 1:2 2:10.5 3:{ 1:0 2:1 } 3:{ 1:1 2:2 } 3:{ 1:2 2:+Inf } } }",
+        "1:\"d\" 2:\"\" 3:4 4:{ 7:{ 1:5 2:1.0068000000000001 5:16 7:1 9:{ 1:512 2:1 } 10:\"<2>\" 12:{ 1:0 2:4 } 13:\"<4><3><0><2>\" "
+        "} }",
+        "1:\"empty\" 2:\"\" 3:4 4:{ 7:{ 1:0 2:0 5:16 7:0 12:{ } } }",
+        "1:\"e_total\" 2:\"\" 3:0 4:{ 1:{ 1:\"x\" 2:\"1\" } 3:{ 1:12 } 6:1500 }",
+        "1:\"eh\" 2:\"\" 3:4 4:{ 1:{ 1:\"m\" 2:\"a\" } 7:{ 3:{ 1:2 2:1 } 3:{ 1:3 2:+Inf } 2:4.5 1:3 } } 4:{ 1:{ 1:\"m\" 2:\"b\" "
+        "} 7:{ 1:1 } }",
+        "1:\"es\" 2:\"\" 3:2 4:{ 4:{ 3:{ 1:0.5 2:7 } 2:8 1:9 } }",
+        "1:\"plain\" 2:\"\" 3:3 4:{ 5:{ 1:1 } }",
+    };
+    size_t n, i = 0;
+    char *page = sonde_registry_text(r, SONDE_EXPOSITION_PROTOBUF, &n);
+    assert_non_null(page);
+    for (size_t at = 0; at < n; i++) {
+        uint64_t length = 0;
+        for (int shift = 0;; shift += 7) {
+            uint8_t byte = (uint8_t)page[at++];
+            length |= (uint64_t)(byte & 127) << shift;
+            if (byte < 128)
+                break;
+        }
+        struct pb reader;
+        struct buf out;
+        buf_init(&out, 65536);
+        check_row("message %zu", i);
+        if (!CHECK(at + length <= n && i < CHECK_ROWS(want)))
+            break;
+        pb_init(&reader, slice_of(page + at, length), NULL);
+        message_print(&out, &reader, 0);
+        CHECK(!reader.failed);
+        at += length;
+        if (i == 0) { // its time differs from run to run
+            ptrdiff_t from = slice_find(buf_slice(&out), SLICE(" 2:\"<10>"));
+            CHECK(from > 0 && slice_find(buf_slice(&out), SLICE("<10><1>k<18><1>w<17>")) > 0);
+            out.n = from > 0 ? (size_t)from : out.n;
+            buf_str(&out, " 2:\"EXEMPLAR\" } }");
+        }
+        CHECK_STR(slice_from(buf_slice(&out), 1), want[i]);
+        buf_free(&out);
+    }
+    CHECK_INT(i, CHECK_ROWS(want));
+    free(page);
+    sonde_registry_free(r);
+    check_done();
+}
+
 // Values of labels that are no UTF-8, or too long, make no page that its readers refuse.
 static void odd_values(void **state)
 {
@@ -507,6 +615,7 @@ int main(void)
         cmocka_unit_test(levels),    cmocka_unit_test(golden),          cmocka_unit_test(numbers),
         cmocka_unit_test(exemplars), cmocka_unit_test(exemplar_limits), cmocka_unit_test(negotiation),
         cmocka_unit_test(callbacks), cmocka_unit_test(process),         cmocka_unit_test(odd_values),
+        cmocka_unit_test(protobuf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,7 +195,7 @@ static void fork_child(void **state)
         char *page = sonde_registry_text(r, SONDE_EXPOSITION_TEXT, NULL);
         _exit(!(page && strstr(page, "c_total 6\n") && metric_shard_count() == before));
     }
-    int status;
+    int status = -1;
     assert_true(pid > 0 && waitpid(pid, &status, 0) == pid);
     assert_int_equal(status, 0);
     assert_int_equal(sonde_int_counter_value(c), 5);
