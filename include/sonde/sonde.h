@@ -62,8 +62,8 @@ enum sonde_level { SONDE_LEVEL_ERROR = 1, SONDE_LEVEL_WARN, SONDE_LEVEL_INFO, SO
 #endif
 
 // The macros SONDE_ERROR … SONDE_TRACE(message, field…) stand in sonde/log.h: static call-site record, one relaxed load
-// when disabled. Fields: SONDE_STR(key, cstring) SONDE_STRN(key, p, n) SONDE_INT(key, i64) SONDE_UINT(key, u64)
-// SONDE_F64(key, double) SONDE_BOOL(key, b). Keys are literals; messages are literals.
+// when disabled. Fields: SONDE_KV(key, value), SONDE_STR, SONDE_INT, SONDE_BYTES, SONDE_ERRNO, SONDE_DUR …; messages with
+// arguments: SONDE_INFOF; limits: SONDE_WARN_LIMIT. Keys are literals; messages are literals.
 
 // ---- spans and context ------------------------------------------------------------------------------------------------
 struct sonde_context {

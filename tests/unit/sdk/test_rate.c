@@ -39,7 +39,7 @@ static void *ask(void *arg)
 static void counts(void **state)
 {
     (void)state;
-    static struct sonde_limit limits[CHECK_ROWS(rows)]; // the library keeps them
+    static struct sonde_limit limits[CHECK_ROWS(rows)];
     static struct sonde_site site = {0, 0, 1, SONDE_LEVEL_INFO, 0, 0, 0, "m", "t", "f.c", NULL, NULL, NULL};
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         const struct row *r = &rows[i];
@@ -48,6 +48,7 @@ static void counts(void **state)
         limits[i].first = r->first;
         limits[i].one_in = r->one_in;
         limits[i].period_ns = 0; // one window for ever
+        limits[i].listed = 1;    // the backend does not tell of it: the counts are ours
         for (uint32_t t = 0; t < r->threads; t++) {
             w[t] = (struct work){.limit = &limits[i], .site = &site, .calls = r->calls};
             pthread_create(&w[t].thread, NULL, ask, &w[t]);
@@ -59,7 +60,6 @@ static void counts(void **state)
         check_row("first %u, 1 in %u, %u threads, %u calls", r->first, r->one_in, r->threads, r->calls);
         CHECK_INT(passed, r->passed);
         CHECK_INT(limits[i].suppressed, (uint64_t)r->threads * r->calls - passed);
-        limits[i].suppressed = 0; // not told at exit
     }
     check_done();
 }
@@ -68,7 +68,7 @@ static void counts(void **state)
 static void windows(void **state)
 {
     (void)state;
-    static struct sonde_limit limit = {.first = 3, .period_ns = 5000000};
+    static struct sonde_limit limit = {.first = 3, .period_ns = 5000000, .listed = 1};
     static struct sonde_site site = {0, 0, 1, SONDE_LEVEL_INFO, 0, 0, 0, "m", "t", "f.c", NULL, NULL, NULL};
     struct work w[4];
     uint64_t passed = 0, calls = 0;
@@ -87,7 +87,6 @@ static void windows(void **state)
     int64_t ns = (b.tv_sec - a.tv_sec) * 1000000000 + (b.tv_nsec - a.tv_nsec);
     assert_true(passed >= 3 && passed <= 3 * (uint64_t)(ns / 5000000 + 2));
     assert_int_equal(passed + limit.suppressed, calls);
-    limit.suppressed = 0;
 }
 
 // ---- repeats --------------------------------------------------------------------------------------------------------------
