@@ -29,7 +29,7 @@
 //
 // Threads: ring_push and ring_thread_* by their owner; ring_read_* by one reader; the pool of chunks has a mutex (`lock`,
 // innermost, taken once in some hundred records). The backend never overwrites unread chunks: when all are unread, records are
-// dropped and counted.
+// dropped and counted. The protocol is checked by tests/model/ring.pml.
 #pragma once
 #include "base/clock.h"
 #include "base/error.h"
