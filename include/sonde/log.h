@@ -90,7 +90,8 @@ enum sonde_site_state {
     SONDE_SITE_NEW = 0,    // not seen yet: the next call registers it and asks the filter
     SONDE_SITE_OFF = 1,
     SONDE_SITE_ON = 2,
-    SONDE_SITE_ASK = 3,    // depends on the current span
+    SONDE_SITE_HELD = 3, // kept by the flight recorder, or for a sink with its own filter
+    SONDE_SITE_ASK = 4,  // depends on the current span
 };
 
 // One call site. Static storage; filled by the macros, registered by its first call.
@@ -281,6 +282,7 @@ static inline struct sonde_arg sonde_arg_strs(const char *const *p, size_t n)
         sonde_state_ == SONDE_SITE_OFF ? 0 : sonde_site_enabled(&sonde_site_);                                               \
     }))
 SONDE_API bool sonde_site_enabled(struct sonde_site *site);
+SONDE_API bool sonde_site_wanted(struct sonde_site *site); // the same, or held by the flight recorder
 
 // ---- machinery --------------------------------------------------------------------------------------------------------
 #define SONDE_CAT_(a, b) SONDE_CAT2_(a, b)
@@ -333,7 +335,7 @@ SONDE_API bool sonde_site_enabled(struct sonde_site *site);
 #define SONDE_SITE_PASS_(...)                                                                                                \
     const uint32_t sonde_state_ = __atomic_load_n(&sonde_site_.state, __ATOMIC_RELAXED);                                     \
     if (__builtin_expect(sonde_state_ != SONDE_SITE_OFF, 0) &&                                                               \
-        (sonde_state_ == SONDE_SITE_ON || sonde_site_enabled(&sonde_site_)) __VA_ARGS__)
+        ((sonde_state_ & SONDE_SITE_ON) || sonde_site_wanted(&sonde_site_)) __VA_ARGS__)
 #define SONDE_EMIT_(how, message, n_args, n, check_, keys_, types_, args_)                                                   \
     do {                                                                                                                     \
         static const char *const sonde_keys_[] = {SONDE_EVAL_(keys_) 0};                                                     \

@@ -130,6 +130,8 @@ SONDE_API bool sonde_set_request_id(struct sonde_context *c, const char *id, siz
 // What was lost so far in this process: records that found the ring full, and records and spans that the exporter dropped.
 struct sonde_counts {
     uint64_t records_lost, export_logs_dropped, export_spans_dropped, export_logs_sent, export_spans_sent;
+    uint64_t records_lost_level[6]; // of records_lost: [0] spans, [1] ERROR … [5] TRACE
+    uint64_t held_lost;             // below the filter, for which even the flight recorder had no room; not in records_lost
 };
 SONDE_API void sonde_counts_get(struct sonde_counts *out);
 // A new request id (UUID version 4) as text.

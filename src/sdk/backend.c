@@ -6,17 +6,14 @@
 // missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms.
 #include "base/limits.h"
 #include "sdk/limit.h"
-#include "sdk/quiet.h"
 #include "sdk/sdk.h"
-#include <errno.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH_BYTES = 256 << 10, MERGE_MAX = 4096 };
+enum { MERGE_MAX = 4096, STOP_GRACE_NS = 100000000 };
 
 static pthread_t thread;
 
@@ -28,32 +25,6 @@ static void futex_wait(atomic_int *word, int value, int64_t ns)
 static void futex_wake(atomic_int *word)
 {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
-// ---- output -----------------------------------------------------------------------------------------------------------
-static void write_lines(struct pipeline *p)
-{
-    struct buf *b = &p->out;
-    size_t at = 0, n = b->err == ERR_OK ? b->n : 0;
-    for (int tries = 0; at < n && tries < 100;) {
-        ssize_t k = quiet_write(STDERR_FILENO, b->p + at, n - at);
-        if (k > 0) {
-            at += (size_t)k;
-            tries = 0;
-        } else if (k < 0 && errno == EINTR) {
-            continue;
-        } else if (k < 0 && errno == EAGAIN) { // somebody made the terminal non-blocking
-            struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
-            poll(&fd, 1, 10);
-            tries++;
-        } else {
-            break; // closed or broken: the records stay in the ring and go to the exporter
-        }
-    }
-    if (b->cap > MIB(4)) // a burst's memory is not kept
-        buf_free(b), buf_init(b, LINE_MAX);
-    else
-        buf_reset(b);
 }
 
 // ---- merging ----------------------------------------------------------------------------------------------------------
@@ -83,6 +54,10 @@ static void one(struct sdk *s, struct head *h, const struct clock_cal *cal)
     if (kind == REC_LOG && site) {
         types = site->type;
         n = site->n;
+    }
+    if ((head.what & REC_HELD) && !(head.what & REC_EXTERN) && !__atomic_load_n(&s->want_level, __ATOMIC_RELAXED)) {
+        ring_read_next(h->thread, head.size);
+        return;
     }
     if (rec_read(&r, h->p, head.size, types, n, true))
         pipeline_record(&s->pipe, &r, site, clock_to_wall(cal, head.tick));
@@ -121,8 +96,6 @@ static bool merge(struct sdk *s, uint64_t limit)
         bool more;
         do {
             one(s, &heads[best], &cal);
-            if (s->pipe.out.n >= BATCH_BYTES)
-                write_lines(&s->pipe);
             more = load(&heads[best], s->ring, limit);
         } while (more && heads[best].tick <= second);
         if (!more)
@@ -131,15 +104,25 @@ static bool merge(struct sdk *s, uint64_t limit)
     return any;
 }
 
+// One line an episode, in every sink.
 static void tell_losses(struct sdk *s, int64_t now, bool last)
 {
-    uint64_t lost = ring_lost(s->ring);
-    if (lost == s->lost_told || (!last && now - s->lost_told_at < 1000000000))
+    uint64_t lost = ring_lost(s->ring), first, end;
+    char text[160];
+    if (lost != s->lost_seen) {
+        struct clock_cal cal = ring_clock(s->ring);
+        bool when = ring_lost_episode(s->ring, &first, &end);
+        int64_t wall = clock_wall_ns();
+        sink_episode_add(&s->lost, lost - s->lost_seen, when ? clock_to_wall(&cal, first) : wall,
+                         when ? clock_to_wall(&cal, end) : wall);
+        s->lost_seen = lost;
+    }
+    if (!s->lost.n || !(last || sink_episode_over(&s->lost, now)))
         return;
-    struct line_extra extra[] = {{"lost", (int64_t)(lost - s->lost_told)}, {"lost_total", (int64_t)lost}};
-    s->lost_told = lost;
-    s->lost_told_at = now;
-    pipeline_say(&s->pipe, clock_wall_ns(), SONDE_LEVEL_WARN, "records lost: the ring was full", extra, 2);
+    struct line_extra extra[] = {{"lost", (int64_t)s->lost.n}, {"lost_total", (int64_t)lost}};
+    sink_episode_text(text, sizeof text, &s->lost, s->pipe.style.local_tz);
+    s->lost = (struct sink_episode){0};
+    pipeline_say(&s->pipe, clock_wall_ns(), SONDE_LEVEL_WARN, text, extra, 2);
 }
 
 static bool round_locked(struct sdk *s, bool last)
@@ -150,7 +133,7 @@ static bool round_locked(struct sdk *s, bool last)
     int64_t now = clock_mono_ns();
     tell_losses(s, now, last);
     limit_tell(&s->pipe, &s->sites, last);
-    write_lines(&s->pipe);
+    atomic_store(&s->flush_ok, sinks_turn(&s->pipe, last ? atomic_load(&s->flush_until) : 0));
     ring_grow_ahead(s->ring);
     if (now - s->calibrated_at > 1000000000 && (any || !s->calibrated_at)) {
         ring_each_second(s->ring);
@@ -161,12 +144,17 @@ static bool round_locked(struct sdk *s, bool last)
 
 void backend_run(bool last)
 {
+    static __thread bool running; // a callback that logs
     int old;
+    if (running)
+        return;
+    running = true;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old); // nobody ends with the lock
     pthread_mutex_lock(&sdk.drain);
     round_locked(&sdk, last);
     pthread_mutex_unlock(&sdk.drain);
     pthread_setcancelstate(old, NULL);
+    running = false;
 }
 
 // ---- thread -----------------------------------------------------------------------------------------------------------
@@ -231,9 +219,10 @@ void backend_start(void)
 
 bool backend_flush(int64_t until)
 {
+    atomic_store(&sdk.flush_until, until);
     if (!sdk.has_thread) {
         backend_run(true);
-        return true;
+        return atomic_load(&sdk.flush_ok);
     }
     unsigned ticket = atomic_fetch_add(&sdk.flush_asked, 1) + 1;
     int expected = 1;
@@ -244,7 +233,7 @@ bool backend_flush(int64_t until)
             return false;
         usleep(200);
     }
-    return true;
+    return atomic_load(&sdk.flush_ok);
 }
 
 void backend_stop(int64_t until)
@@ -255,7 +244,8 @@ void backend_stop(int64_t until)
         futex_wake(&sdk.dozing);
     if (sdk.has_thread) {
         struct timespec ts;
-        int64_t at = clock_wall_ns() + (until - clock_mono_ns());
+        int64_t now = clock_mono_ns(), grace = now + STOP_GRACE_NS; // it does not block in a write, mostly
+        int64_t at = clock_wall_ns() + ((until > grace ? until : grace) - now);
         ts = (struct timespec){at / 1000000000, at % 1000000000};
         // Blocked in a write to a terminal or pipe that nobody reads: leave it behind.
         if (pthread_timedjoin_np(thread, NULL, &ts) != 0) {
@@ -266,4 +256,7 @@ void backend_stop(int64_t until)
     sdk.has_thread = false;
     atomic_store(&sdk.dozing, 2);
     backend_run(true);
+    pthread_mutex_lock(&sdk.drain);
+    sinks_end();
+    pthread_mutex_unlock(&sdk.drain);
 }

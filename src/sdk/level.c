@@ -69,6 +69,8 @@ uint32_t level_site_state(const struct site *s)
                      : s->level <= f->max_span_level        ? SONDE_SITE_ASK
                                                             : SONDE_SITE_OFF;
     let_go();
+    if (state == SONDE_SITE_OFF && (s->level <= sdk.flight_level || sinks_want(s->level, s->target)))
+        state = SONDE_SITE_HELD;
     return state;
 }
 

@@ -11,12 +11,12 @@
 
 enum { LEVEL_POLL_NS = 50000000, LEVEL_CONTROL_MAX = FILTER_TEXT };
 
-void level_configure(struct buf *notes); // from the environment and files, at the start; under life
-bool level_add_site(struct sonde_site *record); // the next number's call site; false without memory. Under life
+void level_configure(struct buf *notes);               // from the environment and files, at the start; under life
+bool level_add_site(struct sonde_site *record);        // the next number's call site; false without memory. Under life
 void level_drop_site(const struct sonde_site *record); // it was the last, and gets no number after all
-uint32_t level_site_state(const struct site *s); // enum sonde_site_state by the filter; under life
-void level_refresh(void);                        // tells every call site its state
-unsigned level_target(struct slice target);      // up to which records go out, whatever span they are in
+uint32_t level_site_state(const struct site *s);       // enum sonde_site_state by the filter; under life
+void level_refresh(void);                              // tells every call site its state
+unsigned level_target(struct slice target);            // up to which records go out, whatever span they are in
 // What a span of that name and target, with the fulfilled conditions, lets out; 0: nothing more. The generation tells filters
 // apart: conditions hold for theirs only.
 unsigned level_span(struct slice target, struct slice name, uint32_t conditions);

@@ -102,7 +102,7 @@ void limit_tell(struct pipeline *p, const struct site_table *sites, bool every)
             continue;
         uint64_t n = __atomic_exchange_n(&l->suppressed, 0, __ATOMIC_RELAXED);
         struct slice of = slice_str(l->of);
-        struct rec r = {.kind = REC_LOG, .site = site->number, .n = 3};
+        struct rec r = {.kind = REC_LOG, .site = site->number, .n = 3, .held = p->level && site->level > p->level(site->target)};
         r.v[0] = r.v[1] = (struct rec_value){.type = SONDE_TYPE_UINT, .u = n};
         r.v[2] = (struct rec_value){.type = SONDE_TYPE_STR, .s = of};
         pipeline_record(p, &r, site, clock_wall_ns());

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <wchar.h>
 
+enum { PASS = 1 };
+
 bool sonde_site_enabled(struct sonde_site *site)
 {
     uint32_t state = __atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
@@ -21,25 +23,45 @@ bool sonde_site_enabled(struct sonde_site *site)
     return state == SONDE_SITE_ON || (state == SONDE_SITE_ASK && site->level <= sdk_span_level());
 }
 
-static inline bool enabled(struct sonde_site *site)
+static uint32_t decide(struct sonde_site *site)
 {
-    return __builtin_expect(__atomic_load_n(&site->state, __ATOMIC_ACQUIRE) == SONDE_SITE_ON, 1) || sonde_site_enabled(site);
+    if (sonde_site_enabled(site))
+        return PASS;
+    uint32_t state = __atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
+    bool held = state == SONDE_SITE_HELD ||
+                (state == SONDE_SITE_ASK && site->level <= __atomic_load_n(&sdk.held_level, __ATOMIC_RELAXED));
+    return held ? PASS | REC_HELD : 0;
 }
 
-static inline void push(const struct sonde_site *site, const uint8_t *types, const struct sonde_arg *args, uint32_t n)
+// PASS if the record is wanted, with REC_HELD if the filter does not let it out.
+static inline uint32_t pass(struct sonde_site *site)
+{
+    uint32_t state = __atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
+    return __builtin_expect(state == SONDE_SITE_ON, 1) ? PASS : state == SONDE_SITE_HELD ? PASS | REC_HELD : decide(site);
+}
+
+bool sonde_site_wanted(struct sonde_site *site)
+{
+    return pass(site) != 0;
+}
+
+static inline void push(const struct sonde_site *site, uint32_t passed, const uint8_t *types, const struct sonde_arg *args,
+                        uint32_t n)
 {
     struct ring_thread *t = tls_ring;
     if (__builtin_expect(!t, 0) && !(t = sdk_thread()))
         return;
     const uint8_t *ids = tls_span ? sdk_span_ids() : NULL;
-    ring_push(t, site->number, ids, types, args, n, site->level == SONDE_LEVEL_ERROR ? RING_WAIT : RING_DROP);
+    ring_push(t, site->number | (passed & REC_HELD), ids, types, args, n,
+              RING_LEVEL(site->level) | (site->level == SONDE_LEVEL_ERROR ? RING_WAIT : RING_DROP));
     sdk_wrote();
 }
 
 void sonde_log_write(struct sonde_site *site, const struct sonde_arg *args)
 {
-    if (enabled(site))
-        push(site, site->types, args, site->n_fields);
+    uint32_t passed = pass(site);
+    if (passed)
+        push(site, passed, site->types, args, site->n_fields);
 }
 
 // ---- messages with arguments --------------------------------------------------------------------------------------------
@@ -104,11 +126,12 @@ void sonde_log_format(struct sonde_site *site, const struct sonde_arg *args)
     int error = errno;
     struct sonde_arg values[REC_VALUES_MAX];
     struct texts texts;
-    if (!enabled(site))
+    uint32_t passed = pass(site);
+    if (!passed)
         return;
     const struct site *s = resolve(site, args, values, &texts, error);
     if (s)
-        push(site, s->type, values, s->n);
+        push(site, passed, s->type, values, s->n);
     errno = error;
 }
 
@@ -133,7 +156,8 @@ void sonde_log_limited(struct sonde_site *site, struct sonde_limit *limit, const
     int error = errno;
     struct sonde_arg values[REC_VALUES_MAX];
     struct texts texts;
-    if (!enabled(site))
+    uint32_t passed = pass(site);
+    if (!passed)
         return;
     const uint8_t *types = site->types;
     uint32_t n = site->n_fields;
@@ -149,14 +173,15 @@ void sonde_log_limited(struct sonde_site *site, struct sonde_limit *limit, const
     for (uint32_t i = 0; limit->dedup && i < n; i++)
         hash = hash_value(hash, types[i], &args[i]);
     if (!limit->dedup || !limit_repeats(limit, hash))
-        push(site, types, args, n);
+        push(site, passed, types, args, n);
     errno = error;
 }
 
 // ---- any number of fields -----------------------------------------------------------------------------------------------
 void sonde_log_array(struct sonde_site *site, const char *message, size_t message_n, const struct sonde_field *fields, size_t n)
 {
-    if (!enabled(site))
+    uint32_t passed = pass(site);
+    if (!passed)
         return;
     struct buf packed;
     buf_init(&packed, MIB(256));
@@ -166,7 +191,7 @@ void sonde_log_array(struct sonde_site *site, const char *message, size_t messag
         message_n = strlen(message);
     if (packed.err == ERR_OK) {
         struct sonde_arg values[2] = {sonde_arg_strn(message, message_n), sonde_arg_strn(packed.p ? packed.p : "", packed.n)};
-        push(site, site->types, values, 2);
+        push(site, passed, site->types, values, 2);
     } else if (sdk.ring) {
         __atomic_fetch_add(&sdk.ring->head->lost, 1, __ATOMIC_RELAXED);
     }

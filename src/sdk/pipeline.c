@@ -1,5 +1,6 @@
 #include "sdk/pipeline.h"
 #include "base/alloc.h"
+#include "sdk/sink.h"
 
 void pipeline_init(struct pipeline *p)
 {
@@ -15,10 +16,14 @@ void pipeline_free(struct pipeline *p)
     buf_free(&p->out);
 }
 
-static void emit(struct pipeline *p, const struct line *l, bool export)
+// how: SINK_ bits.
+static void emit(struct pipeline *p, const struct line *l, unsigned how)
 {
-    line_write(&p->out, &p->style, &p->clock, l);
-    if (export && p->on_log)
+    if (p->to_sinks)
+        sinks_line(l, how);
+    else
+        line_write(&p->out, &p->style, &p->clock, l);
+    if (p->on_log && !(how & SINK_EVENT) && (!(how & SINK_HELD) || (how & SINK_RETRO)))
         p->on_log(p->arg, l);
 }
 
@@ -40,7 +45,7 @@ void pipeline_say(struct pipeline *p, int64_t time, unsigned level, const char *
 {
     struct site s = {.level = (uint8_t)level, .target = SLICE("sonde"), .message = slice_str(message)};
     struct line l = {.time = time, .site = &s, .message = s.message, .extra = extra, .n_extra = n};
-    emit(p, &l, true);
+    emit(p, &l, 0);
 }
 
 static void log_record(struct pipeline *p, struct rec *r, const struct site *site, int64_t time)
@@ -53,7 +58,7 @@ static void log_record(struct pipeline *p, struct rec *r, const struct site *sit
                      .span = known ? known : unknown};
     if (l.rec)
         l.message = line_message(&p->message, l.site, r);
-    emit(p, &l, true);
+    emit(p, &l, r->held ? SINK_HELD : 0);
     if (unknown)
         span_finish(NULL, unknown);
 }
@@ -61,13 +66,14 @@ static void log_record(struct pipeline *p, struct rec *r, const struct site *sit
 static void span_line(struct pipeline *p, struct bspan *s, int64_t time, const char *message, const struct line_extra *extra,
                       uint32_t n)
 {
-    if (!p->style.span_events || !p->style.jsonl)
+    if (!p->style.span_events || !(p->style.jsonl || p->to_sinks))
         return;
     const struct site *site = s->site ? s->site : nowhere();
-    if (p->level && site->level > p->level(site->target))
+    bool held = p->level && site->level > p->level(site->target);
+    if (held && !p->to_sinks)
         return;
     struct line l = {.time = time, .site = site, .message = slice_str(message), .span = s, .extra = extra, .n_extra = n};
-    emit(p, &l, false);
+    emit(p, &l, SINK_EVENT | (held ? SINK_HELD : 0));
 }
 
 static void span_enter(struct pipeline *p, struct bspan *s, int64_t time)

@@ -9,8 +9,9 @@ struct pipeline {
     struct span_table spans;
     struct line_style style;
     struct line_clock clock;
-    struct buf out;              // finished lines
-    struct buf message;          // of the current record, when it is made of arguments
+    struct buf out;                         // finished lines
+    bool to_sinks;                          // they go to the sinks instead
+    struct buf message;                     // of the current record, when it is made of arguments
     unsigned (*level)(struct slice target); // up to which span event lines go out; null: all
     // Export, may be null. The pointers are valid during the call.
     void (*on_log)(void *arg, const struct line *l);

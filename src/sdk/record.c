@@ -57,6 +57,7 @@ bool rec_read(struct rec *out, const char *p, size_t size, const uint8_t *types,
     out->tick = h.tick;
     out->heap = NULL;
     out->in_span = h.what & REC_IN_SPAN;
+    out->held = h.what & REC_HELD;
     if (out->in_span) {
         if (end - at < 24)
             return false;

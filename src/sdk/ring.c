@@ -362,13 +362,28 @@ void ring_grow_ahead(struct ring *r)
 #endif
 }
 
+// Chunks that can be had without waiting. Under the lock.
+static uint32_t chunks_free(const struct ring *r)
+{
+    return (r->nominal > r->fresh ? r->nominal - r->fresh : 0) + r->retired_n;
+}
+
+// What a low record must leave to the others.
+static uint32_t chunks_reserved(const struct ring *r)
+{
+    return r->nominal / RING_RESERVE;
+}
+
 // Never-used memory first, so that history is kept as long as possible; then the oldest read chunk. A thread without any
 // chunk may take memory beyond the nominal size.
-static struct ring_chunk *chunk_take(struct ring *r, bool first, uint64_t *seq)
+static struct ring_chunk *chunk_take(struct ring *r, bool first, bool low, uint64_t *seq, bool *scarce)
 {
     struct ring_chunk *c = NULL;
     pthread_mutex_lock(&r->lock);
-    if (r->fresh < r->head->n_backed || grow(r, r->nominal) || (first && !r->retired_n && grow(r, RING_CHUNKS_MAX))) {
+    *scarce = chunks_free(r) <= chunks_reserved(r);
+    if (low && *scarce && !first) {
+        // dropped, so that there is room for what matters more
+    } else if (r->fresh < r->head->n_backed || grow(r, r->nominal) || (first && !r->retired_n && grow(r, RING_CHUNKS_MAX))) {
         c = chunk_at(r, r->fresh++);
     } else if (r->retired_n) {
         c = chunk_at(r, r->retired[r->retired_at]);
@@ -411,23 +426,79 @@ static void chunk_open(struct ring_thread *t, struct ring_chunk *c, uint64_t seq
         __atomic_store_n(&t->first, c, __ATOMIC_RELEASE);
 }
 
-static bool chunk_next(struct ring_thread *t, enum ring_wait wait)
+static void count_lost(struct ring *r, unsigned how, bool held, uint64_t tick)
 {
+    if (held) {
+        __atomic_fetch_add(&r->lost_held, 1, __ATOMIC_RELAXED);
+        return;
+    }
+    uint64_t none = 0;
+    __atomic_fetch_add(&r->head->lost, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&r->lost_level[(how >> 4) % 6], 1, __ATOMIC_RELAXED);
+    __atomic_compare_exchange_n(&r->lost_first, &none, tick, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->lost_last, tick, __ATOMIC_RELAXED);
+}
+
+void ring_policy(struct ring *r, unsigned block_ms, unsigned drop_below)
+{
+    __atomic_store_n(&r->block_ms, block_ms, __ATOMIC_RELAXED);
+    __atomic_store_n(&r->drop_below, drop_below, __ATOMIC_RELAXED);
+}
+
+bool ring_lost_episode(struct ring *r, uint64_t *first, uint64_t *last)
+{
+    *first = __atomic_exchange_n(&r->lost_first, 0, __ATOMIC_RELAXED);
+    *last = __atomic_load_n(&r->lost_last, __ATOMIC_RELAXED);
+    if (*last < *first) // its sender is just between the two
+        *last = *first;
+    return *first != 0;
+}
+
+// The next chunk of a thread. While only the reserve is left, each record comes by here: `end` is then before `at`.
+static bool chunk_next(struct ring_thread *t, unsigned how, bool low, bool held)
+{
+    struct ring *r = t->ring;
     uint64_t seq;
-    struct ring_chunk *c = chunk_take(t->ring, !t->chunk, &seq);
-    bool may_wait = wait == RING_WAIT && !__atomic_load_n(&t->ring->stuck, __ATOMIC_RELAXED);
-    for (int i = 0; !c && may_wait && i < 100; i++) {
-        usleep(100); // 10 ms in all
-        c = chunk_take(t->ring, !t->chunk, &seq);
+    bool scarce;
+    struct ring_chunk *c = chunk_take(r, !t->chunk, low, &seq, &scarce);
+    unsigned block = __atomic_load_n(&r->block_ms, __ATOMIC_RELAXED);
+    bool may_wait = !c && !held && (block || (how & RING_WAIT)) && !__atomic_load_n(&r->stuck, __ATOMIC_RELAXED);
+    int64_t until = may_wait ? clock_mono_ns() + (int64_t)(block > RING_WAIT_MS ? block : RING_WAIT_MS) * 1000000 : 0;
+    while (!c && may_wait && clock_mono_ns() < until) {
+        usleep(100);
+        c = chunk_take(r, !t->chunk, low, &seq, &scarce);
     }
     if (!c) {
         if (may_wait) // the output stands still: nobody else waits until it moves again
-            __atomic_store_n(&t->ring->stuck, true, __ATOMIC_RELAXED);
-        __atomic_fetch_add(&t->ring->head->lost, 1, __ATOMIC_RELAXED);
+            __atomic_store_n(&r->stuck, true, __ATOMIC_RELAXED);
         return false;
     }
     chunk_open(t, c, seq);
+    if (scarce)
+        t->end = (char *)c;
     return true;
+}
+
+// Where a record does not fit the free part that `end` tells.
+static bool make_room(struct ring_thread *t, size_t size, unsigned how, bool held, uint64_t tick)
+{
+    struct ring *r = t->ring;
+    unsigned below = __atomic_load_n(&r->drop_below, __ATOMIC_RELAXED);
+    bool low = held || (below && how >> 4 > below), ok = true;
+    char *end = (char *)t->chunk + RING_CHUNK;
+    if (t->chunk && (size_t)(end - t->at) >= size) { // a chunk of the reserve
+        pthread_mutex_lock(&r->lock);
+        if (chunks_free(r) > chunks_reserved(r))
+            t->end = end;
+        else
+            ok = !low;
+        pthread_mutex_unlock(&r->lock);
+    } else {
+        ok = chunk_next(t, how, low, held);
+    }
+    if (!ok)
+        count_lost(r, how, held, tick);
+    return ok;
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------------
@@ -521,11 +592,11 @@ static char *heap_copy(const uint8_t *types, const struct sonde_arg *a, uint32_t
 }
 
 bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const uint8_t *types, const struct sonde_arg *args,
-               uint32_t n, enum ring_wait wait)
+               uint32_t n, unsigned how)
 {
     bool ok = false;
     if (t->busy) { // a signal handler interrupted us in here
-        __atomic_fetch_add(&t->ring->head->lost, 1, __ATOMIC_RELAXED);
+        count_lost(t->ring, how, what & REC_HELD, clock_tick());
         return false;
     }
     t->busy = 1;
@@ -543,7 +614,7 @@ bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const u
     }
     size_t size = (fixed + room + 7) & ~(size_t)7;
     uint64_t tick = clock_tick();
-    if (__builtin_expect((size_t)(t->end - t->at) < size, 0) && !chunk_next(t, wait)) {
+    if (__builtin_expect(t->end - t->at < (ptrdiff_t)size, 0) && !make_room(t, size, how, what & REC_HELD, tick)) {
         mem_free(heap);
         goto out;
     }

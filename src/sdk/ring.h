@@ -94,6 +94,7 @@ enum rec_kind {
 };
 #define REC_IN_SPAN   0x10000000u
 #define REC_EXTERN    0x20000000u
+#define REC_HELD      0x40000000u // below the filter: kept here, not written out (cleared when it was, after all)
 #define REC_INHERITED (1u << 17) // a forked child's copy of a span that its parent owns: never exported
 
 struct rec_head {
@@ -133,7 +134,7 @@ struct rec {
     enum rec_kind kind;
     uint32_t site;
     uint64_t tick;
-    bool in_span;
+    bool in_span, held;
     uint8_t trace_id[16], span_id[8];
     uint32_t n;
     struct rec_value v[REC_VALUES_MAX];
@@ -177,6 +178,9 @@ struct ring {
     uint32_t fresh; // first chunk never used
     bool stuck;     // atomic: a wait for room ended in vain and no chunk was read since
     bool no_space;  // the last attempt to get more memory failed
+    uint32_t block_ms, drop_below; // atomics: ring_policy
+    // Atomics: what was dropped by level (0: spans), below the filter, and when since ring_lost_episode.
+    uint64_t lost_level[6], lost_held, lost_first, lost_last;
     uint64_t seq;
     uint32_t retired[RING_CHUNKS_MAX]; // queue of read chunks, oldest first
     uint32_t retired_at, retired_n;
@@ -185,8 +189,10 @@ struct ring {
     uint32_t n_threads;
 };
 
-// Where a record waits for room when all chunks are unread.
-enum ring_wait { RING_DROP, RING_WAIT };
+// How a record meets a ring whose chunks are all unread: dropped, or waits up to 10 ms; its level for the counts and policies.
+enum { RING_DROP = 0, RING_WAIT = 1 };
+#define RING_LEVEL(level) ((unsigned)(level) << 4)
+enum { RING_WAIT_MS = 10, RING_RESERVE = 8 }; // low records leave one chunk in RING_RESERVE to the others
 
 // Makes the file DIR/<service>-<pid>.ring; when that fails, anonymous memory and the reason in err (ERR_OK all the same unless
 // there is no memory at all). size: bytes of chunks.
@@ -205,7 +211,7 @@ void ring_thread_end(struct ring_thread *t);         // the calling thread ends:
 
 // Writes one record. ids: 24 bytes or null. False if it was dropped (counted in head->lost).
 bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const uint8_t *types, const struct sonde_arg *args,
-               uint32_t n, enum ring_wait wait);
+               uint32_t n, unsigned how);
 
 // Reader: takes note of what is committed by now; true if there is something.
 bool ring_read_refresh(struct ring *r, struct ring_thread *t);
@@ -215,4 +221,9 @@ static inline void ring_read_next(struct ring_thread *t, uint32_t size)
 {
     t->read_at += size;
 }
-uint64_t ring_lost(const struct ring *r);
+uint64_t ring_lost(const struct ring *r); // without those below the filter
+// block_ms: that long every record waits for room (0: only RING_WAIT does); drop_below: records less severe are low (0: none). Records
+// below the filter always are. After a wait in vain nobody waits until a chunk was read.
+void ring_policy(struct ring *r, unsigned block_ms, unsigned drop_below);
+// Ticks of the first and last loss since the last call; false: there was none.
+bool ring_lost_episode(struct ring *r, uint64_t *first, uint64_t *last);

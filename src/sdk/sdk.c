@@ -104,6 +104,13 @@ static bool env_service(void)
     return found.n > 0;
 }
 
+void sdk_held_level(void)
+{
+    unsigned want = sinks_want_level();
+    __atomic_store_n(&sdk.want_level, want, __ATOMIC_RELAXED);
+    __atomic_store_n(&sdk.held_level, want > sdk.flight_level ? want : sdk.flight_level, __ATOMIC_RELAXED);
+}
+
 static void configure(void)
 {
     struct buf notes;
@@ -114,9 +121,11 @@ static void configure(void)
     style->color = !style->jsonl && isatty(STDERR_FILENO) && !(no_color && *no_color) &&
                    !sdk_truthy("DYN_SDK_DISABLE_ANSI_LOGGING") && !(term && strcmp(term, "dumb") == 0);
     style->local_tz = sdk_truthy("DYN_LOG_USE_LOCAL_TZ");
-    style->span_events = style->jsonl && sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
-    sdk.span_events = style->span_events;
+    style->span_events = sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
     sdk.sample_ratio = sample_ratio(&notes);
+    sinks_configure(style, &notes);
+    sdk.span_events = style->span_events && sinks_events();
+    sdk_held_level();
     level_configure(&notes);
     if (!env_service() && !sdk.service[0])
         snprintf(sdk.service, sizeof sdk.service, "%s", program_invocation_short_name);
@@ -226,7 +235,9 @@ static void after_fork_child(void)
     sdk.flush_asked = sdk.flush_done = 0;
     sdk.dozing = 0;
     sdk.stopping = false;
-    sdk.lost_told = 0;
+    sdk.lost = (struct sink_episode){0};
+    sdk.lost_seen = 0;
+    sinks_after_fork();
     sdk.phase = SDK_NONE;
 }
 
@@ -274,6 +285,8 @@ static void start_locked(void)
             ring_dict_add(sdk.ring, s->entry.p, s->entry.n);
     }
     sdk.pipe.level = level_target;
+    sdk.pipe.to_sinks = true;
+    sinks_configure(&sdk.pipe.style, NULL); // tells the ring
     sdk.export = export_new(sdk.service, sdk.resource);
     export_attach(sdk.export, &sdk.pipe);
     backend_start();
@@ -357,7 +370,11 @@ bool sonde_shutdown(unsigned timeout_ms)
 void sonde_counts_get(struct sonde_counts *out)
 {
     memset(out, 0, sizeof *out);
-    if (sdk.ring)
+    if (sdk.ring) {
         out->records_lost = ring_lost(sdk.ring);
+        for (int i = 0; i < 6; i++)
+            out->records_lost_level[i] = __atomic_load_n(&sdk.ring->lost_level[i], __ATOMIC_RELAXED);
+        out->held_lost = __atomic_load_n(&sdk.ring->lost_held, __ATOMIC_RELAXED);
+    }
     export_counts(sdk.export, out);
 }

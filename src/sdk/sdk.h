@@ -5,6 +5,7 @@
 #pragma once
 #include "sdk/level.h"
 #include "sdk/pipeline.h"
+#include "sdk/sink.h"
 #include <stdatomic.h>
 
 enum sdk_phase { SDK_NONE, SDK_RUNNING, SDK_STOPPED };
@@ -18,6 +19,9 @@ struct sdk {
     struct ring *ring;   // null before the first use and in a fresh child
     unsigned generation; // counts forks: a child's ring is another one
     bool span_events;
+    unsigned flight_level; // records up to it are held when the filter does not let them out; 0: none
+    unsigned want_level;   // atomic: the same for sinks with their own filter
+    unsigned held_level;   // atomic: the larger of both
     double sample_ratio; // of new traces; 1: all
     char service[128], resource[1024];
     struct site_table sites;
@@ -28,8 +32,11 @@ struct sdk {
     bool has_thread;
     atomic_int dozing; // futex: 1 while the backend sleeps until woken
     atomic_uint flush_asked, flush_done;
-    uint64_t lost_told;
-    int64_t lost_told_at, calibrated_at;
+    atomic_llong flush_until; // monotonic
+    atomic_bool flush_ok;     // of the last one: everything was written
+    struct sink_episode lost; // by the ring, not told yet
+    uint64_t lost_seen;       // of the ring's count
+    int64_t calibrated_at;
     struct export *export; // null: nothing is exported
     struct {
         struct ring *ring;
@@ -59,6 +66,7 @@ const uint8_t *sdk_span_ids(void);          // 24 bytes of the current span, or 
 void sdk_span_adopt(void);                  // after a fork: makes the current span known to the new ring
 void sdk_span_forget(void);                 // the calling thread ends
 void sdk_note(const char *text, size_t n);  // plain lines to stderr (configuration complaints)
+void sdk_held_level(void);                  // after a change of sinks
 bool sdk_truthy(const char *name);          // 1, true, on, yes in any case
 
 // backend.c
