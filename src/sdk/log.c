@@ -91,16 +91,16 @@ static struct sonde_arg wide_text(struct texts *t, const wchar_t *w, int64_t pre
     return sonde_arg_strn(to, n);
 }
 
-static struct sonde_arg text_of(struct texts *t, unsigned i, const struct fmt_arg *how, const struct sonde_arg *args,
-                                uint8_t type)
+static struct sonde_arg text_of(struct texts *t, const struct site *s, unsigned i, const struct sonde_arg *args, uint8_t type)
 {
+    const struct fmt_arg *how = &s->arg[i];
     const void *p = args[i].value.s;
     if (how->pointer)
         return sonde_arg_strn(t->text[i], (size_t)snprintf(t->text[i], sizeof t->text[i], p ? "%p" : "(nil)", p));
     if (!p)
         return sonde_arg_strn(NULL, 0);
     int64_t most = how->precision;
-    if (most <= FMT_PRECISION_OF && FMT_PRECISION_OF - most < SONDE_FIELDS_MAX)
+    if (most <= FMT_PRECISION_OF && FMT_PRECISION_OF - most < s->n_args)
         most = (int)args[FMT_PRECISION_OF - most].value.i;
     if (how->wide && type != SONDE_TYPE_STR)
         return wide_text(t, p, most);
@@ -115,7 +115,7 @@ static const struct site *resolve(const struct sonde_site *record, const struct 
         return NULL;
     texts->wide_n = 0;
     for (unsigned i = 0; i < record->n_fields; i++)
-        out[i] = i < s->n_args && s->type[i] == SONDE_TYPE_STR ? text_of(texts, i, &s->arg[i], args, record->types[i]) : args[i];
+        out[i] = i < s->n_args && s->type[i] == SONDE_TYPE_STR ? text_of(texts, s, i, args, record->types[i]) : args[i];
     if (s->with_errno)
         out[s->n - 1] = sonde_arg_int(error);
     return s;
