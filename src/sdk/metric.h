@@ -21,8 +21,6 @@
 #include <sonde/metrics.h>
 #include <stdatomic.h>
 
-#define MAX_METRIC_MEMORY MIB(256) // names, labels and series of one root
-#define MAX_METRIC_TEXT   MIB(64)  // one page
 enum {
     METRIC_PAGE_WORDS = 1024, // of 8 bytes
     METRIC_PAGES = 2048,
@@ -109,12 +107,14 @@ struct metric_bounds {
     struct slice *le, *le_om; // n + 1 texts: 1 and 1.0
 };
 struct metric_bounds *metric_bounds_new(struct arena *a, const double *bound, size_t n);
-uint32_t metric_bounds_search(const struct metric_bounds *b, double v);
+uint32_t metric_bounds_far(const struct metric_bounds *b, double v); // outside of the index
+// The bucket of v; METRIC_NO_BUCKET if v is not finite.
+#define METRIC_NO_BUCKET UINT32_MAX
 static inline uint32_t metric_bounds_find(const struct metric_bounds *b, double v)
 {
     uint64_t at = (uint64_t)(((int64_t)metric_bits(v) >> b->shift) - b->first);
     if (__builtin_expect(at >= b->n_index, 0))
-        return metric_bounds_search(b, v);
+        return metric_bounds_far(b, v);
     uint32_t i = b->index[at];
     while (v > b->bound[i]) // few steps of the index hold a bound: well predicted, and faster than arithmetic
         i++;

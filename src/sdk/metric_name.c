@@ -119,7 +119,7 @@ size_t sonde_buckets_env(const char *env_prefix, double min, double max, size_t 
 // ---- bounds -----------------------------------------------------------------------------------------------------------
 enum { INDEX_MAX = 512 };
 
-uint32_t metric_bounds_search(const struct metric_bounds *b, double v)
+static uint32_t search(const struct metric_bounds *b, double v)
 {
     uint32_t lo = 0, hi = b->n;
     while (lo < hi) {
@@ -130,6 +130,11 @@ uint32_t metric_bounds_search(const struct metric_bounds *b, double v)
             lo = mid + 1;
     }
     return lo;
+}
+
+uint32_t metric_bounds_far(const struct metric_bounds *b, double v)
+{
+    return isfinite(v) ? search(b, v) : METRIC_NO_BUCKET;
 }
 
 // Positive doubles sort as their bits do: the index cuts their range into steps of equal bit patterns (fractions of an octave).
@@ -150,7 +155,7 @@ static bool index_make(struct arena *a, struct metric_bounds *b)
     if (!b->index)
         return false;
     for (uint32_t i = 0; i < b->n_index; i++) // all values of step i are >= its start
-        b->index[i] = (uint16_t)metric_bounds_search(b, metric_double((uint64_t)(b->first + i) << b->shift));
+        b->index[i] = (uint16_t)search(b, metric_double((uint64_t)(b->first + i) << b->shift));
     return true;
 }
 

@@ -52,7 +52,6 @@ static uint32_t place(int32_t i)
 static uint64_t step[STEPS + 1];
 static uint16_t guess[1 << GUESS_BITS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static atomic_bool ready;
 
 static void tables(void)
 {
@@ -65,7 +64,6 @@ static void tables(void)
             j++;
         guess[t] = (uint16_t)j;
     }
-    atomic_store_explicit(&ready, true, memory_order_release);
 }
 
 // Index at the finest scale of a positive, finite value.
@@ -112,38 +110,54 @@ static uint64_t coarsen(metric_word *w, uint64_t state, int by)
     return state;
 }
 
-void metric_native_observe(uint32_t slot, double v)
+static void add(metric_word *w, int side, int32_t i, double v)
 {
-    metric_word *w = metric_cell(slot);
-    if (!w)
-        return;
-    if (!atomic_load_explicit(&ready, memory_order_acquire))
-        pthread_once(&once, tables);
-    uint64_t state = atomic_load_explicit(w + STATE, memory_order_relaxed);
+    metric_bump(w + BUCKETS + side * METRIC_NATIVE_MAX + place(i), 1);
+    metric_bump_f64(w + SUM, v);
+}
+
+// A first value, or one outside of the range so far.
+__attribute__((noinline)) static void widen(metric_word *w, double v)
+{
+    pthread_once(&once, tables);
+    uint64_t state = get(w + STATE);
     if (!state)
         put(w + STATE, state = BEGUN | (uint64_t)(METRIC_NATIVE_SCALE + SCALE_BIAS) << SCALE_SHIFT);
     if (v == 0) {
         metric_bump(w + ZEROS, 1);
         return;
     }
-    int side = v < 0, at_finest = finest(fabs(v));
-    int32_t i = at_finest >> (METRIC_NATIVE_SCALE - scale_of(state));
-    metric_word *range = w + RANGE + side;
-    uint64_t used = state & (uint64_t)USED << side, r = used ? get(range) : range_of(i, i);
-    if (!used || i < low(r) || i > high(r)) {
-        int32_t min = i < low(r) ? i : low(r), max = i > high(r) ? i : high(r);
-        int by = 0;
-        while ((max >> by) - (min >> by) >= METRIC_NATIVE_MAX)
-            by++;
-        if (by)
-            state = coarsen(w, state, by);
-        i >>= by;
-        put(range, range_of(min >> by, max >> by));
-        if (!used)
-            put(w + STATE, state | (uint64_t)USED << side);
+    int side = v < 0;
+    int32_t i = finest(fabs(v)) >> (METRIC_NATIVE_SCALE - scale_of(state));
+    uint64_t used = state & (uint64_t)USED << side, r = used ? get(w + RANGE + side) : range_of(i, i);
+    int32_t min = i < low(r) ? i : low(r), max = i > high(r) ? i : high(r);
+    int by = 0;
+    while ((max >> by) - (min >> by) >= METRIC_NATIVE_MAX)
+        by++;
+    if (by)
+        state = coarsen(w, state, by);
+    put(w + RANGE + side, range_of(min >> by, max >> by));
+    if (!used)
+        put(w + STATE, state | (uint64_t)USED << side);
+    add(w, side, i >> by, v);
+}
+
+void metric_native_observe(uint32_t slot, double v)
+{
+    metric_word *w = metric_cell(slot);
+    if (!w)
+        return;
+    int side = v < 0;
+    uint64_t state = atomic_load_explicit(w + STATE, memory_order_relaxed);
+    if (__builtin_expect((state & (uint64_t)USED << side) && v != 0, 1)) { // so the tables are there
+        int32_t i = finest(fabs(v)) >> (METRIC_NATIVE_SCALE - scale_of(state));
+        uint64_t r = atomic_load_explicit(w + RANGE + side, memory_order_relaxed);
+        if (__builtin_expect(i >= low(r) && i <= high(r), 1)) {
+            add(w, side, i, v);
+            return;
+        }
     }
-    metric_bump(w + BUCKETS + side * METRIC_NATIVE_MAX + place(i), 1);
-    metric_bump_f64(w + SUM, v);
+    widen(w, v);
 }
 
 // ---- reading ----------------------------------------------------------------------------------------------------------

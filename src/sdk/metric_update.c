@@ -64,7 +64,7 @@ static bool filter_on(void)
     return f == 1;
 }
 
-// Once between two scrapes: what follows costs a look at the flag.
+// Once between two scrapes: otherwise an update in a span costs one look at the flag.
 __attribute__((noinline)) void metric_exemplar_offer(struct metric_series *s, uint32_t i, double v)
 {
     const struct sonde_context *c = sonde_current();
@@ -77,7 +77,10 @@ __attribute__((noinline)) void metric_exemplar_offer(struct metric_series *s, ui
 
 static inline void exemplar(struct metric_series *s, uint32_t i, double v)
 {
-    if (__builtin_expect(tls_span != NULL, 0))
+    if (!tls_span)
+        return;
+    struct metric_exemplar *e = atomic_load_explicit(&s->exemplars, memory_order_acquire);
+    if (!e || atomic_load_explicit(&e[i].shown, memory_order_relaxed))
         metric_exemplar_offer(s, i, v);
 }
 
@@ -270,17 +273,19 @@ int64_t sonde_int_gauge_value(const struct sonde_int_gauge *g)
 }
 
 // ---- histograms -------------------------------------------------------------------------------------------------------
-// Bucket of the value; -1: not counted.
-static inline int64_t observe(struct metric_series *s, double v)
+// Bucket of the value; METRIC_NO_BUCKET: not counted.
+static inline uint32_t observe(struct metric_series *s, double v)
 {
     if (__builtin_expect(s->kind == METRIC_NATIVE, 0)) {
+        if (!isfinite(v))
+            return METRIC_NO_BUCKET;
         metric_native_observe(s->slot, v);
         return 0;
     }
     uint32_t i = metric_bounds_find(s->bounds, v);
-    metric_word *w = metric_cell(s->slot);
+    metric_word *w = i != METRIC_NO_BUCKET ? metric_cell(s->slot) : NULL;
     if (!w)
-        return -1;
+        return METRIC_NO_BUCKET;
     metric_bump(w + 1 + i, 1);
     metric_bump_f64(w, v);
     return i;
@@ -289,18 +294,14 @@ static inline int64_t observe(struct metric_series *s, double v)
 void sonde_histogram_observe(struct sonde_histogram *h, double v)
 {
     struct metric_series *s = (struct metric_series *)h;
-    if (!s || !amount(fabs(v)))
-        return;
-    int64_t i = observe(s, v);
-    if (i >= 0)
-        exemplar(s, (uint32_t)i, v);
+    uint32_t i = s ? observe(s, v) : METRIC_NO_BUCKET;
+    if (i != METRIC_NO_BUCKET)
+        exemplar(s, i, v);
 }
 
 bool sonde_histogram_observe_exemplar(struct sonde_histogram *h, double v, const struct sonde_label *labels, size_t n)
 {
     struct metric_series *s = (struct metric_series *)h;
-    if (!s || !amount(fabs(v)))
-        return false;
-    int64_t i = observe(s, v);
-    return i >= 0 && exemplar_given(s, (uint32_t)i, v, labels, n);
+    uint32_t i = s ? observe(s, v) : METRIC_NO_BUCKET;
+    return i != METRIC_NO_BUCKET && exemplar_given(s, i, v, labels, n);
 }

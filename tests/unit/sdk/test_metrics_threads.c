@@ -1,5 +1,6 @@
 // Many threads at once: nothing is lost, nothing counted twice, scrapes see consistent histograms, shards of ended threads are
 // used again. To be run under the thread sanitizer too.
+#include "base/alloc.h"
 #include "check.h"
 #include "child.h"
 #include "sdk/metric.h"
@@ -179,6 +180,46 @@ static void after_the_end(void **state)
     sonde_registry_free(r);
 }
 
+// Without memory for its shard or page an update is lost, and that is counted.
+static void *starved(void *arg)
+{
+    mem_fail_after(1);
+    sonde_int_counter_add(arg, 1);
+    mem_fail_after(0);
+    sonde_int_counter_add(arg, 10);
+    return NULL;
+}
+
+static void no_memory(void **state)
+{
+    (void)state;
+    r = sonde_registry_new(NULL);
+    struct sonde_int_counter *c = NEW(int_counter, "c_total");
+    struct metric_shard *taken[64];
+    size_t n = 0;
+    METRIC_EACH_SHARD(s)
+    { // no shard of an ended thread is at hand
+        unsigned idle = 0;
+        if (n < 64 && atomic_compare_exchange_strong(&s->used, &idle, 1))
+            taken[n++] = s;
+    }
+    uint64_t before = atomic_load(&metric_updates_lost);
+    pthread_t t;
+    pthread_create(&t, NULL, starved, c);
+    pthread_join(t, NULL);
+    while (n > 0)
+        atomic_store(&taken[--n]->used, 0);
+    assert_int_equal(atomic_load(&metric_updates_lost), before + 1);
+    assert_int_equal(sonde_int_counter_value(c), 10);
+    sonde_registry_add_process(r, NULL);
+    char *page = sonde_registry_text(r, SONDE_EXPOSITION_TEXT, NULL);
+    char want[64];
+    snprintf(want, sizeof want, "\nsonde_metrics_updates_lost_total %llu\n", (unsigned long long)before + 1);
+    assert_non_null(strstr(page, want));
+    free(page);
+    sonde_registry_free(r);
+}
+
 // A child goes on from the parent's numbers, and uses the shards of the threads that it does not have.
 static void fork_child(void **state)
 {
@@ -206,10 +247,8 @@ int main(void)
 {
     setenv("SONDE_RING_SIZE", "262144", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(together),
-        cmocka_unit_test(thread_churn),
-        cmocka_unit_test(after_the_end),
-        cmocka_unit_test(fork_child),
+        cmocka_unit_test(together),  cmocka_unit_test(thread_churn), cmocka_unit_test(after_the_end),
+        cmocka_unit_test(no_memory), cmocka_unit_test(fork_child),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
