@@ -97,7 +97,7 @@ static bool build(const char *text, bool strict, struct buf *notes)
 
 static void copy_env(char *out, size_t n, const char *name)
 {
-    const char *v = getenv(name);
+    const char *v = secure_getenv(name); // files: not those that the user of a set-user-ID program names
     snprintf(out, n, "%s", v ? v : "");
 }
 

@@ -75,7 +75,7 @@ bool sink_env_file(struct sonde_sink_options *o, struct buf *notes)
     struct sink_loss loss = {.how = SONDE_LOSS_DROP};
     struct slice w;
     uint64_t keep;
-    *o = (struct sonde_sink_options){.kind = SONDE_SINK_FILE, .path = getenv("SONDE_LOG_FILE")};
+    *o = (struct sonde_sink_options){.kind = SONDE_SINK_FILE, .path = secure_getenv("SONDE_LOG_FILE")};
     if (!o->path || !*o->path)
         return false;
     w = env("SONDE_LOG_FILE_FORMAT");

@@ -1,4 +1,6 @@
 #include "base/clock.h"
+#include "base/fd.h"
+#include "sdk/quiet.h"
 #include "sdk/sink.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -25,9 +27,16 @@ static void works(struct sink_file *f)
     f->error = 0;
 }
 
+// A host may close descriptors that it does not know, as daemons do; the number is then another file's.
+static bool is_ours(const struct sink_file *f)
+{
+    struct stat st;
+    return f->fd >= 0 && fstat(f->fd, &st) == 0 && st.st_dev == f->dev && st.st_ino == f->inode;
+}
+
 static void let_go(struct sink_file *f)
 {
-    if (f->fd >= 0)
+    if (is_ours(f))
         close(f->fd);
     f->fd = -1;
     f->mid_line = false;
@@ -41,15 +50,13 @@ static int64_t period_of(const struct sink_file *f, int64_t second)
 static bool open_it(struct sink_file *f)
 {
     struct stat st;
-    f->fd = open(f->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
-    if (f->fd >= 0 && f->fd <= STDERR_FILENO) { // the host had closed a standard stream; its number is not for us
-        int fd = fcntl(f->fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-        close(f->fd);
-        f->fd = fd;
-    }
+    f->fd = fd_above_standard(open(f->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
     if (f->fd < 0 || fstat(f->fd, &st) != 0) {
         fail(f, errno);
-        let_go(f);
+        if (f->fd >= 0)
+            close(f->fd);
+        f->fd = -1;
+        f->mid_line = false;
         return false;
     }
     f->dev = st.st_dev;
@@ -97,6 +104,8 @@ void sink_file_check(struct sink_file *f)
     int64_t now = clock_mono_ns();
     if (f->error && now < f->retry_at)
         return;
+    if (f->fd >= 0 && !is_ours(f))
+        let_go(f);
     if (f->fd >= 0 && now - f->checked_at >= SINK_CHECK_NS) {
         f->checked_at = now;
         if (!still_there(f, &st))
@@ -158,7 +167,7 @@ static size_t put(struct sink_file *f, const char *p, size_t n)
 {
     ssize_t k;
     do
-        k = write(f->fd, p, n);
+        k = quiet_write(f->fd, p, n);
     while (k < 0 && errno == EINTR);
     if (k <= 0) {
         fail(f, k ? errno : ENOSPC);
@@ -185,7 +194,7 @@ size_t sink_file_write(struct sink_file *f, const char *p, size_t n)
     if (f->error && clock_mono_ns() < f->retry_at)
         return 0;
     do {
-        if (!f->mid_line || f->fd < 0)
+        if (!f->mid_line || !is_ours(f))
             sink_file_check(f);
         if (f->fd < 0)
             break;
