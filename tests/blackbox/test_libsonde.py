@@ -268,6 +268,25 @@ def test_daemon_that_closes_everything(installed, guest, rings, tmp_path):
     assert [e for e in inspect(installed, ring) if e["message"] == "another call site"]
 
 
+def test_daemon_with_a_log_file(guest, rings, tmp_path):
+    out = run(guest["shared"], "daemon", tmp_path / "own", rings=rings,
+              env={"SONDE_LOG_FILE": str(tmp_path / "log"), "SONDE_RING_SIZE": "67108864"})
+    assert out.returncode == 0, out.returncode
+    assert len([m for m in messages((tmp_path / "log").read_text()) if m.startswith("line i=")]) == 50000
+
+
+@pytest.mark.parametrize("closed", ["2", "012"])
+def test_log_file_without_standard_streams(guest, rings, tmp_path, closed):
+    out = run(guest["shared"], "closed", closed, tmp_path / "own", rings=rings, env={"SONDE_LOG_FILE": str(tmp_path / "log")})
+    assert out.returncode == 0, out.returncode
+    assert len(messages((tmp_path / "log").read_text())) == 500
+
+
+def test_log_file_at_its_limit(guest, rings, tmp_path):
+    out = run(guest["shared"], "broken", tmp_path / "err", rings=rings, env={"SONDE_LOG_FILE": str(tmp_path / "log")})
+    assert out.returncode == 0, out.returncode
+
+
 @pytest.mark.parametrize("size", [32768, 65536])
 def test_small_stacks(guest, rings, size):
     out = run(guest["shared"], "small_stack", size, rings=rings, env={"DYN_LOGGING_JSONL": "1"})
