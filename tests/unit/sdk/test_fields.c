@@ -467,6 +467,34 @@ static void large_and_odd(void **state)
     buf_free(&out);
 }
 
+// A field that the span has too gives way, as a field of a call site does.
+static int in_a_span(void *arg)
+{
+    (void)arg;
+    struct sonde_field fields[] = {SONDE_FIELD(SONDE_INT("z", 1)), SONDE_FIELD(SONDE_INT("k", 2)), SONDE_FIELD(SONDE_INT("a", 3)),
+                                   SONDE_FIELD(SONDE_INT("field.a", 4))};
+    struct sonde_span *span = sonde_span_start("handle", SONDE_KIND_SERVER, NULL);
+    sonde_span_int(span, "k", 10);
+    sonde_span_int(span, "a", 11);
+    sonde_span_enter(span);
+    SONDE_LOG_ARRAY(SONDE_LEVEL_INFO, "array", fields, 4);
+    SONDE_INFO("site", SONDE_INT("z", 1), SONDE_INT("k", 2));
+    sonde_span_exit(span);
+    sonde_span_end(span);
+    return 0;
+}
+
+static void array_in_a_span(void **state)
+{
+    (void)state;
+    struct buf out;
+    assert_int_equal(child_run(in_a_span, NULL, (const char *const[]){"DYN_LOGGING_JSONL=1", NULL}, &out), 0);
+    assert_int_equal(count_of(&out, "\"message\":\"array\",\"a\":11,\"field.a\":4,\"field.k\":2,\"k\":10,\"span_id\":\""), 1);
+    assert_int_equal(count_of(&out, "\"message\":\"site\",\"a\":11,\"field.k\":2,\"k\":10,\"span_id\":\""), 1);
+    assert_int_equal(count_of(&out, "\",\"z\":1}\n"), 2);
+    buf_free(&out);
+}
+
 // Damage in the packed fields is noticed, nothing is read outside.
 static void packed_damage(void **state)
 {
@@ -506,6 +534,7 @@ int main(void)
         cmocka_unit_test(kv_types),
         cmocka_unit_test(formats_as_printf),
         cmocka_unit_test(large_and_odd),
+        cmocka_unit_test(array_in_a_span),
     };
     int failed = cmocka_run_group_tests_name("fields", tests, child_setup, NULL);
     return failed + (CHILD_TSAN ? 0 : cmocka_run_group_tests_name("fields in processes", processes, NULL, child_teardown));
