@@ -164,6 +164,9 @@ static size_t write_stderr(struct sink *s, const char *p, size_t n)
         if (!ready && poll(&fd, 1, 0) <= 0)
             break;
         size_t piece = ready || n - done < 4096 ? n - done : 4096;
+        const char *end = piece < n - done ? memrchr(p + done, '\n', piece) : NULL;
+        if (end) // whole lines: a pipe takes up to a page in one go, so that those of other processes do not come in between
+            piece = (size_t)(end + 1 - p) - done;
         ssize_t k = S_ISSOCK(st.st_mode) ? send(STDERR_FILENO, p + done, n - done, MSG_DONTWAIT | MSG_NOSIGNAL)
                                          : quiet_write(STDERR_FILENO, p + done, piece);
         if (k >= 0) {
