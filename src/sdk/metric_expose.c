@@ -271,13 +271,15 @@ static void updates_run(const struct calls *c)
     }
 }
 
-// Families of an engine's page that this page does not have yet.
+// Families of the engines' pages that this page does not have yet.
 static enum errc text_translate(struct page *p, struct slice text, struct error *err)
 {
     struct arena a;
     struct expfmt e;
     arena_init(&a, MAX_METRIC_MEMORY);
     enum errc rc = expfmt_parse(&e, text, &a, err);
+    if (rc == ERR_OK)
+        rc = expfmt_merge(&e, &a);
     for (uint32_t i = 0; rc == ERR_OK && i < e.n_families; i++) {
         const struct expfmt_family *f = &e.families[i];
         if (view_find(p->view, f->name))
@@ -291,7 +293,18 @@ static enum errc text_translate(struct page *p, struct slice text, struct error 
     return rc;
 }
 
-static void text_add(struct page *p, const struct metric_callback *c)
+static enum errc text_check(struct slice text, struct error *err)
+{
+    struct arena a;
+    struct expfmt e;
+    arena_init(&a, MAX_METRIC_MEMORY);
+    enum errc rc = expfmt_parse(&e, text, &a, err);
+    arena_free(&a);
+    return rc;
+}
+
+// Appends what the callback says to all; a faulty text leaves nothing.
+static void text_take(const struct page *p, const struct metric_callback *c, struct buf *all)
 {
     struct buf text;
     buf_init(&text, MAX_METRIC_TEXT);
@@ -299,16 +312,31 @@ static void text_add(struct page *p, const struct metric_callback *c)
     struct error err = {0};
     if (!wrong && text.err != ERR_OK)
         wrong = errc_text(text.err);
-    if (!wrong && (p->om || p->proto) && text_translate(p, buf_slice(&text), &err) != ERR_OK)
+    if (!wrong && (p->om || p->proto) && text_check(buf_slice(&text), &err) != ERR_OK)
         wrong = err.msg;
     if (wrong) {
         SONDE_ERROR("a metrics text callback failed", SONDE_STR("error", wrong));
-    } else if (!p->om && !p->proto && text.n) {
-        if (p->b->n && p->b->p[p->b->n - 1] != '\n')
-            buf_char(p->b, '\n');
-        buf_add(p->b, buf_slice(&text));
+    } else if (text.n) {
+        if (all->n && all->p[all->n - 1] != '\n')
+            buf_char(all, '\n');
+        buf_add(all, buf_slice(&text));
     }
     buf_free(&text);
+}
+
+static void texts_add(struct page *p, const struct calls *calls)
+{
+    struct buf all;
+    struct error err = {0};
+    buf_init(&all, MAX_METRIC_TEXT);
+    for (size_t i = 0; i < calls->n; i++)
+        if (calls->list[i].text)
+            text_take(p, &calls->list[i], p->om || p->proto ? &all : p->b);
+    if (all.n && all.err == ERR_OK && text_translate(p, buf_slice(&all), &err) != ERR_OK)
+        SONDE_ERROR("the texts of metrics callbacks could not be translated", SONDE_STR("error", err.msg));
+    if (all.err != ERR_OK)
+        SONDE_ERROR("the texts of metrics callbacks are too large together");
+    buf_free(&all);
 }
 
 enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out)
@@ -331,9 +359,8 @@ enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struc
                      .proto = e == SONDE_EXPOSITION_PROTOBUF};
     for (uint32_t i = 0; rc == ERR_OK && i < view.n; i++)
         family_write(&p, &view.families[i]);
-    for (size_t i = 0; rc == ERR_OK && i < calls.n; i++)
-        if (calls.list[i].text)
-            text_add(&p, &calls.list[i]);
+    if (rc == ERR_OK)
+        texts_add(&p, &calls);
     if (p.om)
         buf_str(out, "# EOF\n");
     metric_view_free(&view);

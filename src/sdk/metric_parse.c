@@ -246,6 +246,65 @@ enum errc expfmt_parse(struct expfmt *out, struct slice text, struct arena *a, s
     return ERR_OK;
 }
 
+// ---- joining ------------------------------------------------------------------------------------------------------------
+// next[i]: the following family of the same name and type; first[i]: whether i is the first of its name.
+static void chain(const struct expfmt *e, uint32_t *table, uint32_t mask, uint32_t *next, uint32_t *last, bool *first)
+{
+    for (uint32_t i = 0; i < e->n_families; i++) {
+        const struct expfmt_family *f = &e->families[i];
+        uint32_t at = (uint32_t)hash64(f->name.p, f->name.n) & mask;
+        while (table[at] && !slice_eq(e->families[table[at] - 1].name, f->name))
+            at = (at + 1) & mask;
+        first[i] = !table[at];
+        last[i] = i;
+        if (first[i]) {
+            table[at] = i + 1;
+            continue;
+        }
+        uint32_t head = table[at] - 1;
+        if (e->families[head].type != f->type)
+            continue;
+        next[last[head]] = i;
+        last[head] = i;
+    }
+}
+
+enum errc expfmt_merge(struct expfmt *e, struct arena *a)
+{
+    uint32_t size = 16, n = 0, n_families = 0;
+    while (size < 2 * e->n_families)
+        size *= 2;
+    uint32_t *table = ARENA_ARRAY(a, uint32_t, size), *next = ARENA_ARRAY(a, uint32_t, e->n_families);
+    uint32_t *last = ARENA_ARRAY(a, uint32_t, e->n_families);
+    bool *first = ARENA_ARRAY(a, bool, e->n_families);
+    struct expfmt_sample *samples = ARENA_ARRAY(a, struct expfmt_sample, e->n_samples);
+    struct expfmt_family *families = ARENA_ARRAY(a, struct expfmt_family, e->n_families);
+    if (!table || !next || !last || !first || !samples || !families)
+        return ERR_LIMIT;
+    chain(e, table, size - 1, next, last, first);
+    for (uint32_t i = 0; i < e->n_families; i++) {
+        if (!first[i])
+            continue;
+        struct expfmt_family *to = &families[n_families++];
+        *to = e->families[i];
+        to->first = n;
+        for (uint32_t k = i;; k = next[k]) { // 0 is never a following one
+            const struct expfmt_family *f = &e->families[k];
+            if (f->n)
+                memcpy(samples + n, e->samples + f->first, f->n * sizeof *samples);
+            n += f->n;
+            if (!next[k])
+                break;
+        }
+        to->n = n - to->first;
+    }
+    e->families = families;
+    e->n_families = n_families;
+    e->samples = samples;
+    e->n_samples = n;
+    return ERR_OK;
+}
+
 // ---- writing ----------------------------------------------------------------------------------------------------------
 static void help_text(struct buf *b, struct slice s, bool quotes)
 {

@@ -33,6 +33,9 @@ struct expfmt {
 // ERR_SYNTAX names the line and what was expected; ERR_LIMIT or ERR_NOMEM from the arena. A name that comes again after another
 // family is a family of its own.
 enum errc expfmt_parse(struct expfmt *out, struct slice text, struct arena *a, struct error *err);
+// Joins families of the same name, as concatenated pages have them: OpenMetrics and protobuf allow each name once. Samples under
+// a name of another type than its first family's are left out. ERR_LIMIT from the arena.
+enum errc expfmt_merge(struct expfmt *e, struct arena *a);
 void expfmt_write(const struct expfmt *e, struct buf *b);
 // One family. openmetrics: a counter's lines end in _total, bounds are in canonical form, times in seconds.
 void expfmt_write_family(const struct expfmt *e, const struct expfmt_family *f, bool openmetrics, struct buf *b);

@@ -409,7 +409,7 @@ static void callbacks(void **state)
     int failures = 0;
     static char a[] = "# HELP vllm:x of the engine\n# TYPE vllm:x counter\nvllm:x{engine=\"0\"} 12\n# TYPE dynamo_component_g "
                       "gauge\ndynamo_component_g 9",
-                b[] = "sglang:y 1 1500\n";
+                b[] = "sglang:y 1 1500\n# TYPE vllm:x counter\nvllm:x{engine=\"1\"} 13\n";
     assert_true(sonde_registry_on_update(component, fails, &failures));
     assert_true(sonde_registry_on_update(endpoint, set_gauge, g));
     assert_true(sonde_registry_on_text(root, engine, a));
@@ -420,14 +420,15 @@ static void callbacks(void **state)
     page_is(root, SONDE_EXPOSITION_TEXT,
             "# TYPE dynamo_component_g gauge\ndynamo_component_g 1\n"
             "# HELP vllm:x of the engine\n# TYPE vllm:x counter\nvllm:x{engine=\"0\"} 12\n# TYPE dynamo_component_g gauge\n"
-            "dynamo_component_g 9\nsglang:y 1 1500\n");
+            "dynamo_component_g 9\nsglang:y 1 1500\n# TYPE vllm:x counter\nvllm:x{engine=\"1\"} 13\n");
     check_row("OpenMetrics"); // a family that is there already is not there twice
     page_is(root, SONDE_EXPOSITION_OPENMETRICS,
             "# TYPE dynamo_component_g gauge\ndynamo_component_g 2\n"
-            "# HELP vllm:x of the engine\n# TYPE vllm:x counter\nvllm:x_total{engine=\"0\"} 12\nsglang:y 1 1.500\n# EOF\n");
+            "# HELP vllm:x of the engine\n# TYPE vllm:x counter\nvllm:x_total{engine=\"0\"} 12\nvllm:x_total{engine=\"1\"} 13\n"
+            "sglang:y 1 1.500\n# EOF\n");
     CHECK_INT(failures, 2);
     check_row("a part runs its own alone");
-    page_is(endpoint, SONDE_EXPOSITION_TEXT, "sglang:y 1 1500\n");
+    page_is(endpoint, SONDE_EXPOSITION_TEXT, b);
     CHECK_INT(failures, 2);
     CHECK(sonde_gauge_value(g) == 3);
     sonde_registry_free(root);
@@ -535,7 +536,8 @@ static void protobuf(void **state)
         "1:\"a_total\" 2:\"h\" 3:0 4:{ 1:{ 1:\"l\" 2:\"v\" } 3:{ 1:7 2:\"EXEMPLAR\" } }",
         "1:\"b_seconds\" 2:\"\" 3:1 4:{ 2:{ 1:-0.5 } } 5:\"seconds\"",
         "1:\"c\" 2:\"\" 3:4 4:{ 7:{ 1:2 2:10.5 3:{ 1:0 2:1 } 3:{ 1:1 2:2 } 3:{ 1:2 2:+Inf } } }",
-        "1:\"d\" 2:\"\" 3:4 4:{ 7:{ 1:5 2:1.0068000000000001 5:16 7:1 9:{ 1:512 2:1 } 10:\"<2>\" 12:{ 1:0 2:4 } 13:\"<4><3><0><2>\" "
+        "1:\"d\" 2:\"\" 3:4 4:{ 7:{ 1:5 2:1.0068000000000001 5:16 7:1 9:{ 1:512 2:1 } 10:\"<2>\" 12:{ 1:0 2:4 } "
+        "13:\"<4><3><0><2>\" "
         "} }",
         "1:\"empty\" 2:\"\" 3:4 4:{ 7:{ 1:0 2:0 5:16 7:0 12:{ } } }",
         "1:\"e_total\" 2:\"\" 3:0 4:{ 1:{ 1:\"x\" 2:\"1\" } 3:{ 1:12 } 6:1500 }",

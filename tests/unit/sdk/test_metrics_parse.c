@@ -126,6 +126,27 @@ static void structure(void **state)
     arena_free(&a);
 }
 
+static void joined(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct expfmt e;
+    struct buf out;
+    arena_init(&a, MIB(1));
+    buf_init(&out, MIB(1));
+    struct slice text = SLICE("# HELP a first\n# TYPE a gauge\na{e=\"0\"} 1\nb 1\n# HELP a second\n# TYPE a gauge\na{e=\"1\"} 2\n"
+                              "# TYPE a counter\na 9\nc 1\nb{x=\"1\"} 2\na 3\n# TYPE a gauge\na{e=\"2\"} 4\n");
+    check_row("joined");
+    CHECK(expfmt_parse(&e, text, &a, NULL) == ERR_OK && expfmt_merge(&e, &a) == ERR_OK);
+    expfmt_write(&e, &out);
+    CHECK_STR(buf_slice(&out),
+              "# HELP a first\n# TYPE a gauge\na{e=\"0\"} 1\na{e=\"1\"} 2\na{e=\"2\"} 4\nb 1\nb{x=\"1\"} 2\nc 1\n");
+    CHECK_INT(e.n_samples, 6);
+    buf_free(&out);
+    arena_free(&a);
+    check_done();
+}
+
 static void faults(void **state)
 {
     (void)state;
@@ -215,8 +236,8 @@ static void own_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(recorded), cmocka_unit_test(forms),     cmocka_unit_test(structure),
-        cmocka_unit_test(faults),   cmocka_unit_test(own_pages),
+        cmocka_unit_test(recorded), cmocka_unit_test(forms),  cmocka_unit_test(structure),
+        cmocka_unit_test(joined),   cmocka_unit_test(faults), cmocka_unit_test(own_pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
