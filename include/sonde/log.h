@@ -4,8 +4,8 @@
 //
 // The message and the keys are string literals; level, target, file, line, message, keys and types stand in a static
 // call-site record, so a call moves only its values: into a ring of the calling thread, without lock, allocation or
-// formatting. Strings are copied. A call below the filter's level is one relaxed load and a branch that is not taken, and its
-// values are not evaluated. At most SONDE_FIELDS_MAX fields. A string argument that is null leaves its key out.
+// formatting. Strings are copied. A call below the levels of the filter and of the flight recorder (sonde/sink.h: by
+// default that keeps all levels in the ring) is one relaxed load and a branch that is not taken, and its values are not evaluated. At most SONDE_FIELDS_MAX fields. A string argument that is null leaves its key out.
 //
 // Fields (key: a string literal):
 //   SONDE_KV(key, v)                  bool, any integer, float, double, char * by v's own type; in C++ also std::string,

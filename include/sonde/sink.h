@@ -90,6 +90,19 @@ SONDE_API bool sonde_sink_counts_get(int sink, struct sonde_sink_counts *out);
 // An episode of losses ends with one line "lost N records between T1 and T2", in the sink that lost them, or in all when
 // the ring was full. sonde_counts_get tells those of the ring by level.
 
+// ---- the flight recorder ------------------------------------------------------------------------------------------------
+// The ring keeps the last SONDE_RING_BYTES (default 8 MiB) of records of this process up to SONDE_FLIGHT_LEVEL (default trace; off:
+// only those that the filter lets out), whatever the filter says; such a call costs what any record does, and evaluates its
+// values. When an ERROR is written inside a trace, the held records of that trace are written before it, once, in order, marked
+// retro=true ("retro":true), to every sink that takes the error and to OTLP: at most the newest 1000 a trace. SONDE_RETRO=off: not.
+//
+// Writes what the ring holds, of all levels and threads in time order, as text, or as JSON lines when path ends in .jsonl. What is
+// there is replaced. False: errno tells why.
+SONDE_API bool sonde_flight_dump(const char *path);
+// The same as an ERROR does for that trace, for whoever knows later that a request went wrong (its own verdict, or one that came
+// back from another service).
+SONDE_API void sonde_flight_release(const uint8_t trace_id[16]);
+
 #ifdef __cplusplus
 }
 #endif

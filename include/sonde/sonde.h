@@ -19,13 +19,15 @@
 // sonde_init lose against it:
 //   DYN_LOG                        filter: info | warn,my::target=debug,[span{field=value}]=trace (default info)
 //   DYN_LOGGING_CONFIG_PATH        TOML file with log_level and a table log_filters; DYN_LOG wins
+//   SONDE_FLIGHT_LEVEL, SONDE_RETRO   what the flight recorder keeps, and whether errors bring it out (sonde/sink.h)
+//   SONDE_LOG_STDERR…, SONDE_LOG_FILE…   where lines go, rotation, loss (sonde/sink.h)
 //   SONDE_LOG_CONTROL              file with a filter that is watched while the process runs (sonde/sink.h)
 //   DYN_LOGGING_JSONL              1, true, on, yes: lines as JSON; DYN_LOGGING_CONSOLE_FORMAT=readable|jsonl overrides it
 //   DYN_LOGGING_SPAN_EVENTS        truthy: SPAN_FIRST_ENTRY and SPAN_CLOSED lines (JSON only)
 //   DYN_LOG_USE_LOCAL_TZ           truthy: local time with offset instead of UTC
 //   DYN_SDK_DISABLE_ANSI_LOGGING, NO_COLOR   no colour on a terminal (elsewhere there is none)
 //   SONDE_RING_DIR                 of the crash-surviving ring file; default $XDG_RUNTIME_DIR/sonde or /dev/shm/sonde-<uid>
-//   SONDE_RING_SIZE                bytes of it, 262144 to 67108864, default 8388608
+//   SONDE_RING_BYTES               (also SONDE_RING_SIZE) bytes of it, 262144 to 67108864, default 8388608
 //   SONDE_RING_KEEP                truthy: the file stays after an orderly end too
 //   OTEL_EXPORT_ENABLED            truthy: export spans and log records over OTLP
 //   OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER=none, OTEL_LOGS_EXPORTER=none

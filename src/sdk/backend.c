@@ -5,6 +5,7 @@
 // Waiting: 1 ms after work, doubling to 10 ms; after 2 s without a record it sleeps until a record wakes it. That wake-up can be
 // missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms.
 #include "base/limits.h"
+#include "sdk/flight.h"
 #include "sdk/limit.h"
 #include "sdk/sdk.h"
 #include <linux/futex.h>
@@ -55,6 +56,10 @@ static void one(struct sdk *s, struct head *h, const struct clock_cal *cal)
         types = site->type;
         n = site->n;
     }
+    if (head.what & REC_HELD)
+        flight_pass(s->ring, h->thread, h->p);
+    else if (kind == REC_LOG && (head.what & REC_IN_SPAN) && flight_retro && site && site->level == SONDE_LEVEL_ERROR)
+        flight_release(s, (const uint8_t *)h->p + sizeof head);
     if ((head.what & REC_HELD) && !(head.what & REC_EXTERN) && !__atomic_load_n(&s->want_level, __ATOMIC_RELAXED)) {
         ring_read_next(h->thread, head.size);
         return;
@@ -155,6 +160,15 @@ void backend_run(bool last)
     pthread_mutex_unlock(&sdk.drain);
     pthread_setcancelstate(old, NULL);
     running = false;
+}
+
+void backend_release(const uint8_t trace_id[16])
+{
+    pthread_mutex_lock(&sdk.drain);
+    round_locked(&sdk, false); // what it has written so far is among what was read
+    flight_release(&sdk, trace_id);
+    sinks_turn(&sdk.pipe, 0);
+    pthread_mutex_unlock(&sdk.drain);
 }
 
 // ---- thread -----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ struct place { // one record
 struct reader {
     const char *path;
     int fd;
+    const char *base; // instead of fd: the memory of this process's ring
+    size_t mapped;
     struct ring_head head;
     struct clock_cal cal;
     struct site_table sites;
@@ -27,11 +29,24 @@ struct reader {
     struct ring_report report;
 };
 
-static bool read_at(int fd, void *out, size_t n, uint64_t at)
+// Of our own anonymous memory, whose chunks may be written meanwhile; copy_chunk notices.
+__attribute__((no_sanitize("thread"))) static bool copy_own(const struct reader *r, char *out, size_t n, uint64_t at)
+{
+    const volatile char *from = r->base + at;
+    if (at + n > r->mapped)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        out[i] = from[i];
+    return true;
+}
+
+static bool read_at(const struct reader *r, void *out, size_t n, uint64_t at)
 {
     size_t got = 0;
+    if (r->base)
+        return copy_own(r, out, n, at);
     while (got < n) {
-        ssize_t k = pread(fd, (char *)out + got, n - got, (off_t)(at + got));
+        ssize_t k = pread(r->fd, (char *)out + got, n - got, (off_t)(at + got));
         if (k < 0 && errno == EINTR)
             continue;
         if (k <= 0)
@@ -44,7 +59,7 @@ static bool read_at(int fd, void *out, size_t n, uint64_t at)
 static enum errc read_head(struct reader *r, struct error *err)
 {
     struct ring_head *h = &r->head;
-    if (!read_at(r->fd, h, sizeof *h, 0) || memcmp(h->magic, RING_MAGIC, 8) != 0)
+    if (!read_at(r, h, sizeof *h, 0) || memcmp(h->magic, RING_MAGIC, 8) != 0)
         return ERR(err, CORRUPT, "%s: no ring file (it does not begin with " RING_MAGIC ")", r->path);
     if (h->version != RING_VERSION || h->chunk_size != RING_CHUNK || h->head_size != RING_HEAD)
         return ERR(err, UNSUPPORTED, "%s: ring format %u, this program reads %d", r->path, h->version, RING_VERSION);
@@ -69,7 +84,7 @@ static enum errc read_sites(struct reader *r, struct error *err)
     char *dict = mem_alloc(r->head.dict_used + 1);
     if (!dict)
         return ERR(err, NOMEM, "no memory for the dictionary of %s", r->path);
-    if (!read_at(r->fd, dict, r->head.dict_used, RING_HEAD))
+    if (!read_at(r, dict, r->head.dict_used, RING_HEAD))
         r->report.damaged++; // cut off: what follows cannot be named, but is read
     else
         for (size_t at = 0, size = 0; at < r->head.dict_used; at += size) {
@@ -91,9 +106,9 @@ static bool copy_chunk(struct reader *r, uint32_t number, char *out)
     uint64_t at = RING_HEAD + RING_DICT + (uint64_t)number * RING_CHUNK;
     struct ring_chunk first, before, after; // first: one copy may take the commit before the seq
     for (int tries = 0; tries < 3; tries++) {
-        if (!read_at(r->fd, &first, sizeof first, at) || first.seq == 0 || !read_at(r->fd, &before, sizeof before, at))
+        if (!read_at(r, &first, sizeof first, at) || first.seq == 0 || !read_at(r, &before, sizeof before, at))
             return false;
-        if (!read_at(r->fd, out, RING_CHUNK, at) || !read_at(r->fd, &after, sizeof after, at))
+        if (!read_at(r, out, RING_CHUNK, at) || !read_at(r, &after, sizeof after, at))
             return false;
         if (after.seq == first.seq && before.seq == first.seq) {
             memcpy(out, &before, sizeof before); // commit as it was before the copy, and certainly of this opening
@@ -241,7 +256,9 @@ static void write_tail(struct reader *r, struct pipeline *p, bool jsonl)
     pipeline_say(p, clock_wall_ns(), SONDE_LEVEL_INFO, "ring inspected", extra, 7);
 }
 
-enum errc ring_inspect_report(const char *path, bool jsonl, struct buf *out, struct ring_report *report, struct error *err)
+// own: this process's ring, of which the path is only told.
+static enum errc inspect(const char *path, const struct ring *own, bool jsonl, struct buf *out, struct ring_report *report,
+                         struct error *err)
 {
     enum errc rc = ERR_OK;
     struct pipeline p;
@@ -251,8 +268,11 @@ enum errc ring_inspect_report(const char *path, bool jsonl, struct buf *out, str
     if (!r)
         return ERR(err, NOMEM, "no memory to inspect %s", path);
     r->path = path;
-    r->fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (r->fd < 0) {
+    r->fd = own ? own->fd : open(path, O_RDONLY | O_CLOEXEC);
+    if (own && own->fd < 0) {
+        r->base = own->base;
+        r->mapped = own->mapped;
+    } else if (r->fd < 0) {
         rc = ERR(err, IO, "%s: %s", path, strerror(errno));
         goto out;
     }
@@ -274,13 +294,23 @@ enum errc ring_inspect_report(const char *path, bool jsonl, struct buf *out, str
         *report = r->report;
 out:
     pipeline_free(&p);
-    if (r->fd >= 0)
+    if (r->fd >= 0 && !own)
         close(r->fd);
     site_table_free(&r->sites);
     mem_free(r->chunks);
     mem_free(r->place);
     mem_free(r);
     return rc;
+}
+
+enum errc ring_inspect_report(const char *path, bool jsonl, struct buf *out, struct ring_report *report, struct error *err)
+{
+    return inspect(path, NULL, jsonl, out, report, err);
+}
+
+enum errc ring_inspect_own(const struct ring *ring, bool jsonl, struct buf *out, struct error *err)
+{
+    return inspect(ring->fd < 0 ? "the ring in memory" : ring->path, ring, jsonl, out, NULL, err);
 }
 
 enum errc ring_inspect(const char *path, bool jsonl, struct buf *out, struct error *err)

@@ -15,5 +15,8 @@ struct ring_report {
 // (with # lines about the process) or as JSONL (whose last line tells the counts), then the spans that were not ended.
 // A record whose writing was cut off is counted as torn; damaged places are skipped and counted. ERR_IO: cannot be read,
 // ERR_CORRUPT / ERR_UNSUPPORTED: no ring file, or of another version. report may be null.
+// Of the calling process, also when its ring is anonymous memory.
+struct ring;
+enum errc ring_inspect_own(const struct ring *ring, bool jsonl, struct buf *out, struct error *err);
 enum errc ring_inspect(const char *path, bool jsonl, struct buf *out, struct error *err);
 enum errc ring_inspect_report(const char *path, bool jsonl, struct buf *out, struct ring_report *report, struct error *err);

@@ -16,6 +16,7 @@ struct line_clock { // the text of the current second
 struct line_extra { // fields that the pipeline itself adds (span events, losses)
     const char *key;
     int64_t value;
+    enum sonde_type type; // 0: a number
 };
 
 enum { LINE_MAX = 256 << 20 }; // of the buffer that collects lines

@@ -48,7 +48,7 @@ void pipeline_say(struct pipeline *p, int64_t time, unsigned level, const char *
     emit(p, &l, 0);
 }
 
-static void log_record(struct pipeline *p, struct rec *r, const struct site *site, int64_t time)
+static void log_record(struct pipeline *p, struct rec *r, const struct site *site, int64_t time, bool retro)
 {
     struct bspan *known = r->in_span ? span_find(&p->spans, r->span_id, r->trace_id) : NULL;
     struct bspan *unknown = r->in_span && !known ? span_unknown(r) : NULL;
@@ -58,7 +58,12 @@ static void log_record(struct pipeline *p, struct rec *r, const struct site *sit
                      .span = known ? known : unknown};
     if (l.rec)
         l.message = line_message(&p->message, l.site, r);
-    emit(p, &l, r->held ? SINK_HELD : 0);
+    struct line_extra mark = {.key = "retro", .value = 1, .type = SONDE_TYPE_BOOL};
+    if (retro) {
+        l.extra = &mark;
+        l.n_extra = 1;
+    }
+    emit(p, &l, (r->held ? SINK_HELD : 0) | (retro ? SINK_RETRO : 0));
     if (unknown)
         span_finish(NULL, unknown);
 }
@@ -133,10 +138,15 @@ static void span_record(struct pipeline *p, struct rec *r, int64_t time)
     }
 }
 
+void pipeline_retro(struct pipeline *p, struct rec *r, const struct site *site, int64_t time)
+{
+    log_record(p, r, site, time, true);
+}
+
 void pipeline_record(struct pipeline *p, struct rec *r, const struct site *site, int64_t time)
 {
     if (r->kind == REC_LOG)
-        log_record(p, r, site, time);
+        log_record(p, r, site, time, false);
     else if (r->kind == REC_SPAN_START)
         span_begin(&p->spans, r, site, time);
     else if (r->kind != REC_THREAD && r->in_span)

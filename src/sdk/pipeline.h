@@ -23,6 +23,8 @@ void pipeline_init(struct pipeline *p);
 void pipeline_free(struct pipeline *p);
 // site: of a log record or a span's start; a log record of an unknown site is written with what is known. Consumes r->heap.
 void pipeline_record(struct pipeline *p, struct rec *r, const struct site *site, int64_t time);
+// A held log record that is written after all.
+void pipeline_retro(struct pipeline *p, struct rec *r, const struct site *site, int64_t time);
 // A line of the library's own, at that level.
 void pipeline_say(struct pipeline *p, int64_t time, unsigned level, const char *message, const struct line_extra *extra,
                   uint32_t n);

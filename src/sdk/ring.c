@@ -328,7 +328,7 @@ static struct ring_chunk *chunk_at(const struct ring *r, uint32_t number)
 {
     return (struct ring_chunk *)(r->base + RING_HEAD + RING_DICT + (size_t)number * RING_CHUNK);
 }
-static uint32_t chunk_number(const struct ring *r, const struct ring_chunk *c)
+uint32_t ring_chunk_number(const struct ring *r, const struct ring_chunk *c)
 {
     return (uint32_t)(((const char *)c - (r->base + RING_HEAD + RING_DICT)) / RING_CHUNK);
 }
@@ -386,6 +386,7 @@ static struct ring_chunk *chunk_take(struct ring *r, bool first, bool low, uint6
     } else if (r->fresh < r->head->n_backed || grow(r, r->nominal) || (first && !r->retired_n && grow(r, RING_CHUNKS_MAX))) {
         c = chunk_at(r, r->fresh++);
     } else if (r->retired_n) {
+        r->is_retired[r->retired[r->retired_at]] = false;
         c = chunk_at(r, r->retired[r->retired_at]);
         r->retired_at = (r->retired_at + 1) % RING_CHUNKS_MAX;
         r->retired_n--;
@@ -398,7 +399,8 @@ static struct ring_chunk *chunk_take(struct ring *r, bool first, bool low, uint6
 static void chunk_retire(struct ring *r, struct ring_chunk *c)
 {
     pthread_mutex_lock(&r->lock);
-    r->retired[(r->retired_at + r->retired_n++) % RING_CHUNKS_MAX] = chunk_number(r, c);
+    r->retired[(r->retired_at + r->retired_n++) % RING_CHUNKS_MAX] = ring_chunk_number(r, c);
+    r->is_retired[ring_chunk_number(r, c)] = true;
     pthread_mutex_unlock(&r->lock);
     __atomic_store_n(&r->stuck, false, __ATOMIC_RELAXED);
 }
@@ -421,7 +423,7 @@ static void chunk_open(struct ring_thread *t, struct ring_chunk *c, uint64_t seq
     t->at = (char *)c + RING_CHUNK_HEAD;
     t->end = (char *)c + RING_CHUNK;
     if (old)
-        __atomic_store_n(&old->next, chunk_number(t->ring, c) + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&old->next, ring_chunk_number(t->ring, c) + 1, __ATOMIC_RELEASE);
     else
         __atomic_store_n(&t->first, c, __ATOMIC_RELEASE);
 }
@@ -499,6 +501,23 @@ static bool make_room(struct ring_thread *t, size_t size, unsigned how, bool hel
     if (!ok)
         count_lost(r, how, held, tick);
     return ok;
+}
+
+uint32_t ring_chunks(struct ring *r)
+{
+    pthread_mutex_lock(&r->lock);
+    uint32_t n = r->fresh;
+    pthread_mutex_unlock(&r->lock);
+    return n;
+}
+
+void ring_see_retired(struct ring *r, uint32_t number, uint64_t seq, ring_see_fn *see, void *arg)
+{
+    struct ring_chunk *c = chunk_at(r, number);
+    pthread_mutex_lock(&r->lock);
+    if (r->is_retired[number] && __atomic_load_n(&c->seq, __ATOMIC_ACQUIRE) == seq)
+        see(arg, c, __atomic_load_n(&c->commit, __ATOMIC_ACQUIRE));
+    pthread_mutex_unlock(&r->lock);
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------------

@@ -184,6 +184,7 @@ struct ring {
     uint64_t seq;
     uint32_t retired[RING_CHUNKS_MAX]; // queue of read chunks, oldest first
     uint32_t retired_at, retired_n;
+    bool is_retired[RING_CHUNKS_MAX];
     struct ring_thread *threads; // atomic
     struct ring_thread *idle;
     uint32_t n_threads;
@@ -221,6 +222,12 @@ static inline void ring_read_next(struct ring_thread *t, uint32_t size)
 {
     t->read_at += size;
 }
+// What was read and is still there. Calls see() with a chunk that went back to the pool and was not opened again since that seq;
+// the pool is locked meanwhile. `to`: where its records end.
+typedef void ring_see_fn(void *arg, struct ring_chunk *c, uint32_t to);
+void ring_see_retired(struct ring *r, uint32_t number, uint64_t seq, ring_see_fn *see, void *arg);
+uint32_t ring_chunks(struct ring *r); // used so far
+uint32_t ring_chunk_number(const struct ring *r, const struct ring_chunk *c);
 uint64_t ring_lost(const struct ring *r); // without those below the filter
 // block_ms: that long every record waits for room (0: only RING_WAIT does); drop_below: records less severe are low (0: none). Records
 // below the filter always are. After a wait in vain nobody waits until a chunk was read.

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "sdk/export.h"
+#include "sdk/flight.h"
 #include "sdk/limit.h"
 #include "sdk/quiet.h"
 #include <errno.h>
@@ -123,6 +124,7 @@ static void configure(void)
     style->local_tz = sdk_truthy("DYN_LOG_USE_LOCAL_TZ");
     style->span_events = sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
     sdk.sample_ratio = sample_ratio(&notes);
+    flight_configure(&notes);
     sinks_configure(style, &notes);
     sdk.span_events = style->span_events && sinks_events();
     sdk_held_level();
@@ -238,6 +240,7 @@ static void after_fork_child(void)
     sdk.lost = (struct sink_episode){0};
     sdk.lost_seen = 0;
     sinks_after_fork();
+    flight_forget();
     sdk.phase = SDK_NONE;
 }
 
@@ -263,7 +266,8 @@ __attribute__((destructor)) static void unloaded(void)
 
 static size_t ring_size(void)
 {
-    const char *v = getenv("SONDE_RING_SIZE");
+    const char *v = getenv("SONDE_RING_BYTES");
+    v = v && *v ? v : getenv("SONDE_RING_SIZE"); // its earlier name
     uint64_t bytes;
     return v && slice_to_u64(slice_str(v), &bytes) && bytes <= MIB(64) ? (size_t)bytes : MIB(8);
 }

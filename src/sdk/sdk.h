@@ -71,6 +71,7 @@ bool sdk_truthy(const char *name);          // 1, true, on, yes in any case
 
 // backend.c
 void backend_start(void);
+void backend_release(const uint8_t trace_id[16]); // writes out what is held of a trace
 void backend_run(bool last);             // empties the rings once; any thread, takes drain
 bool backend_flush(int64_t deadline_ns); // monotonic
 void backend_stop(int64_t deadline_ns);

@@ -29,7 +29,8 @@ static void works_without_init(void **state)
 {
     (void)state;
     struct buf out;
-    assert_int_equal(child_run(no_init, NULL, plain, &out), 1);
+    static const char *const env[] = {"SONDE_FLIGHT_LEVEL=off", NULL};
+    assert_int_equal(child_run(no_init, NULL, env, &out), 1);
     assert_non_null(strstr(out.p, "  INFO "));
     assert_non_null(strstr(out.p, ": first n=1\n"));
     assert_null(strstr(out.p, "off"));
