@@ -39,8 +39,8 @@
 //
 // Thread rule: any thread, also in a forked child. In a signal handler: allowed on a thread and at a call site that have logged
 // before; a call that interrupts another call of the same thread is dropped and counted.
-// Loss: when the ring is full because the output cannot keep up, records are dropped and counted (a "records lost" line tells
-// how many); ERROR records and spans wait first, at most 10 ms, and only while the output moves at all.
+// Loss: when the ring is full because the output cannot keep up, records are dropped and counted (one line an episode
+// tells how many and when; sonde/sink.h has other policies); ERROR records and spans wait first, at most 10 ms, and only while the output moves at all.
 // A field whose key is one of time, level, file, line, target, message, span_id, span_name, trace_id, parent_id, tracestate, or
 // a field of the current span, is written as field.<key>.
 #pragma once
