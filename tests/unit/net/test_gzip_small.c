@@ -18,7 +18,10 @@ static void fill(char *p, size_t n, int kind)
 {
     static const char line[] = "{\"level\":\"INFO\",\"target\":\"decode::worker\",\"message\":\"kv transfer done\",\"tokens\":";
     for (size_t i = 0; i < n; i++)
-        p[i] = (char)(kind == 0 ? next() : kind == 1 ? 'a' + next() % 4 : kind == 2 ? line[i % (sizeof line - 1)] : 'x');
+        p[i] = (char)(kind == 0   ? (int)next()
+                      : kind == 1 ? 'a' + (int)(next() % 4)
+                      : kind == 2 ? line[i % (sizeof line - 1)]
+                                  : 'x');
     for (size_t i = 0; kind == 2 && i + 90 < n; i += 83)
         p[i + 80] = (char)('0' + next() % 10);
 }
