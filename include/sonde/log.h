@@ -5,7 +5,8 @@
 // The message and the keys are string literals; level, target, file, line, message, keys and types stand in a static
 // call-site record, so a call moves only its values: into a ring of the calling thread, without lock, allocation or
 // formatting. Strings are copied. A call below the levels of the filter and of the flight recorder (sonde/sink.h: by
-// default that keeps all levels in the ring) is one relaxed load and a branch that is not taken, and its values are not evaluated. At most SONDE_FIELDS_MAX fields. A string argument that is null leaves its key out.
+// default that keeps all levels in the ring) is one relaxed load and a branch that is not taken, and its values are not
+// evaluated. At most SONDE_FIELDS_MAX fields. A string argument that is null leaves its key out.
 //
 // Fields (key: a string literal):
 //   SONDE_KV(key, v)                  bool, any integer, float, double, char * by v's own type; in C++ also std::string,
@@ -40,9 +41,9 @@
 // Thread rule: any thread, also in a forked child. In a signal handler: allowed on a thread and at a call site that have logged
 // before; a call that interrupts another call of the same thread is dropped and counted.
 // Loss: when the ring is full because the output cannot keep up, records are dropped and counted (one line an episode
-// tells how many and when; sonde/sink.h has other policies); ERROR records and spans wait first, at most 10 ms, and only while the output moves at all.
-// A field whose key is one of time, level, file, line, target, message, span_id, span_name, trace_id, parent_id, tracestate, or
-// a field of the current span, is written as field.<key>.
+// tells how many and when; sonde/sink.h has other policies); ERROR records and spans wait first, at most 10 ms, and only while
+// the output moves at all. A field whose key is one of time, level, file, line, target, message, span_id, span_name, trace_id,
+// parent_id, tracestate, or a field of the current span, is written as field.<key>.
 #pragma once
 #ifndef SONDE_API
 #include <sonde/sonde.h>
@@ -87,7 +88,7 @@ struct sonde_arg {
 };
 
 enum sonde_site_state {
-    SONDE_SITE_NEW = 0,    // not seen yet: the next call registers it and asks the filter
+    SONDE_SITE_NEW = 0, // not seen yet: the next call registers it and asks the filter
     SONDE_SITE_OFF = 1,
     SONDE_SITE_ON = 2,
     SONDE_SITE_HELD = 3, // kept by the flight recorder, or for a sink with its own filter
@@ -99,7 +100,7 @@ struct sonde_site {
     uint32_t state;  // enum sonde_site_state, atomic
     uint32_t number; // in the ring's dictionary, from 1
     uint32_t line;
-    uint8_t level;    // enum sonde_level
+    uint8_t level; // enum sonde_level
     uint8_t n_fields;
     uint8_t is_span;
     uint8_t n_args; // the first fields are the arguments of the message, which then is a printf format
@@ -218,177 +219,185 @@ static inline struct sonde_arg sonde_arg_strs(const char *const *p, size_t n)
 }
 
 // Fields: (key, type, argument).
-#define SONDE_STR(key, v) (key, SONDE_TYPE_STR, sonde_arg_str(v))
-#define SONDE_STRN(key, p, n) (key, SONDE_TYPE_STR, sonde_arg_strn((p), (n)))
-#define SONDE_INT(key, v) (key, SONDE_TYPE_INT, sonde_arg_int(v))
-#define SONDE_UINT(key, v) (key, SONDE_TYPE_UINT, sonde_arg_uint(v))
-#define SONDE_F64(key, v) (key, SONDE_TYPE_F64, sonde_arg_f64(v))
-#define SONDE_BOOL(key, v) (key, SONDE_TYPE_BOOL, sonde_arg_uint((v) ? 1u : 0u))
-#define SONDE_BYTES(key, p, n) (key, SONDE_TYPE_BYTES, sonde_arg_data((p), (n)))
-#define SONDE_ERRNO(key, number) (key, SONDE_TYPE_ERROR, sonde_arg_error((number), 0))
+#define SONDE_STR(key, v)             (key, SONDE_TYPE_STR, sonde_arg_str(v))
+#define SONDE_STRN(key, p, n)         (key, SONDE_TYPE_STR, sonde_arg_strn((p), (n)))
+#define SONDE_INT(key, v)             (key, SONDE_TYPE_INT, sonde_arg_int(v))
+#define SONDE_UINT(key, v)            (key, SONDE_TYPE_UINT, sonde_arg_uint(v))
+#define SONDE_F64(key, v)             (key, SONDE_TYPE_F64, sonde_arg_f64(v))
+#define SONDE_BOOL(key, v)            (key, SONDE_TYPE_BOOL, sonde_arg_uint((v) ? 1u : 0u))
+#define SONDE_BYTES(key, p, n)        (key, SONDE_TYPE_BYTES, sonde_arg_data((p), (n)))
+#define SONDE_ERRNO(key, number)      (key, SONDE_TYPE_ERROR, sonde_arg_error((number), 0))
 #define SONDE_ERR(key, code, message) (key, SONDE_TYPE_ERROR, sonde_arg_error((code), (message)))
-#define SONDE_ID(key, p) (key, SONDE_TYPE_ID, sonde_arg_data((p), 16))
-#define SONDE_DUR(key, ns) (key, SONDE_TYPE_DURATION, sonde_arg_int(ns))
-#define SONDE_INTS(key, p, n) (key, SONDE_TYPE_INTS, sonde_arg_ints((p), (n)))
-#define SONDE_UINTS(key, p, n) (key, SONDE_TYPE_UINTS, sonde_arg_uints((p), (n)))
-#define SONDE_F64S(key, p, n) (key, SONDE_TYPE_F64S, sonde_arg_f64s((p), (n)))
-#define SONDE_BOOLS(key, p, n) (key, SONDE_TYPE_BOOLS, sonde_arg_bools((p), (n)))
-#define SONDE_STRS(key, p, n) (key, SONDE_TYPE_STRS, sonde_arg_strs((p), (n)))
-#define SONDE_KV(key, v) (key, SONDE_TYPE_OF_(v), SONDE_ARG_OF_(v))
-#define SONDE_ARGS(...) (__VA_ARGS__)
+#define SONDE_ID(key, p)              (key, SONDE_TYPE_ID, sonde_arg_data((p), 16))
+#define SONDE_DUR(key, ns)            (key, SONDE_TYPE_DURATION, sonde_arg_int(ns))
+#define SONDE_INTS(key, p, n)         (key, SONDE_TYPE_INTS, sonde_arg_ints((p), (n)))
+#define SONDE_UINTS(key, p, n)        (key, SONDE_TYPE_UINTS, sonde_arg_uints((p), (n)))
+#define SONDE_F64S(key, p, n)         (key, SONDE_TYPE_F64S, sonde_arg_f64s((p), (n)))
+#define SONDE_BOOLS(key, p, n)        (key, SONDE_TYPE_BOOLS, sonde_arg_bools((p), (n)))
+#define SONDE_STRS(key, p, n)         (key, SONDE_TYPE_STRS, sonde_arg_strs((p), (n)))
+#define SONDE_KV(key, v)              (key, SONDE_TYPE_OF_(v), SONDE_ARG_OF_(v))
+#define SONDE_ARGS(...)               (__VA_ARGS__)
 
 #define SONDE_ERROR(...) SONDE_LOG(SONDE_LEVEL_ERROR, __VA_ARGS__)
-#define SONDE_WARN(...) SONDE_LOG(SONDE_LEVEL_WARN, __VA_ARGS__)
-#define SONDE_INFO(...) SONDE_LOG(SONDE_LEVEL_INFO, __VA_ARGS__)
+#define SONDE_WARN(...)  SONDE_LOG(SONDE_LEVEL_WARN, __VA_ARGS__)
+#define SONDE_INFO(...)  SONDE_LOG(SONDE_LEVEL_INFO, __VA_ARGS__)
 #define SONDE_DEBUG(...) SONDE_LOG(SONDE_LEVEL_DEBUG, __VA_ARGS__)
 #define SONDE_TRACE(...) SONDE_LOG(SONDE_LEVEL_TRACE, __VA_ARGS__)
 
 // SONDE_LOG(level, "message", fields…)
-#define SONDE_LOG(level, ...)                                                                                                \
-    SONDE_LOG_N_(SONDE_COUNT_(__VA_ARGS__), (level, SONDE_PLAIN_, ()), __VA_ARGS__)
+#define SONDE_LOG(level, ...) SONDE_LOG_N_(SONDE_COUNT_(__VA_ARGS__), (level, SONDE_PLAIN_, ()), __VA_ARGS__)
 // SONDE_LOGF(level, "format", SONDE_ARGS(…), fields…)
-#define SONDE_LOGF(level, ...)                                                                                               \
-    SONDE_LOGF_N_(SONDE_COUNTF_(__VA_ARGS__), (level, SONDE_FORMAT_, ()), __VA_ARGS__)
-#define SONDE_ERRORF(...) SONDE_LOGF(SONDE_LEVEL_ERROR, __VA_ARGS__)
-#define SONDE_WARNF(...) SONDE_LOGF(SONDE_LEVEL_WARN, __VA_ARGS__)
-#define SONDE_INFOF(...) SONDE_LOGF(SONDE_LEVEL_INFO, __VA_ARGS__)
-#define SONDE_DEBUGF(...) SONDE_LOGF(SONDE_LEVEL_DEBUG, __VA_ARGS__)
-#define SONDE_TRACEF(...) SONDE_LOGF(SONDE_LEVEL_TRACE, __VA_ARGS__)
+#define SONDE_LOGF(level, ...) SONDE_LOGF_N_(SONDE_COUNTF_(__VA_ARGS__), (level, SONDE_FORMAT_, ()), __VA_ARGS__)
+#define SONDE_ERRORF(...)      SONDE_LOGF(SONDE_LEVEL_ERROR, __VA_ARGS__)
+#define SONDE_WARNF(...)       SONDE_LOGF(SONDE_LEVEL_WARN, __VA_ARGS__)
+#define SONDE_INFOF(...)       SONDE_LOGF(SONDE_LEVEL_INFO, __VA_ARGS__)
+#define SONDE_DEBUGF(...)      SONDE_LOGF(SONDE_LEVEL_DEBUG, __VA_ARGS__)
+#define SONDE_TRACEF(...)      SONDE_LOGF(SONDE_LEVEL_TRACE, __VA_ARGS__)
 
 // SONDE_LOG_LIMIT(level, policy, "message", fields…), SONDE_LOGF_LIMIT(level, policy, "format", SONDE_ARGS(…), fields…)
-#define SONDE_EVERY(first, one_in, seconds) (first, one_in, (uint64_t)((seconds)*1000000000.0), 0)
-#define SONDE_ONCE_PER(seconds) SONDE_EVERY(1, 0, seconds)
-#define SONDE_DEDUP(seconds) (0, 0, (uint64_t)((seconds)*1000000000.0), 1)
-#define SONDE_LOG_LIMIT(level, policy, ...) SONDE_LOG_N_(SONDE_COUNT_(__VA_ARGS__), (level, SONDE_LIMIT_, policy), __VA_ARGS__)
-#define SONDE_LOGF_LIMIT(level, policy, ...)                                                                                 \
-    SONDE_LOGF_N_(SONDE_COUNTF_(__VA_ARGS__), (level, SONDE_LIMIT_, policy), __VA_ARGS__)
-#define SONDE_ERROR_LIMIT(policy, ...) SONDE_LOG_LIMIT(SONDE_LEVEL_ERROR, policy, __VA_ARGS__)
-#define SONDE_WARN_LIMIT(policy, ...) SONDE_LOG_LIMIT(SONDE_LEVEL_WARN, policy, __VA_ARGS__)
-#define SONDE_INFO_LIMIT(policy, ...) SONDE_LOG_LIMIT(SONDE_LEVEL_INFO, policy, __VA_ARGS__)
-#define SONDE_DEBUG_LIMIT(policy, ...) SONDE_LOG_LIMIT(SONDE_LEVEL_DEBUG, policy, __VA_ARGS__)
-#define SONDE_TRACE_LIMIT(policy, ...) SONDE_LOG_LIMIT(SONDE_LEVEL_TRACE, policy, __VA_ARGS__)
+#define SONDE_EVERY(first, one_in, seconds)  (first, one_in, (uint64_t)((seconds)*1000000000.0), 0)
+#define SONDE_ONCE_PER(seconds)              SONDE_EVERY(1, 0, seconds)
+#define SONDE_DEDUP(seconds)                 (0, 0, (uint64_t)((seconds)*1000000000.0), 1)
+#define SONDE_LOG_LIMIT(level, policy, ...)  SONDE_LOG_N_(SONDE_COUNT_(__VA_ARGS__), (level, SONDE_LIMIT_, policy), __VA_ARGS__)
+#define SONDE_LOGF_LIMIT(level, policy, ...) SONDE_LOGF_N_(SONDE_COUNTF_(__VA_ARGS__), (level, SONDE_LIMIT_, policy), __VA_ARGS__)
+#define SONDE_ERROR_LIMIT(policy, ...)       SONDE_LOG_LIMIT(SONDE_LEVEL_ERROR, policy, __VA_ARGS__)
+#define SONDE_WARN_LIMIT(policy, ...)        SONDE_LOG_LIMIT(SONDE_LEVEL_WARN, policy, __VA_ARGS__)
+#define SONDE_INFO_LIMIT(policy, ...)        SONDE_LOG_LIMIT(SONDE_LEVEL_INFO, policy, __VA_ARGS__)
+#define SONDE_DEBUG_LIMIT(policy, ...)       SONDE_LOG_LIMIT(SONDE_LEVEL_DEBUG, policy, __VA_ARGS__)
+#define SONDE_TRACE_LIMIT(policy, ...)       SONDE_LOG_LIMIT(SONDE_LEVEL_TRACE, policy, __VA_ARGS__)
 
 // SONDE_LOG_ARRAY(level, message, fields, n): message any string, fields an array of struct sonde_field.
 // SONDE_LOG_ARRAY_N(level, message, message_n, fields, n): a message with its length, nul bytes included.
-#define SONDE_FIELD(f) SONDE_FIELD2_ f
-#define SONDE_LOG_ARRAY(level, message, fields, n) SONDE_EMIT_ARRAY_(level, (message), SIZE_MAX, fields, n)
+#define SONDE_FIELD(f)                                          SONDE_FIELD2_ f
+#define SONDE_LOG_ARRAY(level, message, fields, n)              SONDE_EMIT_ARRAY_(level, (message), SIZE_MAX, fields, n)
 #define SONDE_LOG_ARRAY_N(level, message, message_n, fields, n) SONDE_EMIT_ARRAY_(level, message, message_n, fields, n)
 
 // Whether a record of that level would be written by this file's target now (for work that only a record needs).
-#define SONDE_ENABLED(level)                                                                                                 \
-    (__extension__({                                                                                                         \
-        static struct sonde_site sonde_site_ = {0, 0, __LINE__, (level), 0, 0, 0, "", SONDE_TARGET, __FILE__, 0, 0, 0};      \
-        uint32_t sonde_state_ = __atomic_load_n(&sonde_site_.state, __ATOMIC_RELAXED);                                       \
-        sonde_state_ == SONDE_SITE_OFF ? 0 : sonde_site_enabled(&sonde_site_);                                               \
+#define SONDE_ENABLED(level)                                                                                            \
+    (__extension__({                                                                                                    \
+        static struct sonde_site sonde_site_ = {0, 0, __LINE__, (level), 0, 0, 0, "", SONDE_TARGET, __FILE__, 0, 0, 0}; \
+        uint32_t sonde_state_ = __atomic_load_n(&sonde_site_.state, __ATOMIC_RELAXED);                                  \
+        sonde_state_ == SONDE_SITE_OFF ? 0 : sonde_site_enabled(&sonde_site_);                                          \
     }))
 SONDE_API bool sonde_site_enabled(struct sonde_site *site);
 SONDE_API bool sonde_site_wanted(struct sonde_site *site); // the same, or held by the flight recorder
 
 // ---- machinery --------------------------------------------------------------------------------------------------------
-#define SONDE_CAT_(a, b) SONDE_CAT2_(a, b)
-#define SONDE_CAT2_(a, b) a##b
+#define SONDE_CAT_(a, b)    SONDE_CAT2_(a, b)
+#define SONDE_CAT2_(a, b)   a##b
 #define SONDE_UNPAREN_(...) __VA_ARGS__
-#define SONDE_EVAL_(...) __VA_ARGS__
+#define SONDE_EVAL_(...)    __VA_ARGS__
 
 // how: (level, kind, policy). Lists end with a ~, so that one without fields is none without arguments.
 #define SONDE_LOG_N_(n, how, ...) SONDE_LOG_X_(n, how, __VA_ARGS__, ~)
-#define SONDE_LOG_X_(n, how, message, ...)                                                                                   \
-    SONDE_EMIT_(how, message, 0, n, (void)0, SONDE_CAT_(SONDE_MAP_, n)(SONDE_KEY_, __VA_ARGS__),                             \
+#define SONDE_LOG_X_(n, how, message, ...)                                                       \
+    SONDE_EMIT_(how, message, 0, n, (void)0, SONDE_CAT_(SONDE_MAP_, n)(SONDE_KEY_, __VA_ARGS__), \
                 SONDE_CAT_(SONDE_MAP_, n)(SONDE_TYPE_, __VA_ARGS__), SONDE_CAT_(SONDE_MAP_, n)(SONDE_ARG_, __VA_ARGS__))
 #define SONDE_LOGF_N_(n, how, ...) SONDE_LOGF_X_(n, how, __VA_ARGS__, ~)
-#define SONDE_LOGF_X_(n, how, format, args, ...)                                                                             \
-    SONDE_EMIT_(how, format, SONDE_NARGS_ args, n, sonde_check_format("" format, SONDE_UNPAREN_ args),                       \
-                SONDE_MAPA_(SONDE_AKEY_, SONDE_NARGS_ args, SONDE_UNPAREN_ args)                                             \
-                    SONDE_CAT_(SONDE_MAP_, n)(SONDE_KEY_, __VA_ARGS__),                                                      \
-                SONDE_MAPA_(SONDE_ATYPE_, SONDE_NARGS_ args, SONDE_UNPAREN_ args)                                            \
-                    SONDE_CAT_(SONDE_MAP_, n)(SONDE_TYPE_, __VA_ARGS__),                                                     \
-                SONDE_MAPA_(SONDE_AARG_, SONDE_NARGS_ args, SONDE_UNPAREN_ args)                                             \
-                    SONDE_CAT_(SONDE_MAP_, n)(SONDE_ARG_, __VA_ARGS__))
-#define SONDE_NARGS_(...) SONDE_COUNT_(~, __VA_ARGS__)
-#define SONDE_MAPA_(...) SONDE_MAPA2_(__VA_ARGS__, ~)
+#define SONDE_LOGF_X_(n, how, format, args, ...)                                                                               \
+    SONDE_EMIT_(                                                                                                               \
+        how, format, SONDE_NARGS_ args, n, sonde_check_format("" format, SONDE_UNPAREN_ args),                                 \
+        SONDE_MAPA_(SONDE_AKEY_, SONDE_NARGS_ args, SONDE_UNPAREN_ args) SONDE_CAT_(SONDE_MAP_, n)(SONDE_KEY_, __VA_ARGS__),   \
+        SONDE_MAPA_(SONDE_ATYPE_, SONDE_NARGS_ args, SONDE_UNPAREN_ args) SONDE_CAT_(SONDE_MAP_, n)(SONDE_TYPE_, __VA_ARGS__), \
+        SONDE_MAPA_(SONDE_AARG_, SONDE_NARGS_ args, SONDE_UNPAREN_ args) SONDE_CAT_(SONDE_MAP_, n)(SONDE_ARG_, __VA_ARGS__))
+#define SONDE_NARGS_(...)       SONDE_COUNT_(~, __VA_ARGS__)
+#define SONDE_MAPA_(...)        SONDE_MAPA2_(__VA_ARGS__, ~)
 #define SONDE_MAPA2_(m, n, ...) SONDE_CAT_(SONDE_MAP_, n)(m, __VA_ARGS__)
-#define SONDE_AKEY_(v) "",
-#define SONDE_ATYPE_(v) SONDE_ATYPE_OF_(v),
-#define SONDE_AARG_(v) SONDE_AARG_OF_(v),
-#define SONDE_KEY_(f) SONDE_KEY2_ f,
-#define SONDE_KEY2_(k, t, a) "" k
-#define SONDE_TYPE_(f) SONDE_TYPE2_ f,
-#define SONDE_TYPE2_(k, t, a) t
-#define SONDE_ARG_(f) SONDE_ARG2_ f,
-#define SONDE_ARG2_(k, t, a) a
-#define SONDE_FIELD2_(k, t, a) {k, t, a}
+#define SONDE_AKEY_(v)          "",
+#define SONDE_ATYPE_(v)         SONDE_ATYPE_OF_(v),
+#define SONDE_AARG_(v)          SONDE_AARG_OF_(v),
+#define SONDE_KEY_(f)           SONDE_KEY2_ f,
+#define SONDE_KEY2_(k, t, a)    "" k
+#define SONDE_TYPE_(f)          SONDE_TYPE2_ f,
+#define SONDE_TYPE2_(k, t, a)   t
+#define SONDE_ARG_(f)           SONDE_ARG2_ f,
+#define SONDE_ARG2_(k, t, a)    a
+#define SONDE_FIELD2_(k, t, a) \
+    {                          \
+        k, t, a                \
+    }
 #define SONDE_LEVEL_OF_(level, kind, policy) level
-#define SONDE_DECL_(level, kind, policy) SONDE_CAT_(SONDE_DECL_, kind)(policy)
+#define SONDE_DECL_(level, kind, policy)     SONDE_CAT_(SONDE_DECL_, kind)(policy)
 #define SONDE_DECL_SONDE_PLAIN_(policy)
 #define SONDE_DECL_SONDE_FORMAT_(policy)
 #define SONDE_DECL_SONDE_LIMIT_(policy) static struct sonde_limit sonde_limit_ = SONDE_BRACES_ policy;
-#define SONDE_BRACES_(first, one_in, period, dedup) {first, one_in, period, dedup, 0, 0, 0, 0, 0, 0, 0}
+#define SONDE_BRACES_(first, one_in, period, dedup)       \
+    {                                                     \
+        first, one_in, period, dedup, 0, 0, 0, 0, 0, 0, 0 \
+    }
 #define SONDE_GATE_(level, kind, policy) SONDE_CAT_(SONDE_GATE_, kind)
 #define SONDE_GATE_SONDE_PLAIN_
 #define SONDE_GATE_SONDE_FORMAT_
-#define SONDE_GATE_SONDE_LIMIT_ &&sonde_limit_pass(&sonde_limit_, &sonde_site_)
+#define SONDE_GATE_SONDE_LIMIT_          &&sonde_limit_pass(&sonde_limit_, &sonde_site_)
 #define SONDE_CALL_(level, kind, policy) SONDE_CAT_(SONDE_CALL_, kind)
-#define SONDE_CALL_SONDE_PLAIN_ sonde_log_write(&sonde_site_, sonde_args_)
-#define SONDE_CALL_SONDE_FORMAT_ sonde_log_format(&sonde_site_, sonde_args_)
-#define SONDE_CALL_SONDE_LIMIT_ sonde_log_limited(&sonde_site_, &sonde_limit_, sonde_args_)
+#define SONDE_CALL_SONDE_PLAIN_          sonde_log_write(&sonde_site_, sonde_args_)
+#define SONDE_CALL_SONDE_FORMAT_         sonde_log_format(&sonde_site_, sonde_args_)
+#define SONDE_CALL_SONDE_LIMIT_          sonde_log_limited(&sonde_site_, &sonde_limit_, sonde_args_)
 
-#define SONDE_SITE_PASS_(...)                                                                                                \
-    const uint32_t sonde_state_ = __atomic_load_n(&sonde_site_.state, __ATOMIC_RELAXED);                                     \
-    if (__builtin_expect(sonde_state_ != SONDE_SITE_OFF, 0) &&                                                               \
+#define SONDE_SITE_PASS_(...)                                                            \
+    const uint32_t sonde_state_ = __atomic_load_n(&sonde_site_.state, __ATOMIC_RELAXED); \
+    if (__builtin_expect(sonde_state_ != SONDE_SITE_OFF, 0) &&                           \
         ((sonde_state_ & SONDE_SITE_ON) || sonde_site_wanted(&sonde_site_)) __VA_ARGS__)
-#define SONDE_EMIT_(how, message, n_args, n, check_, keys_, types_, args_)                                                   \
-    do {                                                                                                                     \
-        static const char *const sonde_keys_[] = {SONDE_EVAL_(keys_) 0};                                                     \
-        static const unsigned char sonde_types_[] = {SONDE_EVAL_(types_) 0};                                                 \
-        static struct sonde_site sonde_site_ = {0,                                                                           \
-                                                0,                                                                           \
-                                                __LINE__,                                                                    \
-                                                SONDE_LEVEL_OF_ how,                                                         \
-                                                (n_args) + (n),                                                              \
-                                                0,                                                                           \
-                                                (n_args),                                                                    \
-                                                "" message,                                                                  \
-                                                SONDE_TARGET,                                                                \
-                                                __FILE__,                                                                    \
-                                                sonde_keys_,                                                                 \
-                                                sonde_types_,                                                                \
-                                                0};                                                                          \
-        SONDE_DECL_ how                                                                                                      \
-        SONDE_ASSERT_((n_args) + (n) < SONDE_FIELDS_MAX + !(n_args), "too many fields in one record");                       \
-        if (0)                                                                                                               \
-            check_;                                                                                                          \
-        SONDE_SITE_PASS_(SONDE_GATE_ how) {                                                                                  \
-            const struct sonde_arg sonde_args_[] = {SONDE_EVAL_(args_){{0}, 0}};                                             \
-            SONDE_CALL_ how;                                                                                                 \
-        }                                                                                                                    \
+#define SONDE_EMIT_(how, message, n_args, n, check_, keys_, types_, args_)                                             \
+    do {                                                                                                               \
+        static const char *const sonde_keys_[] = {SONDE_EVAL_(keys_) 0};                                               \
+        static const unsigned char sonde_types_[] = {SONDE_EVAL_(types_) 0};                                           \
+        static struct sonde_site sonde_site_ = {0,                                                                     \
+                                                0,                                                                     \
+                                                __LINE__,                                                              \
+                                                SONDE_LEVEL_OF_ how,                                                   \
+                                                (n_args) + (n),                                                        \
+                                                0,                                                                     \
+                                                (n_args),                                                              \
+                                                "" message,                                                            \
+                                                SONDE_TARGET,                                                          \
+                                                __FILE__,                                                              \
+                                                sonde_keys_,                                                           \
+                                                sonde_types_,                                                          \
+                                                0};                                                                    \
+        SONDE_DECL_ how SONDE_ASSERT_((n_args) + (n) < SONDE_FIELDS_MAX + !(n_args), "too many fields in one record"); \
+        if (0)                                                                                                         \
+            check_;                                                                                                    \
+        SONDE_SITE_PASS_(SONDE_GATE_ how)                                                                              \
+        {                                                                                                              \
+            const struct sonde_arg sonde_args_[] = {SONDE_EVAL_(args_){{0}, 0}};                                       \
+            SONDE_CALL_ how;                                                                                           \
+        }                                                                                                              \
     } while (0)
 // The record of SONDE_LOG_ARRAY: its message and its fields are values.
-#define SONDE_EMIT_ARRAY_(level, message, message_n, fields, n)                                                              \
-    do {                                                                                                                     \
-        static const char *const sonde_keys_[] = {"", "", 0};                                                                \
-        static const unsigned char sonde_types_[] = {SONDE_TYPE_MESSAGE, SONDE_TYPE_FIELDS, 0};                              \
-        static struct sonde_site sonde_site_ = {                                                                             \
-            0, 0, __LINE__, (level), 2, 0, 0, "", SONDE_TARGET, __FILE__, sonde_keys_, sonde_types_, 0};                     \
-        SONDE_SITE_PASS_() {                                                                                                 \
-            sonde_log_array(&sonde_site_, (message), (message_n), (fields), (n));                                            \
-        }                                                                                                                    \
+#define SONDE_EMIT_ARRAY_(level, message, message_n, fields, n)                                                          \
+    do {                                                                                                                 \
+        static const char *const sonde_keys_[] = {"", "", 0};                                                            \
+        static const unsigned char sonde_types_[] = {SONDE_TYPE_MESSAGE, SONDE_TYPE_FIELDS, 0};                          \
+        static struct sonde_site sonde_site_ = {0,        0,           __LINE__,     (level), 2, 0, 0, "", SONDE_TARGET, \
+                                                __FILE__, sonde_keys_, sonde_types_, 0};                                 \
+        SONDE_SITE_PASS_()                                                                                               \
+        {                                                                                                                \
+            sonde_log_array(&sonde_site_, (message), (message_n), (fields), (n));                                        \
+        }                                                                                                                \
     } while (0)
 
 // Number of fields: arguments after the message.
-#define SONDE_COUNT_(...) SONDE_COUNT2_(__VA_ARGS__, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, unused)
-#define SONDE_COUNT2_(message, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24, n, ...) n
-#define SONDE_COUNTF_(...) SONDE_COUNTF2_(__VA_ARGS__, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, unused)
-#define SONDE_COUNTF2_(format, args, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22, a23, a24, n, ...) n
+#define SONDE_COUNT_(...) \
+    SONDE_COUNT2_(__VA_ARGS__, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, unused)
+#define SONDE_COUNT2_(message, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, \
+                      a22, a23, a24, n, ...)                                                                                   \
+    n
+#define SONDE_COUNTF_(...) \
+    SONDE_COUNTF2_(__VA_ARGS__, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, unused)
+#define SONDE_COUNTF2_(format, args, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11, a12, a13, a14, a15, a16, a17, a18, a19, a20, \
+                       a21, a22, a23, a24, n, ...)                                                                              \
+    n
 #define SONDE_MAP_0(m, ...)
-#define SONDE_MAP_1(m, a, ...) m(a)
-#define SONDE_MAP_2(m, a, ...) m(a) SONDE_MAP_1(m, __VA_ARGS__)
-#define SONDE_MAP_3(m, a, ...) m(a) SONDE_MAP_2(m, __VA_ARGS__)
-#define SONDE_MAP_4(m, a, ...) m(a) SONDE_MAP_3(m, __VA_ARGS__)
-#define SONDE_MAP_5(m, a, ...) m(a) SONDE_MAP_4(m, __VA_ARGS__)
-#define SONDE_MAP_6(m, a, ...) m(a) SONDE_MAP_5(m, __VA_ARGS__)
-#define SONDE_MAP_7(m, a, ...) m(a) SONDE_MAP_6(m, __VA_ARGS__)
-#define SONDE_MAP_8(m, a, ...) m(a) SONDE_MAP_7(m, __VA_ARGS__)
-#define SONDE_MAP_9(m, a, ...) m(a) SONDE_MAP_8(m, __VA_ARGS__)
+#define SONDE_MAP_1(m, a, ...)  m(a)
+#define SONDE_MAP_2(m, a, ...)  m(a) SONDE_MAP_1(m, __VA_ARGS__)
+#define SONDE_MAP_3(m, a, ...)  m(a) SONDE_MAP_2(m, __VA_ARGS__)
+#define SONDE_MAP_4(m, a, ...)  m(a) SONDE_MAP_3(m, __VA_ARGS__)
+#define SONDE_MAP_5(m, a, ...)  m(a) SONDE_MAP_4(m, __VA_ARGS__)
+#define SONDE_MAP_6(m, a, ...)  m(a) SONDE_MAP_5(m, __VA_ARGS__)
+#define SONDE_MAP_7(m, a, ...)  m(a) SONDE_MAP_6(m, __VA_ARGS__)
+#define SONDE_MAP_8(m, a, ...)  m(a) SONDE_MAP_7(m, __VA_ARGS__)
+#define SONDE_MAP_9(m, a, ...)  m(a) SONDE_MAP_8(m, __VA_ARGS__)
 #define SONDE_MAP_10(m, a, ...) m(a) SONDE_MAP_9(m, __VA_ARGS__)
 #define SONDE_MAP_11(m, a, ...) m(a) SONDE_MAP_10(m, __VA_ARGS__)
 #define SONDE_MAP_12(m, a, ...) m(a) SONDE_MAP_11(m, __VA_ARGS__)
@@ -408,18 +417,25 @@ SONDE_API bool sonde_site_wanted(struct sonde_site *site); // the same, or held 
 #ifdef __cplusplus
 } // extern "C"
 #define SONDE_ASSERT_(...) static_assert(__VA_ARGS__)
-#define SONDE_TYPE_OF_(v) static_cast<unsigned char>(sizeof(sonde_detail::type_of(v)))
-#define SONDE_ARG_OF_(v) sonde_detail::arg_of(v)
+#define SONDE_TYPE_OF_(v)  static_cast<unsigned char>(sizeof(sonde_detail::type_of(v)))
+#define SONDE_ARG_OF_(v)   sonde_detail::arg_of(v)
 #define SONDE_ATYPE_OF_(v) static_cast<unsigned char>(sizeof(sonde_detail::format_type_of(v)))
-#define SONDE_AARG_OF_(v) sonde_detail::format_arg_of(v)
+#define SONDE_AARG_OF_(v)  sonde_detail::format_arg_of(v)
 // By overloading; a type's number is the size of what the (never defined) function returns.
-namespace sonde_detail {
+namespace sonde_detail
+{
 template <unsigned N> using tag = char (&)[N];
 tag<SONDE_TYPE_BOOL> type_of(bool);
-inline sonde_arg arg_of(bool v) { return sonde_arg_bool(v); }
-#define SONDE_SCALAR_(T, kind, make)                                                                                         \
-    tag<kind> type_of(T);                                                                                                    \
-    inline sonde_arg arg_of(T v) { return make; }
+inline sonde_arg arg_of(bool v)
+{
+    return sonde_arg_bool(v);
+}
+#define SONDE_SCALAR_(T, kind, make) \
+    tag<kind> type_of(T);            \
+    inline sonde_arg arg_of(T v)     \
+    {                                \
+        return make;                 \
+    }
 SONDE_SCALAR_(char, SONDE_TYPE_INT, sonde_arg_int(v))
 SONDE_SCALAR_(signed char, SONDE_TYPE_INT, sonde_arg_int(v))
 SONDE_SCALAR_(short, SONDE_TYPE_INT, sonde_arg_int(v))
@@ -438,8 +454,7 @@ SONDE_SCALAR_(const char *, SONDE_TYPE_STR, sonde_arg_str(v))
 SONDE_SCALAR_(char *, SONDE_TYPE_STR, sonde_arg_str(v))
 #undef SONDE_SCALAR_
 // What data() points to: text, or elements.
-#define SONDE_ELEMENT_(T, kind)                                                                                              \
-    tag<kind> data_type(const T *);
+#define SONDE_ELEMENT_(T, kind) tag<kind> data_type(const T *);
 SONDE_ELEMENT_(char, SONDE_TYPE_STR)
 SONDE_ELEMENT_(long, SONDE_TYPE_INTS)
 SONDE_ELEMENT_(long long, SONDE_TYPE_INTS)
@@ -459,45 +474,60 @@ template <class T> auto arg_of(const T &v) -> decltype((void)data_type(v.data())
     return sonde_arg_data(v.data(), v.size());
 }
 // std::chrono::duration
-template <class T, class P = typename T::period> auto type_of(const T &v) -> decltype((void)v.count(), (tag<SONDE_TYPE_DURATION>)*(char *)0);
+template <class T, class P = typename T::period>
+auto type_of(const T &v) -> decltype((void)v.count(), (tag<SONDE_TYPE_DURATION>)*(char *)0);
 template <class T, class P = typename T::period> auto arg_of(const T &v) -> decltype((void)v.count(), sonde_arg())
 {
     return P::num == 1 && 1000000000 % P::den == 0
-               ? sonde_arg_int(static_cast<int64_t>(v.count() * static_cast<typename T::rep>(P::num == 1 ? 1000000000 / P::den : 1)))
-               : sonde_arg_int(static_cast<int64_t>(static_cast<double>(v.count()) * 1e9 * static_cast<double>(P::num) / static_cast<double>(P::den)));
+               ? sonde_arg_int(
+                     static_cast<int64_t>(v.count() * static_cast<typename T::rep>(P::num == 1 ? 1000000000 / P::den : 1)))
+               : sonde_arg_int(static_cast<int64_t>(static_cast<double>(v.count()) * 1e9 * static_cast<double>(P::num) /
+                                                    static_cast<double>(P::den)));
 }
 // Arguments of formats: also pointers; strings without their length.
 template <class T> auto format_type_of(T v) -> decltype(type_of(v));
 tag<SONDE_TYPE_UINT> format_type_of(const volatile void *);
-template <class T> auto format_arg_of(T v) -> decltype(arg_of(v)) { return arg_of(v); }
-inline sonde_arg format_arg_of(const volatile void *v) { return sonde_arg_ptr(v); }
-inline sonde_arg format_arg_of(const char *v) { return sonde_arg_cstr(v); }
-inline sonde_arg format_arg_of(char *v) { return sonde_arg_cstr(v); }
+template <class T> auto format_arg_of(T v) -> decltype(arg_of(v))
+{
+    return arg_of(v);
+}
+inline sonde_arg format_arg_of(const volatile void *v)
+{
+    return sonde_arg_ptr(v);
+}
+inline sonde_arg format_arg_of(const char *v)
+{
+    return sonde_arg_cstr(v);
+}
+inline sonde_arg format_arg_of(char *v)
+{
+    return sonde_arg_cstr(v);
+}
 } // namespace sonde_detail
 #else
 #define SONDE_ASSERT_(...) _Static_assert(__VA_ARGS__)
-#define SONDE_TYPE_OF_(v)                                                                                                    \
+#define SONDE_TYPE_OF_(v) \
     _Generic((v),                                                                                                            \
         _Bool: SONDE_TYPE_BOOL,                                                                                              \
         char: SONDE_TYPE_INT, signed char: SONDE_TYPE_INT, short: SONDE_TYPE_INT, int: SONDE_TYPE_INT, long: SONDE_TYPE_INT, long long: SONDE_TYPE_INT,\
         unsigned char: SONDE_TYPE_UINT, unsigned short: SONDE_TYPE_UINT, unsigned: SONDE_TYPE_UINT, unsigned long: SONDE_TYPE_UINT, unsigned long long: SONDE_TYPE_UINT,\
         float: SONDE_TYPE_F64, double: SONDE_TYPE_F64, long double: SONDE_TYPE_F64,                                          \
         char *: SONDE_TYPE_STR, const char *: SONDE_TYPE_STR)
-#define SONDE_ARG_OF_(v)                                                                                                     \
+#define SONDE_ARG_OF_(v) \
     _Generic((v),                                                                                                            \
         _Bool: sonde_arg_bool,                                                                                               \
         char: sonde_arg_int, signed char: sonde_arg_int, short: sonde_arg_int, int: sonde_arg_int, long: sonde_arg_int, long long: sonde_arg_int,\
         unsigned char: sonde_arg_uint, unsigned short: sonde_arg_uint, unsigned: sonde_arg_uint, unsigned long: sonde_arg_uint, unsigned long long: sonde_arg_uint,\
         float: sonde_arg_f64, double: sonde_arg_f64, long double: sonde_arg_f64,                                             \
         char *: sonde_arg_str, const char *: sonde_arg_str)(v)
-#define SONDE_ATYPE_OF_(v)                                                                                                   \
+#define SONDE_ATYPE_OF_(v) \
     _Generic((v),                                                                                                            \
         _Bool: SONDE_TYPE_BOOL,                                                                                              \
         char: SONDE_TYPE_INT, signed char: SONDE_TYPE_INT, short: SONDE_TYPE_INT, int: SONDE_TYPE_INT, long: SONDE_TYPE_INT, long long: SONDE_TYPE_INT,\
         unsigned char: SONDE_TYPE_UINT, unsigned short: SONDE_TYPE_UINT, unsigned: SONDE_TYPE_UINT, unsigned long: SONDE_TYPE_UINT, unsigned long long: SONDE_TYPE_UINT,\
         float: SONDE_TYPE_F64, double: SONDE_TYPE_F64, long double: SONDE_TYPE_F64,                                          \
         char *: SONDE_TYPE_STR, const char *: SONDE_TYPE_STR, default: SONDE_TYPE_UINT)
-#define SONDE_AARG_OF_(v)                                                                                                    \
+#define SONDE_AARG_OF_(v) \
     _Generic((v),                                                                                                            \
         _Bool: sonde_arg_bool,                                                                                               \
         char: sonde_arg_int, signed char: sonde_arg_int, short: sonde_arg_int, int: sonde_arg_int, long: sonde_arg_int, long long: sonde_arg_int,\

@@ -22,8 +22,8 @@ SONDE_API bool sonde_set_filter_for(const char *directives, unsigned ms);
 // missing file: back to the start's. Looked at every 50 ms; a change holds everywhere within 100 ms.
 
 // ---- sinks ------------------------------------------------------------------------------------------------------------
-// Where lines go. At the start there is one, stderr (number 1); OTLP export goes its own way beside them. Up to SONDE_SINKS_MAX at
-// once, each with its filter, format and way of losing. In the environment:
+// Where lines go. At the start there is one, stderr (number 1); OTLP export goes its own way beside them. Up to SONDE_SINKS_MAX
+// at once, each with its filter, format and way of losing. In the environment:
 //   SONDE_LOG_STDERR               off: no lines on stderr
 //   SONDE_LOG_STDERR_LOSS          drop (default), block:MS, level:LEVEL
 //   SONDE_LOG_FILE                 path: lines go there too
@@ -48,7 +48,7 @@ enum sonde_loss {
 
 struct sonde_sink_line { // valid during the call
     enum sonde_level level;
-    int64_t time_ns; // since 1970
+    int64_t time_ns;  // since 1970
     const char *text; // ends with a line feed, then a 0
     size_t n;
 };
@@ -64,18 +64,19 @@ struct sonde_sink_options {
     enum sonde_loss loss;
     unsigned block_ms;
     enum sonde_level drop_below;
-    // File. Lines are appended, whole; a file that was moved, removed or truncated (logrotate) is opened anew within 250 ms. When it
-    // cannot be written (full disk, no permission) that is said once, tried again each second, and said when it is over.
+    // File. Lines are appended, whole; a file that was moved, removed or truncated (logrotate) is opened anew within 250 ms. When
+    // it cannot be written (full disk, no permission) that is said once, tried again each second, and said when it is over.
     const char *path;
     uint64_t rotate_size;    // bytes; 0: never
     unsigned rotate_seconds; // 0: never
     bool rotate_at_start;
-    unsigned keep;           // old files; 0: SONDE_SINK_KEEP
+    unsigned keep; // old files; 0: SONDE_SINK_KEEP
     // Callback
     sonde_sink_fn *write;
     void *arg;
 };
-// The sink's number, or 0 when the options make no sense, the filter has a mistake, or there are SONDE_SINKS_MAX (told on stderr).
+// The sink's number, or 0 when the options make no sense, the filter has a mistake, or there are SONDE_SINKS_MAX (told on
+// stderr).
 SONDE_API int sonde_sink_add(const struct sonde_sink_options *o);
 SONDE_API bool sonde_sink_remove(int sink); // writes out what it has, if that goes at once. False: there is none
 
@@ -91,13 +92,14 @@ SONDE_API bool sonde_sink_counts_get(int sink, struct sonde_sink_counts *out);
 // the ring was full. sonde_counts_get tells those of the ring by level.
 
 // ---- the flight recorder ------------------------------------------------------------------------------------------------
-// The ring keeps the last SONDE_RING_BYTES (default 8 MiB) of records of this process up to SONDE_FLIGHT_LEVEL (default trace; off:
-// only those that the filter lets out), whatever the filter says; such a call costs what any record does, and evaluates its
+// The ring keeps the last SONDE_RING_BYTES (default 8 MiB) of records of this process up to SONDE_FLIGHT_LEVEL (default trace;
+// off: only those that the filter lets out), whatever the filter says; such a call costs what any record does, and evaluates its
 // values. When an ERROR is written inside a trace, the held records of that trace are written before it, once, in order, marked
-// retro=true ("retro":true), to every sink that takes the error and to OTLP: at most the newest 1000 a trace. SONDE_RETRO=off: not.
+// retro=true ("retro":true), to every sink that takes the error and to OTLP: at most the newest 1000 a trace. SONDE_RETRO=off:
+// not.
 //
-// Writes what the ring holds, of all levels and threads in time order, as text, or as JSON lines when path ends in .jsonl. What is
-// there is replaced. False: errno tells why.
+// Writes what the ring holds, of all levels and threads in time order, as text, or as JSON lines when path ends in .jsonl. What
+// is there is replaced. False: errno tells why.
 SONDE_API bool sonde_flight_dump(const char *path);
 // The same as an ERROR does for that trace, for whoever knows later that a request went wrong (its own verdict, or one that came
 // back from another service).

@@ -15,8 +15,8 @@
 // A span or context that is passed between threads needs the caller's own ordering, as any object does.
 //
 // Everything works before sonde_init (lines are kept and written by the defaults), is safe from any thread, never
-// throws, never ends the process and never blocks longer than stated. Configuration comes from the environment, and options given to
-// sonde_init lose against it:
+// throws, never ends the process and never blocks longer than stated. Configuration comes from the environment, and options given
+// to sonde_init lose against it:
 //   DYN_LOG                        filter: info | warn,my::target=debug,[span{field=value}]=trace (default info)
 //   DYN_LOGGING_CONFIG_PATH        TOML file with log_level and a table log_filters; DYN_LOG wins
 //   SONDE_FLIGHT_LEVEL, SONDE_RETRO   what the flight recorder keeps, and whether errors bring it out (sonde/sink.h)
@@ -47,8 +47,8 @@ extern "C" {
 
 // ---- life ---------------------------------------------------------------------------------------------------------
 struct sonde_options {
-    const char *service;     // service.name when OTEL_SERVICE_NAME does not say
-    const char *resource;    // more resource attributes "k=v,k2=v2", before OTEL_RESOURCE_ATTRIBUTES
+    const char *service;  // service.name when OTEL_SERVICE_NAME does not say
+    const char *resource; // more resource attributes "k=v,k2=v2", before OTEL_RESOURCE_ATTRIBUTES
 };
 SONDE_API void sonde_init(const struct sonde_options *o); // null: defaults. Idempotent; later calls do nothing.
 // Writes out and exports what is pending, at most for timeout_ms. Called at exit by itself with 2000.
@@ -72,8 +72,8 @@ struct sonde_context {
     uint8_t trace_id[16], span_id[8]; // all zero: none
     uint8_t flags;                    // bit 0 sampled
     bool remote;
-    char request_id[129];             // x-request-id, "" if none
-    char tracestate[513];             // "" if none
+    char request_id[129]; // x-request-id, "" if none
+    char tracestate[513]; // "" if none
 };
 
 enum sonde_kind { SONDE_KIND_INTERNAL = 1, SONDE_KIND_SERVER, SONDE_KIND_CLIENT, SONDE_KIND_PRODUCER, SONDE_KIND_CONSUMER };
@@ -93,15 +93,15 @@ SONDE_API struct sonde_span *sonde_span_start_site(struct sonde_site *site, cons
                                                    const struct sonde_context *parent);
 SONDE_API struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char *name, enum sonde_kind kind,
                                                       const struct sonde_context *parent, int64_t start_ns);
-#define SONDE_SPAN_SITE_(call, ...)                                                                                          \
-    __extension__({                                                                                                          \
-        static struct sonde_site sonde_span_site_ = {0, 0, __LINE__, SONDE_LEVEL_INFO, 0, 1, 0, "", SONDE_TARGET, __FILE__,  \
-                                                     0, 0, 0};                                                               \
-        call(&sonde_span_site_, __VA_ARGS__);                                                                                \
+#define SONDE_SPAN_SITE_(call, ...)                                                                                         \
+    __extension__({                                                                                                         \
+        static struct sonde_site sonde_span_site_ = {0, 0, __LINE__, SONDE_LEVEL_INFO, 0, 1, 0, "", SONDE_TARGET, __FILE__, \
+                                                     0, 0, 0};                                                              \
+        call(&sonde_span_site_, __VA_ARGS__);                                                                               \
     })
-#define sonde_span_start(...) SONDE_SPAN_SITE_(sonde_span_start_site, __VA_ARGS__)
+#define sonde_span_start(...)    SONDE_SPAN_SITE_(sonde_span_start_site, __VA_ARGS__)
 #define sonde_span_start_at(...) SONDE_SPAN_SITE_(sonde_span_start_at_site, __VA_ARGS__)
-SONDE_API void sonde_span_end(struct sonde_span *s);                     // frees it; null is fine
+SONDE_API void sonde_span_end(struct sonde_span *s); // frees it; null is fine
 SONDE_API void sonde_span_end_at(struct sonde_span *s, int64_t end_ns);
 // Becomes current on this thread (a stack). A span is entered on one thread at a time, and left there before another ends it.
 SONDE_API void sonde_span_enter(struct sonde_span *s);
@@ -115,7 +115,7 @@ SONDE_API void sonde_span_int(struct sonde_span *s, const char *key, int64_t val
 SONDE_API void sonde_span_f64(struct sonde_span *s, const char *key, double value);
 SONDE_API void sonde_span_bool(struct sonde_span *s, const char *key, bool value);
 SONDE_API void sonde_span_status(struct sonde_span *s, enum sonde_status status, const char *message);
-SONDE_API void sonde_span_event(struct sonde_span *s, const char *name);                     // now
+SONDE_API void sonde_span_event(struct sonde_span *s, const char *name); // now
 SONDE_API void sonde_span_event_at(struct sonde_span *s, const char *name, int64_t time_ns);
 
 // Propagation. get returns a header's value (n-th of that name; lower-case name) or null; set is called once a header.

@@ -40,6 +40,6 @@ enum {
 #define MAX_REQUEST_MEMORY   MIB(512)     // arena of one HTTP request
 #define MAX_COMPACT_BYTES    MIB(32)      // parts merged at once, as they lie on disk
 #define MAX_TOML_TEXT        MIB(64)
-#define MAX_SETTINGS_FILE    MIB(1) // a TOML file of settings
-#define MAX_METRIC_MEMORY MIB(256)        // names, labels and series of one root registry of metrics
-#define MAX_METRIC_TEXT MIB(64)           // one page of metrics
+#define MAX_SETTINGS_FILE    MIB(1)   // a TOML file of settings
+#define MAX_METRIC_MEMORY    MIB(256) // names, labels and series of one root registry of metrics
+#define MAX_METRIC_TEXT      MIB(64)  // one page of metrics

@@ -122,7 +122,8 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
     if (l->rec && site->with_fields)
         put_packed(b, l->rec->v[1].s);
     for (uint32_t i = 0; i < l->n_extra; i++)
-        put_attr(b, 6, slice_str(l->extra[i].key), l->extra[i].type ? l->extra[i].type : SONDE_TYPE_INT, (uint64_t)l->extra[i].value, SLICE_NONE);
+        put_attr(b, 6, slice_str(l->extra[i].key), l->extra[i].type ? l->extra[i].type : SONDE_TYPE_INT,
+                 (uint64_t)l->extra[i].value, SLICE_NONE);
     if (l->span) {
         if (l->span->request_id.n)
             put_attr(b, 6, SLICE("x_request_id"), SONDE_TYPE_STR, 0, l->span->request_id);

@@ -502,7 +502,8 @@ static void write_text(struct buf *out, const struct line_style *style, struct l
     if (l->rec && l->site->with_fields)
         put_packed(out, color, l->rec->v[1].s);
     for (uint32_t i = 0; i < l->n_extra; i++)
-        put_pair(out, color, " ", slice_str(l->extra[i].key), l->extra[i].type ? l->extra[i].type : SONDE_TYPE_INT, (uint64_t)l->extra[i].value, SLICE_NONE);
+        put_pair(out, color, " ", slice_str(l->extra[i].key), l->extra[i].type ? l->extra[i].type : SONDE_TYPE_INT,
+                 (uint64_t)l->extra[i].value, SLICE_NONE);
     if (l->span && l->span->started)
         put_span_fields(out, color, l->span);
     buf_char(out, '\n');

@@ -4,8 +4,8 @@
 // File, little-endian, every constant asserted in ring.c:
 //   0            struct ring_head, RING_HEAD bytes: magic, version, geometry, clock calibration, process
 //   dict_at      call-site dictionary, dict_size bytes, append only, dict_used bytes valid (release store):
-//                  u32 size (whole entry, multiple of 4) · u32 number · u32 line · u8 level · u8 n_fields · u8 is_span · u8 n_args
-//                  then strings, each u16 length + bytes: target, file, message; then a field each: u8 type, string key
+//                  u32 size (whole entry, multiple of 4) · u32 number · u32 line · u8 level · u8 n_fields · u8 is_span · u8
+//                  n_args then strings, each u16 length + bytes: target, file, message; then a field each: u8 type, string key
 //   chunks_at    n_chunks chunks of chunk_size bytes; only the first n_backed have memory behind them
 //
 // Chunk: struct ring_chunk (64 bytes), then records up to `commit`. A chunk belongs to one thread at a time; a thread fills
@@ -95,7 +95,7 @@ enum rec_kind {
 #define REC_IN_SPAN   0x10000000u
 #define REC_EXTERN    0x20000000u
 #define REC_HELD      0x40000000u // below the filter: kept here, not written out (cleared when it was, after all)
-#define REC_INHERITED (1u << 17) // a forked child's copy of a span that its parent owns: never exported
+#define REC_INHERITED (1u << 17)  // a forked child's copy of a span that its parent owns: never exported
 
 struct rec_head {
     uint32_t size, what;
@@ -113,8 +113,8 @@ static inline uint32_t rec_site(uint32_t what)
 // Values that stand behind the others with a length, as strings do.
 static inline bool rec_is_string(unsigned type)
 {
-    const uint32_t numbers = 1u << SONDE_TYPE_INT | 1u << SONDE_TYPE_UINT | 1u << SONDE_TYPE_F64 | 1u << SONDE_TYPE_BOOL |
-                             1u << SONDE_TYPE_DURATION;
+    const uint32_t numbers =
+        1u << SONDE_TYPE_INT | 1u << SONDE_TYPE_UINT | 1u << SONDE_TYPE_F64 | 1u << SONDE_TYPE_BOOL | 1u << SONDE_TYPE_DURATION;
     return !(numbers >> (type & 31) & 1);
 }
 // The bytes of such a value in a record, and writing at most `room` of them; returns how many were written.
@@ -168,16 +168,16 @@ struct ring {
     struct ring_head *head;
     char *base;
     size_t mapped;
-    int fd;           // -1: anonymous; -2: the host closed it and it could not be opened again
-    dev_t dev;        // of the file: a host may close descriptors that it does not know
+    int fd;    // -1: anonymous; -2: the host closed it and it could not be opened again
+    dev_t dev; // of the file: a host may close descriptors that it does not know
     ino_t ino;
     char path[512];   // "" if anonymous
     int copy;         // of libsonde in this process, from 1
     uint32_t nominal; // chunks that are used before old ones are overwritten
     pthread_mutex_t lock;
-    uint32_t fresh; // first chunk never used
-    bool stuck;     // atomic: a wait for room ended in vain and no chunk was read since
-    bool no_space;  // the last attempt to get more memory failed
+    uint32_t fresh;                // first chunk never used
+    bool stuck;                    // atomic: a wait for room ended in vain and no chunk was read since
+    bool no_space;                 // the last attempt to get more memory failed
     uint32_t block_ms, drop_below; // atomics: ring_policy
     // Atomics: what was dropped by level (0: spans), below the filter, and when since ring_lost_episode.
     uint64_t lost_level[6], lost_held, lost_first, lost_last;
@@ -229,8 +229,8 @@ void ring_see_retired(struct ring *r, uint32_t number, uint64_t seq, ring_see_fn
 uint32_t ring_chunks(struct ring *r); // used so far
 uint32_t ring_chunk_number(const struct ring *r, const struct ring_chunk *c);
 uint64_t ring_lost(const struct ring *r); // without those below the filter
-// block_ms: that long every record waits for room (0: only RING_WAIT does); drop_below: records less severe are low (0: none). Records
-// below the filter always are. After a wait in vain nobody waits until a chunk was read.
+// block_ms: that long every record waits for room (0: only RING_WAIT does); drop_below: records less severe are low (0: none).
+// Records below the filter always are. After a wait in vain nobody waits until a chunk was read.
 void ring_policy(struct ring *r, unsigned block_ms, unsigned drop_below);
 // Ticks of the first and last loss since the last call; false: there was none.
 bool ring_lost_episode(struct ring *r, uint64_t *first, uint64_t *last);

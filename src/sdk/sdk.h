@@ -1,7 +1,7 @@
 // The one instance of libsonde in a process, and how its parts reach each other.
 //
-// Locks, outermost first: those of level.h, life (start, stop, fork, registration of call sites), drain (whoever empties the rings), ring.lock.
-// A record takes none of them; the first record of a call site or of a thread takes life.
+// Locks, outermost first: those of level.h, life (start, stop, fork, registration of call sites), drain (whoever empties the
+// rings), ring.lock. A record takes none of them; the first record of a call site or of a thread takes life.
 #pragma once
 #include "sdk/level.h"
 #include "sdk/pipeline.h"
@@ -22,7 +22,7 @@ struct sdk {
     unsigned flight_level; // records up to it are held when the filter does not let them out; 0: none
     unsigned want_level;   // atomic: the same for sinks with their own filter
     unsigned held_level;   // atomic: the larger of both
-    double sample_ratio; // of new traces; 1: all
+    double sample_ratio;   // of new traces; 1: all
     char service[128], resource[1024];
     struct site_table sites;
     uint32_t n_sites;
@@ -58,7 +58,7 @@ static inline void sdk_wrote(void)
     if (__builtin_expect(atomic_load_explicit(&sdk.dozing, memory_order_relaxed) != 0, 0))
         sdk_wrote_slow();
 }
-bool sdk_enter(void);                       // before taking a lock; false in a signal handler that interrupted a holder
+bool sdk_enter(void); // before taking a lock; false in a signal handler that interrupted a holder
 void sdk_leave(void);
 void sdk_register(struct sonde_site *site); // gives it a number and a state
 unsigned sdk_span_level(void);              // what the current spans' directives let through on this thread
@@ -72,6 +72,6 @@ bool sdk_truthy(const char *name);          // 1, true, on, yes in any case
 // backend.c
 void backend_start(void);
 void backend_release(const uint8_t trace_id[16]); // writes out what is held of a trace
-void backend_run(bool last);             // empties the rings once; any thread, takes drain
-bool backend_flush(int64_t deadline_ns); // monotonic
+void backend_run(bool last);                      // empties the rings once; any thread, takes drain
+bool backend_flush(int64_t deadline_ns);          // monotonic
 void backend_stop(int64_t deadline_ns);

@@ -211,7 +211,8 @@ struct site *site_parse(const char *p, size_t n, size_t *size)
         return NULL;
     memcpy(words, p, 12);
     *size = words[0];
-    if (words[0] < 16 || words[0] % 4 || words[0] > n || (uint8_t)p[13] > REC_VALUES_MAX || (uint8_t)p[15] > SONDE_FIELDS_MAX || (uint8_t)p[15] > (uint8_t)p[13])
+    if (words[0] < 16 || words[0] % 4 || words[0] > n || (uint8_t)p[13] > REC_VALUES_MAX || (uint8_t)p[15] > SONDE_FIELDS_MAX ||
+        (uint8_t)p[15] > (uint8_t)p[13])
         return NULL;
     struct site *s = mem_zalloc(sizeof *s);
     if (!s)

@@ -9,18 +9,18 @@
 struct site {
     uint32_t number, line;
     uint8_t level, n, is_span;
-    uint8_t n_args; // values that are the arguments of the message; then with_errno, the last value is errno
+    uint8_t n_args;               // values that are the arguments of the message; then with_errno, the last value is errno
     bool with_errno, with_fields; // with_fields: message and fields are values (SONDE_LOG_ARRAY)
     struct fmt_arg arg[SONDE_FIELDS_MAX];
     struct slice target, file, message; // target in the form a::b::c, valid UTF-8
-    struct slice key[REC_VALUES_MAX]; // as written on lines: reserved names carry "field." in front
+    struct slice key[REC_VALUES_MAX];   // as written on lines: reserved names carry "field." in front
     uint8_t type[REC_VALUES_MAX];
     uint8_t order[REC_VALUES_MAX]; // fields sorted by key (bytes), without those that a later one of the same name replaces
     uint8_t n_order;
-    struct slice json_place;                 // ,"level":"INFO",…,"target":"…"
-    struct slice json_head;                  // ,"level":"INFO",…,"message":"…" ready to be copied
+    struct slice json_place;               // ,"level":"INFO",…,"target":"…"
+    struct slice json_head;                // ,"level":"INFO",…,"message":"…" ready to be copied
     struct slice json_key[REC_VALUES_MAX]; // ,"key":
-    struct slice entry;                      // as in the dictionary
+    struct slice entry;                    // as in the dictionary
     char *memory;
 };
 
