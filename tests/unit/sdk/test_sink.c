@@ -62,6 +62,18 @@ static size_t files_of(const char *pattern)
     return n;
 }
 
+// Lines with that text. By line: a sanitizer's strstr looks at all that follows each time.
+static size_t lines_with(const struct buf *b, const char *text)
+{
+    size_t n = 0;
+    for (const char *p = b->p, *end = b->p + b->n, *next; p < end; p = next) {
+        next = memchr(p, '\n', (size_t)(end - p));
+        next = next ? next + 1 : end;
+        n += memmem(p, (size_t)(next - p), text, strlen(text)) != NULL;
+    }
+    return n;
+}
+
 static void line(int i)
 {
     SONDE_INFO("line", SONDE_INT("i", i), SONDE_STR("pad", "0123456789012345678901234567890123456789"));
@@ -80,8 +92,8 @@ static void five(void)
     SONDE_ERROR("e1");
     SONDE_WARN("w2");
     SONDE_INFO("i3");
-    SONDE_DEBUG("d4");
-    SONDE_TRACE("t5");
+    SONDE_DEBUG("debug #4");
+    SONDE_TRACE("trace #5");
 }
 
 static int called;
@@ -148,8 +160,8 @@ static void side_by_side(void **state)
         struct buf b = contents(rows[i].file);
         check_row("%s", rows[i].file);
         CHECK_INT(count_of(&b, "\n"), rows[i].all);
-        CHECK_INT(count_of(&b, "d4"), rows[i].debug);
-        CHECK_INT(count_of(&b, "t5"), rows[i].trace);
+        CHECK_INT(count_of(&b, "debug #4"), rows[i].debug);
+        CHECK_INT(count_of(&b, "trace #5"), rows[i].trace);
         CHECK(strstr(b.p, rows[i].part) != NULL);
         buf_free(&b);
     }
@@ -373,8 +385,8 @@ static void directory(void **state)
     const char *told = strstr(b.p, " is written again after ");
     unsigned long long lost = 0;
     CHECK(told && sscanf(strstr(told, "lost "), "lost %llu records between 2", &lost) == 1);
-    CHECK_INT(count_of(&b, ": line i=") + lost, 200001);
-    CHECK_INT(count_of(&b, "lost_total="), 1);
+    CHECK_INT(lines_with(&b, ": line i=") + lost, 200001);
+    CHECK_INT(lines_with(&b, "lost_total="), 1);
     buf_free(&b);
     check_done();
 }
@@ -426,17 +438,14 @@ static void bursts(void **state)
         CHECK_INT(child_run(burst, NULL, env, &out), 0);
         buf_free(&out);
         struct buf b = contents("burst");
-        CHECK_INT(count_of(&b, ": b i=") + seen->ring + seen->sink, BURST);
+        CHECK_INT(lines_with(&b, ": b i=") + seen->ring + seen->sink, BURST);
         if (i == 0)
             CHECK_INT(seen->ring + seen->sink, 0);
         CHECK_INT(seen->ring_level[SONDE_LEVEL_INFO], seen->ring);
-        const char *told = strstr(b.p, "lost_total=");
-        CHECK((told != NULL) == (seen->ring > 0));
-        unsigned long long total = 0;
-        for (; told; told = strstr(told + 1, "lost_total="))
-            sscanf(told, "lost_total=%llu", &total);
-        CHECK_INT(total, seen->ring);
-        CHECK(count_of(&b, "lost_total=") <= 5);
+        char total[64];
+        snprintf(total, sizeof total, "lost_total=%llu\n", (unsigned long long)seen->ring);
+        CHECK_INT(lines_with(&b, total), seen->ring > 0);
+        CHECK(lines_with(&b, "lost_total=") <= 5);
         buf_free(&b);
     }
     check_done();
@@ -485,13 +494,13 @@ static void standstill(void **state)
         CHECK_INT(child_end(&c), 0);
         CHECK(seen->longest_ns < rows[i].longest_ms * 1000000);
         CHECK(seen->ring + seen->sink > 0);
-        size_t severe = count_of(&c.out, ": severe i="), light = count_of(&c.out, ": light i=");
+        size_t severe = lines_with(&c.out, ": severe i="), light = lines_with(&c.out, ": light i=");
         CHECK_INT(severe + light + seen->ring + seen->sink, 300000);
         CHECK_INT(severe + seen->level[SONDE_LEVEL_ERROR] + seen->ring_level[SONDE_LEVEL_ERROR], 30000);
         if (rows[i].severe_kept)
             CHECK_INT(severe, 30000);
         CHECK(strstr(c.out.p, " WARN sonde: lost ") != NULL);
-        CHECK(count_of(&c.out, "lost_total=") <= 8);
+        CHECK(lines_with(&c.out, "lost_total=") <= 8);
         buf_free(&c.out);
     }
     check_done();
