@@ -284,6 +284,8 @@ static int forks(void *arg)
 static void forked(void **state)
 {
     (void)state;
+    if (CHILD_TSAN)
+        skip();
     struct buf out;
     assert_int_equal(child_run(forks, NULL, plain, &out), 0);
     buf_free(&out);
