@@ -138,7 +138,9 @@ static bool round_locked(struct sdk *s, bool last)
     int64_t now = clock_mono_ns();
     tell_losses(s, now, last);
     limit_tell(&s->pipe, &s->sites, last);
-    atomic_store(&s->flush_ok, sinks_turn(&s->pipe, last ? atomic_load(&s->flush_until) : 0));
+    bool out = sinks_turn(&s->pipe, last ? atomic_load(&s->flush_until) : 0);
+    if (last) // an ordinary turn that follows at once is not what the flush was told
+        atomic_store(&s->flush_ok, out);
     ring_grow_ahead(s->ring);
     if (now - s->calibrated_at > 1000000000 && (any || !s->calibrated_at)) {
         ring_each_second(s->ring);
