@@ -333,6 +333,17 @@ static void tell(struct sink *s, struct pipeline *p, bool last)
     }
 }
 
+// What is waiting goes out, at most until then (0: as much as goes at once). True when nothing is left.
+static bool push_until(struct sink *s, int64_t until)
+{
+    bool all = push(s);
+    while (s->out.n > s->at && until && !s->failing && clock_mono_ns() < until && !atomic_load(&sdk.stopping)) {
+        pause_for(s);
+        all = push(s);
+    }
+    return all;
+}
+
 bool sinks_turn(struct pipeline *p, int64_t until)
 {
     bool all = true;
@@ -342,15 +353,11 @@ bool sinks_turn(struct pipeline *p, int64_t until)
             continue;
         if (s->kind == SONDE_SINK_FILE && !s->file.mid_line)
             sink_file_check(&s->file);
-        push(s);
-        while (s->out.n > s->at && until && !s->failing && clock_mono_ns() < until && !atomic_load(&sdk.stopping)) {
-            pause_for(s);
-            push(s);
-        }
+        push_until(s, until);
         tell(s, p, until != 0);
     }
     for (int i = 0; i < SONDE_SINKS_MAX; i++) // what was told
-        all = (!sinks[i].on || sinks[i].kind == SONDE_SINK_CALLBACK || push(&sinks[i])) && all;
+        all = (!sinks[i].on || sinks[i].kind == SONDE_SINK_CALLBACK || push_until(&sinks[i], until)) && all;
     return all;
 }
 
