@@ -409,7 +409,8 @@ static void put_text(struct buf *out, struct slice s, bool quoted)
             buf_printf(out, "\\x%02x", c);
         from = i + 1;
     }
-    buf_put(out, s.p + from, s.n - from);
+    if (from < s.n) // an empty one may have no place
+        buf_put(out, s.p + from, s.n - from);
 }
 
 void line_text_value(struct buf *out, enum sonde_type type, uint64_t u, struct slice s)

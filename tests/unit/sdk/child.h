@@ -40,9 +40,9 @@ enum { CHILD_TSAN = 0 };
 // A thread of the parent that is inside the address sanitizer's allocator while the child is made leaves its lock taken there for
 // good: time for it to come to rest.
 #ifdef __SANITIZE_ADDRESS__
-enum { CHILD_REST_US = 50000 };
+enum { CHILD_REST_US = 50000, CHILD_ASAN = 1 };
 #else
-enum { CHILD_REST_US = 0 };
+enum { CHILD_REST_US = 0, CHILD_ASAN = 0 };
 #endif
 
 struct child {

@@ -284,7 +284,7 @@ static int forks(void *arg)
 static void forked(void **state)
 {
     (void)state;
-    if (CHILD_TSAN)
+    if (CHILD_TSAN || CHILD_ASAN)
         skip();
     struct buf out;
     assert_int_equal(child_run(forks, NULL, plain, &out), 0);
