@@ -192,31 +192,6 @@ static struct slice text_of(struct rows_state *s, struct arena *a, const struct 
     return s->text.err ? SLICE("") : arena_dup(a, buf_slice(&s->text));
 }
 
-static struct value value_at(const struct column *c, int64_t i)
-{
-    struct value v = {.kind = c->kind};
-    switch (c->kind) {
-    case COL_I64:
-        v.i64 = c->i64[i];
-        break;
-    case COL_F64:
-        v.f64 = c->f64[i];
-        break;
-    case COL_BOOL:
-        v.b = c->b[i];
-        break;
-    case COL_ID64:
-        v.id64 = c->id64[i];
-        break;
-    case COL_ID128:
-        v.id128 = c->id128[i];
-        break;
-    default:
-        v.s = c->s[i];
-    }
-    return v;
-}
-
 // Adds a metadata label; one that the stream has too becomes name_extracted.
 static void add_meta(struct row *r, uint32_t n_stream, struct slice name, struct slice value)
 {
@@ -272,7 +247,7 @@ static void make_labels(struct rows *r, uint32_t row)
         int64_t at = seek(m->c, row, &m->at);
         if (at < 0)
             continue;
-        struct value v = value_at(m->c, at);
+        struct value v = column_at(m->c, (uint32_t)at);
         if (m->skip_zero && v.i64 == 0)
             continue;
         add_meta(&r->row, b->n_stream, m->name, m->as_level ? level_text(v.i64) : text_of(s, &s->scratch, &v));
