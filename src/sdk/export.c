@@ -1,6 +1,7 @@
 #include "sdk/export.h"
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "sdk/env.h"
 #include "sdk/export_int.h"
 #include "sdk/sdk.h"
 #include <signal.h>
@@ -148,7 +149,7 @@ void export_describe(struct export *e, const char *service, const char *resource
 {
     if (!e)
         return;
-    const char *lists[] = {resource, getenv("OTEL_RESOURCE_ATTRIBUTES")};
+    const char *lists[] = {resource, env_get("OTEL_RESOURCE_ATTRIBUTES")};
     pthread_mutex_lock(&e->lock);
     buf_reset(&e->resource);
     encode_resource(&e->resource, service, lists, 2);
@@ -174,7 +175,7 @@ struct export *export_new(const char *service, const char *resource)
 {
     sigset_t all, old;
     pthread_condattr_t attr;
-    const char *disabled = getenv("OTEL_SDK_DISABLED");
+    const char *disabled = env_get("OTEL_SDK_DISABLED");
     if (!sdk_truthy("OTEL_EXPORT_ENABLED") || (disabled && slice_ieq(slice_str(disabled), SLICE("true"))))
         return NULL;
     struct export *e = mem_zalloc(sizeof *e);

@@ -1,4 +1,5 @@
 #include "base/limits.h"
+#include "sdk/env.h"
 #include "sdk/export_int.h"
 #include "sdk/sdk.h"
 #include <ctype.h>
@@ -10,12 +11,12 @@ static struct slice otlp_env(const char *signal, const char *what, bool *own)
 {
     char name[96];
     snprintf(name, sizeof name, "OTEL_EXPORTER_OTLP_%s_%s", signal, what);
-    const char *v = getenv(name);
+    const char *v = env_get(name);
     struct slice s = slice_trim(slice_str(v ? v : ""));
     *own = s.n > 0;
     if (!s.n) {
         snprintf(name, sizeof name, "OTEL_EXPORTER_OTLP_%s", what);
-        v = getenv(name);
+        v = env_get(name);
         s = slice_trim(slice_str(v ? v : ""));
     }
     return s;
@@ -23,7 +24,7 @@ static struct slice otlp_env(const char *signal, const char *what, bool *own)
 
 static uint64_t number_env(const char *name, uint64_t otherwise, uint64_t min, uint64_t max)
 {
-    const char *v = getenv(name);
+    const char *v = env_get(name);
     uint64_t n;
     if (!v || !*v)
         return otherwise;
@@ -140,7 +141,7 @@ void export_configure(struct export_queue *q, const char *prefix)
     char name[64];
     const char *v;
     snprintf(name, sizeof name, "OTEL_%s_EXPORTER", q->env);
-    v = getenv(name);
+    v = env_get(name);
     if (v && strcmp(v, "none") == 0)
         return;
     read_protocol(q);

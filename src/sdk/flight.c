@@ -1,6 +1,7 @@
 #include "sdk/flight.h"
 #include "base/fd.h"
 #include "base/limits.h"
+#include "sdk/env.h"
 #include "sdk/inspect.h"
 #include "sdk/quiet.h"
 #include "sdk/sdk.h"
@@ -22,7 +23,7 @@ static struct known {
 
 void flight_configure(struct buf *notes)
 {
-    const char *v = getenv("SONDE_FLIGHT_LEVEL"), *retro = getenv("SONDE_RETRO");
+    const char *v = env_get("SONDE_FLIGHT_LEVEL"), *retro = env_get("SONDE_RETRO");
     struct slice word = slice_trim(slice_str(v ? v : ""));
     sdk.flight_level = SONDE_LEVEL_TRACE;
     if (word.n && !filter_level_word(word, &sdk.flight_level))

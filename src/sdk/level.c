@@ -1,6 +1,7 @@
 #include "sdk/level.h"
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "sdk/env.h"
 #include "sdk/sdk.h"
 #include <fcntl.h>
 #include <link.h>
@@ -97,7 +98,7 @@ static bool build(const char *text, bool strict, struct buf *notes)
 
 static void copy_env(char *out, size_t n, const char *name)
 {
-    const char *v = secure_getenv(name); // files: not those that the user of a set-user-ID program names
+    const char *v = env_get_path(name); // files: not those that the user of a set-user-ID program names
     snprintf(out, n, "%s", v ? v : "");
 }
 

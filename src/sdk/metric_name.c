@@ -1,5 +1,6 @@
 // Sanitising of names, and bounds of buckets.
 #define SONDE_TARGET "sonde::metrics"
+#include "sdk/env.h"
 #include "sdk/metric.h"
 #include "sdk/sdk.h"
 #include <math.h>
@@ -97,7 +98,7 @@ static bool env_number(const char *prefix, const char *suffix, double *v)
 {
     char name[160];
     snprintf(name, sizeof name, "%s%s", prefix, suffix);
-    const char *text = getenv(name);
+    const char *text = env_get(name);
     if (!text || !*text)
         return true;
     return slice_to_f64(slice_trim(slice_str(text)), v);

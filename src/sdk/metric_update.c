@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+#include "sdk/env.h"
 #include "sdk/metric.h"
 #include "sdk/sdk.h"
 #include <math.h>
@@ -57,7 +58,7 @@ static bool filter_on(void)
 {
     int f = atomic_load_explicit(&filter, memory_order_relaxed);
     if (!f) {
-        const char *text = getenv("OTEL_METRICS_EXEMPLAR_FILTER");
+        const char *text = env_get("OTEL_METRICS_EXEMPLAR_FILTER");
         f = text && strcmp(text, "always_off") == 0 ? 2 : 1;
         atomic_store_explicit(&filter, f, memory_order_relaxed);
     }

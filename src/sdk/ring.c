@@ -1,6 +1,7 @@
 #include "sdk/ring.h"
 #include "base/alloc.h"
 #include "base/fd.h"
+#include "sdk/env.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -33,12 +34,12 @@ static bool own_dir(const char *path, bool make)
 
 static bool ring_dir(char *out, size_t n)
 {
-    const char *dir = secure_getenv("SONDE_RING_DIR");
+    const char *dir = env_get_path("SONDE_RING_DIR");
     if (dir && *dir) {
         mkdir(dir, 0700);
         return snprintf(out, n, "%s", dir) < (int)n && access(dir, W_OK | X_OK) == 0;
     }
-    dir = secure_getenv("XDG_RUNTIME_DIR");
+    dir = env_get_path("XDG_RUNTIME_DIR");
     if (dir && *dir && snprintf(out, n, "%s/sonde", dir) < (int)n && own_dir(out, true))
         return true;
     return snprintf(out, n, "/dev/shm/sonde-%u", (unsigned)geteuid()) < (int)n && own_dir(out, true);

@@ -1,6 +1,7 @@
 #include "sdk/sdk.h"
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "sdk/env.h"
 #include "sdk/export.h"
 #include "sdk/flight.h"
 #include "sdk/limit.h"
@@ -57,7 +58,7 @@ void sdk_note(const char *text, size_t n)
 bool sdk_truthy(const char *name)
 {
     static const char *const words[] = {"1", "true", "on", "yes"};
-    const char *v = getenv(name);
+    const char *v = env_get(name);
     for (size_t i = 0; v && i < 4; i++)
         if (slice_ieq(slice_str(v), slice_str(words[i])))
             return true;
@@ -66,7 +67,7 @@ bool sdk_truthy(const char *name)
 
 static bool console_jsonl(struct buf *notes)
 {
-    const char *v = getenv("DYN_LOGGING_CONSOLE_FORMAT");
+    const char *v = env_get("DYN_LOGGING_CONSOLE_FORMAT");
     struct slice word = slice_trim(slice_str(v ? v : ""));
     if (slice_ieq(word, SLICE("jsonl")))
         return true;
@@ -80,7 +81,7 @@ static bool console_jsonl(struct buf *notes)
 
 static double sample_ratio(struct buf *notes)
 {
-    const char *v = getenv("OTEL_TRACES_SAMPLE_RATIO");
+    const char *v = env_get("OTEL_TRACES_SAMPLE_RATIO");
     double ratio;
     if (!v || !*v)
         return 1;
@@ -93,7 +94,7 @@ static double sample_ratio(struct buf *notes)
 // The service's name as the environment says it: OTEL_SERVICE_NAME, else service.name of OTEL_RESOURCE_ATTRIBUTES.
 static bool env_service(void)
 {
-    const char *name = getenv("OTEL_SERVICE_NAME"), *list = getenv("OTEL_RESOURCE_ATTRIBUTES");
+    const char *name = env_get("OTEL_SERVICE_NAME"), *list = env_get("OTEL_RESOURCE_ATTRIBUTES");
     struct slice rest = slice_str(list ? list : ""), part, found = slice_str(name ? name : "");
     while (!found.n && rest.n && slice_split(&rest, ',', &part)) {
         part = slice_trim(part);
@@ -118,7 +119,7 @@ static void configure(void)
     buf_init(&notes, KIB(64));
     struct line_style *style = &sdk.pipe.style;
     style->jsonl = console_jsonl(&notes);
-    const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+    const char *no_color = env_get("NO_COLOR"), *term = env_get("TERM");
     style->color = !style->jsonl && isatty(STDERR_FILENO) && !(no_color && *no_color) &&
                    !sdk_truthy("DYN_SDK_DISABLE_ANSI_LOGGING") && !(term && strcmp(term, "dumb") == 0);
     style->local_tz = sdk_truthy("DYN_LOG_USE_LOCAL_TZ");
@@ -266,8 +267,8 @@ __attribute__((destructor)) static void unloaded(void)
 
 static size_t ring_size(void)
 {
-    const char *v = getenv("SONDE_RING_BYTES");
-    v = v && *v ? v : getenv("SONDE_RING_SIZE"); // its earlier name
+    const char *v = env_get("SONDE_RING_BYTES");
+    v = v && *v ? v : env_get("SONDE_RING_SIZE"); // its earlier name
     uint64_t bytes;
     return v && slice_to_u64(slice_str(v), &bytes) && bytes <= MIB(64) ? (size_t)bytes : MIB(8);
 }

@@ -1,6 +1,7 @@
 #include "sdk/sink.h"
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "sdk/env.h"
 #include "sdk/quiet.h"
 #include "sdk/sdk.h"
 #include <errno.h>
@@ -568,7 +569,7 @@ bool sonde_sink_counts_get(int number, struct sonde_sink_counts *out)
 // ---- start ------------------------------------------------------------------------------------------------------------------
 static void stderr_loss(struct sonde_sink_options *o, struct buf *notes)
 {
-    const char *v = getenv("SONDE_LOG_STDERR_LOSS");
+    const char *v = env_get("SONDE_LOG_STDERR_LOSS");
     struct sink_loss loss = {.how = SONDE_LOSS_DROP};
     if (v && *v && !sink_loss_word(slice_trim(slice_str(v)), &loss))
         buf_printf(notes, "sonde: SONDE_LOG_STDERR_LOSS: '%.100s' is neither drop, block:MS nor level:LEVEL; drop is used\n", v);
@@ -581,7 +582,7 @@ static void stderr_loss(struct sonde_sink_options *o, struct buf *notes)
 void sinks_configure(const struct line_style *style, struct buf *notes)
 {
     struct sonde_sink_options o = {.kind = SONDE_SINK_STDERR};
-    const char *off = getenv("SONDE_LOG_STDERR");
+    const char *off = env_get("SONDE_LOG_STDERR");
     bool ok;
     plain = *style;
     tell_ring();

@@ -1,5 +1,6 @@
 // Sinks by the environment; the variables stand in sonde/sink.h.
 #include "base/limits.h"
+#include "sdk/env.h"
 #include "sdk/sdk.h"
 #include "sdk/sink.h"
 #include <stdlib.h>
@@ -61,7 +62,7 @@ bool sink_time_word(struct slice word, unsigned *seconds)
 
 static struct slice env(const char *name)
 {
-    const char *v = getenv(name);
+    const char *v = env_get(name);
     return slice_trim(slice_str(v ? v : ""));
 }
 
@@ -75,7 +76,7 @@ bool sink_env_file(struct sonde_sink_options *o, struct buf *notes)
     struct sink_loss loss = {.how = SONDE_LOSS_DROP};
     struct slice w;
     uint64_t keep;
-    *o = (struct sonde_sink_options){.kind = SONDE_SINK_FILE, .path = secure_getenv("SONDE_LOG_FILE")};
+    *o = (struct sonde_sink_options){.kind = SONDE_SINK_FILE, .path = env_get_path("SONDE_LOG_FILE")};
     if (!o->path || !*o->path)
         return false;
     w = env("SONDE_LOG_FILE_FORMAT");
@@ -105,6 +106,6 @@ bool sink_env_file(struct sonde_sink_options *o, struct buf *notes)
     o->block_ms = loss.block_ms;
     o->drop_below = (enum sonde_level)loss.drop_below;
     w = env("SONDE_LOG_FILE_FILTER");
-    o->filter = w.n ? getenv("SONDE_LOG_FILE_FILTER") : NULL;
+    o->filter = w.n ? env_get("SONDE_LOG_FILE_FILTER") : NULL;
     return true;
 }
