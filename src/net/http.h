@@ -102,10 +102,9 @@ void http_server_stop(struct http_server *s, int64_t deadline_ns);
 void http_server_free(struct http_server *s);
 
 // ---- client -----------------------------------------------------------------------------------------------------
-// Asynchronous, on one loop; keep-alive connections are pooled by origin. Only http://: https:// is refused with
-// ERR_UNSUPPORTED (TLS is not built in). Redirects are not followed, replies are not decoded. A call that was sent on
-// a kept connection and lost before a byte of the reply came is tried once more on a new one. Addresses in numbers and
-// "localhost" are resolved at once; other names ask the system's resolver, which may block the loop's thread.
+// Asynchronous, on one loop; keep-alive connections are pooled by origin. Redirects are not followed, replies are not decoded. A
+// call that was sent on a kept connection and lost before a byte of the reply came is tried once more on a new one. Addresses in
+// numbers and "localhost" are resolved at once; other names ask the system's resolver, which may block the loop's thread.
 // Callbacks run on the loop's thread and may start and cancel calls, but not free the client.
 struct http_client;
 struct http_call;
@@ -128,6 +127,14 @@ void http_client_free(struct http_client *c); // cancels what is under way
 enum errc http_client_start(struct http_client *c, const struct http_call_options *o, struct http_call **out, struct error *err);
 void http_call_cancel(struct http_call *c); // on_done comes with ERR_CANCELLED before it returns
 
+// How https:// is spoken. All null: certificates are checked against the system's authorities, no client certificate.
+struct tls_options {
+    const char *ca_file;     // PEM; only these authorities count
+    const char *cert_file;   // PEM, the client's certificate with its chain (mTLS); with key_file
+    const char *key_file;    // PEM
+    const char *server_name; // expected in the certificate in the place of the URL's host
+};
+
 // Blocking, for command lines and exporters: runs a private loop in the calling thread until done or out of time.
 struct http_fetch {
     const char *method, *url; // method null = GET, or POST with a body
@@ -136,7 +143,8 @@ struct http_fetch {
     struct slice body;
     int64_t timeout_ns;
     size_t reply_max; // 0 = MAX_HTTP_REPLY
-    bool gzip;        // compress the request body
+    bool gzip;        // compress the request body; sent as it is when gzip is not at hand
+    bool accept_gzip; // ask for a gzip reply. One that comes is unpacked (up to reply_max), asked or not, unless it is streamed
     // streaming: if set, reply bytes go here instead of into the answer; return false to stop
     bool (*on_data)(struct slice bytes, void *arg);
     void *arg;
@@ -153,15 +161,29 @@ void http_answer_free(struct http_answer *a);
 // A connection that is kept between fetches by one thread (exporter); null = a new one each time.
 struct http_session;
 struct http_session *http_session_new(void);
+// For https:// on this session, before its first call; null strings as in struct tls_options. Without it a session that meets
+// https:// uses the defaults. ERR_UNSUPPORTED: no TLS library here; ERR_INPUT: a file that cannot be used.
+enum errc http_session_tls(struct http_session *s, const struct tls_options *o, struct error *err);
 void http_session_free(struct http_session *s);
 enum errc http_fetch(struct http_session *s, const struct http_fetch *f, struct http_answer *out, struct error *err);
 // gRPC unary: url "http://host:port", path "/pkg.Service/Method". ERR_OK means a reply with a status came.
+struct grpc_request {
+    const char *url, *path;
+    const struct http_header *metadata;
+    size_t n_metadata;
+    struct slice message;
+    bool gzip;
+    int64_t timeout_ns; // 0 = 30 s
+    size_t reply_max;   // packed and unpacked; 0 = MAX_HTTP_REPLY
+};
 struct grpc_answer {
-    int status; // enum grpc_status
+    int status;      // enum grpc_status
+    int http_status; // 200, or what a proxy said; status is then made from it
     char message[256];
     struct buf body;
     int64_t retry_after_ns; // from RetryInfo, -1 if none
 };
+enum errc grpc_send(struct http_session *s, const struct grpc_request *r, struct grpc_answer *out, struct error *err);
 enum errc grpc_fetch(struct http_session *s, const char *url, const char *path, const struct http_header *metadata, size_t n,
                      struct slice message, bool gzip, int64_t timeout_ns, struct grpc_answer *out, struct error *err);
 void grpc_answer_free(struct grpc_answer *a);
