@@ -1,5 +1,8 @@
 // Blocking calls: a private loop that turns until the one call is done.
 #include "net/client.h"
+#include "net/codec.h"
+
+enum { FETCH_OWN_HEADERS = 2 };
 
 struct http_session {
     struct loop *loop;
@@ -16,6 +19,11 @@ struct http_session *http_session_new(void)
         return NULL;
     }
     return s;
+}
+
+enum errc http_session_tls(struct http_session *s, const struct tls_options *o, struct error *err)
+{
+    return ERR(err, UNSUPPORTED, "https is not built in");
 }
 
 void http_session_free(struct http_session *s)
@@ -99,6 +107,29 @@ enum errc session_run(struct http_session *s, const struct http_call_options *o,
     return rc == ERR_OK ? rc : ERR(err, IO, "waiting for %s failed", o->url);
 }
 
+// A body in gzip becomes a plain one; other codings were not asked for and are left alone.
+static enum errc unpack(const struct http_fetch *f, struct http_answer *a, struct error *err)
+{
+    struct slice coding = SLICE_NONE;
+    struct buf plain;
+    for (size_t i = 0; i < a->n_headers; i++) {
+        if (slice_eq(a->headers[i].name, SLICE("content-encoding")))
+            coding = a->headers[i].value;
+    }
+    if (!slice_ieq(coding, SLICE("gzip")) || !a->body.n) // a reply to HEAD has no body
+        return ERR_OK;
+    buf_init(&plain, a->body.max);
+    enum errc rc = codec_gunzip(buf_slice(&a->body), a->body.max, &plain, err);
+    if (rc != ERR_OK) {
+        buf_free(&plain);
+        error_prefix(err, "the reply from %s: ", f->url);
+        return rc;
+    }
+    buf_free(&a->body);
+    a->body = plain;
+    return ERR_OK;
+}
+
 static enum errc fetch_on(struct http_session *s, const struct http_fetch *f, struct http_answer *out, struct error *err)
 {
     struct buf packed;
@@ -109,7 +140,7 @@ static enum errc fetch_on(struct http_session *s, const struct http_fetch *f, st
     o.on_head = on_head;
     o.on_data = on_data;
     o.on_done = on_done;
-    struct http_header *h = ARENA_ARRAY(&out->head, struct http_header, f->n_headers + 1);
+    struct http_header *h = ARENA_ARRAY(&out->head, struct http_header, f->n_headers + FETCH_OWN_HEADERS);
     enum errc rc = h ? ERR_OK : ERR(err, NOMEM, "no memory for the request to %s", f->url);
     if (rc == ERR_OK && f->n_headers)
         memcpy(h, f->headers, f->n_headers * sizeof *h);
@@ -119,10 +150,13 @@ static enum errc fetch_on(struct http_session *s, const struct http_fetch *f, st
         o.body = buf_slice(&packed);
         h[o.n_headers++] = (struct http_header){SLICE("content-encoding"), SLICE("gzip")};
     }
+    if (rc == ERR_OK && f->accept_gzip && codec_has_gzip())
+        h[o.n_headers++] = (struct http_header){SLICE("accept-encoding"), SLICE("gzip")};
     if (rc == ERR_OK)
         rc = session_run(s, &o, &st.done, err);
     buf_free(&packed);
-    return rc != ERR_OK ? rc : st.rc;
+    rc = rc != ERR_OK ? rc : st.rc;
+    return rc == ERR_OK && !f->on_data ? unpack(f, out, err) : rc;
 }
 
 enum errc http_fetch(struct http_session *s, const struct http_fetch *f, struct http_answer *out, struct error *err)

@@ -154,6 +154,7 @@ static int from_http(int status)
 static enum errc finish(struct state *s, const char *url, struct error *err)
 {
     struct grpc_answer *a = s->out;
+    a->http_status = s->http_status;
     if (s->http_status != 200) {
         a->status = from_http(s->http_status);
         snprintf(a->message, sizeof a->message, "HTTP status %d", s->http_status);
@@ -171,51 +172,53 @@ static enum errc finish(struct state *s, const char *url, struct error *err)
     if (h[0] && !s->gzip)
         return ERR(err, UNSUPPORTED, "%s replied in an encoding that was not offered", url);
     if (h[0])
-        return codec_gunzip(in, MAX_HTTP_REPLY, &a->body, err);
+        return codec_gunzip(in, a->body.max, &a->body, err);
     buf_add(&a->body, in);
     return a->body.err;
 }
 
-static enum errc frame(struct buf *b, struct slice message, bool gzip, struct error *err)
+// gzip: what is wanted; becomes false where gzip is not at hand.
+static enum errc frame(struct buf *b, struct slice message, bool *gzip, struct error *err)
 {
-    buf_put(b, "\0\0\0\0", 5);
-    enum errc rc = ERR_OK;
-    if (gzip)
-        rc = codec_gzip(message, b);
-    else
+    buf_put(b, "\0\0\0\0", GRPC_HEAD);
+    enum errc rc = *gzip ? codec_gzip(message, b) : ERR_UNSUPPORTED;
+    *gzip = rc == ERR_OK;
+    if (rc == ERR_UNSUPPORTED) {
         buf_add(b, message);
+        rc = ERR_OK;
+    }
     if (rc != ERR_OK || b->err != ERR_OK)
         return ERR(err, NOMEM, "no memory for a gRPC message of %zu bytes", message.n);
     size_t n = b->n - GRPC_HEAD;
-    uint8_t head[GRPC_HEAD] = {gzip, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
+    uint8_t head[GRPC_HEAD] = {*gzip, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
     memcpy(b->p, head, GRPC_HEAD);
     return ERR_OK;
 }
 
-static enum errc run(struct http_session *session, const char *url, const char *path, const struct http_header *metadata,
-                     size_t n, struct slice framed, bool gzip, int64_t timeout_ns, struct state *s, struct error *err)
+static enum errc run(struct http_session *session, const struct grpc_request *r, struct slice framed, bool gzip, struct state *s,
+                     struct error *err)
 {
     char timeout[32];
-    timeout_ns = timeout_ns > 0 ? timeout_ns : CLIENT_TIMEOUT_NS;
+    int64_t timeout_ns = r->timeout_ns > 0 ? r->timeout_ns : CLIENT_TIMEOUT_NS;
     snprintf(timeout, sizeof timeout, "%lldm", (long long)(timeout_ns / 1000000 + 1));
-    size_t base = strlen(url);
-    while (base && url[base - 1] == '/')
+    size_t base = strlen(r->url);
+    while (base && r->url[base - 1] == '/')
         base--;
-    struct slice whole = arena_printf(&s->arena, "%.*s%s", (int)base, url, path);
-    struct http_header *h = ARENA_ARRAY(&s->arena, struct http_header, n + GRPC_OWN_HEADERS);
+    struct slice whole = arena_printf(&s->arena, "%.*s%s", (int)base, r->url, r->path);
+    struct http_header *h = ARENA_ARRAY(&s->arena, struct http_header, r->n_metadata + GRPC_OWN_HEADERS);
     if (!whole.p || !h)
         return ERR(err, NOMEM, "no memory for a gRPC call");
     size_t k = 0;
     h[k++] = (struct http_header){SLICE("content-type"), SLICE("application/grpc")};
     h[k++] = (struct http_header){SLICE("te"), SLICE("trailers")};
-    h[k++] = (struct http_header){SLICE("grpc-accept-encoding"), SLICE("identity,gzip")};
+    h[k++] = (struct http_header){SLICE("grpc-accept-encoding"), codec_has_gzip() ? SLICE("identity,gzip") : SLICE("identity")};
     h[k++] = (struct http_header){SLICE("grpc-timeout"), slice_str(timeout)};
     h[k++] = (struct http_header){SLICE("user-agent"), SLICE("sonde/" SONDE_VERSION)};
     if (gzip)
         h[k++] = (struct http_header){SLICE("grpc-encoding"), SLICE("gzip")};
-    if (n)
-        memcpy(h + k, metadata, n * sizeof *h);
-    struct http_call_options o = {.method = "POST", .url = whole.p, .headers = h, .n_headers = k + n, .body = framed};
+    if (r->n_metadata)
+        memcpy(h + k, r->metadata, r->n_metadata * sizeof *h);
+    struct http_call_options o = {.method = "POST", .url = whole.p, .headers = h, .n_headers = k + r->n_metadata, .body = framed};
     o.timeout_ns = timeout_ns;
     o.http2 = true;
     o.on_head = on_head;
@@ -225,27 +228,28 @@ static enum errc run(struct http_session *session, const char *url, const char *
     o.arg = s;
     TRY(session_run(session, &o, &s->done, err));
     TRY(s->rc);
-    return finish(s, url, err);
+    return finish(s, r->url, err);
 }
 
-enum errc grpc_fetch(struct http_session *session, const char *url, const char *path, const struct http_header *metadata,
-                     size_t n, struct slice message, bool gzip, int64_t timeout_ns, struct grpc_answer *out, struct error *err)
+enum errc grpc_send(struct http_session *session, const struct grpc_request *r, struct grpc_answer *out, struct error *err)
 {
     struct http_session *own = session ? NULL : http_session_new();
     struct state s = {.out = out, .err = err};
     struct buf framed;
     enum errc rc;
+    bool gzip = r->gzip;
+    size_t reply_max = r->reply_max ? r->reply_max : MAX_HTTP_REPLY;
     *out = (struct grpc_answer){.retry_after_ns = -1};
-    buf_init(&out->body, MAX_HTTP_REPLY);
-    buf_init(&framed, message.n + KIB(64));
-    buf_init(&s.raw, MAX_HTTP_REPLY);
+    buf_init(&out->body, reply_max);
+    buf_init(&framed, r->message.n + KIB(64));
+    buf_init(&s.raw, reply_max + GRPC_HEAD);
     arena_init(&s.arena, MIB(4));
     if (!session && !own) {
-        rc = ERR(err, NOMEM, "no memory for a connection to %s", url);
+        rc = ERR(err, NOMEM, "no memory for a connection to %s", r->url);
         goto out;
     }
-    GO(frame(&framed, message, gzip, err));
-    rc = run(session ? session : own, url, path, metadata, n, buf_slice(&framed), gzip, timeout_ns, &s, err);
+    GO(frame(&framed, r->message, &gzip, err));
+    rc = run(session ? session : own, r, buf_slice(&framed), gzip, &s, err);
 out:
     if (rc != ERR_OK)
         grpc_answer_free(out);
@@ -254,4 +258,17 @@ out:
     buf_free(&s.raw);
     arena_free(&s.arena);
     return rc;
+}
+
+enum errc grpc_fetch(struct http_session *session, const char *url, const char *path, const struct http_header *metadata,
+                     size_t n, struct slice message, bool gzip, int64_t timeout_ns, struct grpc_answer *out, struct error *err)
+{
+    const struct grpc_request r = {.url = url,
+                                   .path = path,
+                                   .metadata = metadata,
+                                   .n_metadata = n,
+                                   .message = message,
+                                   .gzip = gzip,
+                                   .timeout_ns = timeout_ns};
+    return grpc_send(session, &r, out, err);
 }

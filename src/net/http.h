@@ -100,6 +100,9 @@ int http_server_port(const struct http_server *s);
 void http_server_stop(struct http_server *s, int64_t deadline_ns);
 // After the loops have stopped and before they are freed. Threads may still owe replies: these are thrown away.
 void http_server_free(struct http_server *s);
+// In a forked child, where the loops' threads do not exist: closes the child's copies of the descriptors and touches nothing else.
+// The parent goes on serving. The memory is not given back.
+void http_server_forget(struct http_server *s);
 
 // ---- client -----------------------------------------------------------------------------------------------------
 // Asynchronous, on one loop; keep-alive connections are pooled by origin. Redirects are not followed, replies are not decoded. A
@@ -200,7 +203,8 @@ enum errc url_parse(const char *text, struct url *out, struct error *err);
 bool percent_decode(struct arena *a, struct slice in, bool plus, struct slice *out);
 void percent_encode(struct buf *b, struct slice s); // RFC 3986 unreserved kept
 // Whole-body codecs with a cap on the output; appends to out, whose own maximum should be no lower. ERR_CORRUPT,
-// ERR_LIMIT above max. codec_gzip needs room for the worst case in out (a little more than in.n).
+// ERR_LIMIT above max. codec_gzip needs room for the worst case in out (a little more than in.n); ERR_UNSUPPORTED in libsonde
+// where there is no zlib.
 enum codec { CODEC_NONE, CODEC_GZIP, CODEC_DEFLATE, CODEC_ZSTD, CODEC_SNAPPY };
 enum errc codec_decode(enum codec c, struct slice in, size_t max, struct buf *out, struct error *err);
 enum errc codec_gzip(struct slice in, struct buf *out);

@@ -291,6 +291,12 @@ enum errc loop_new(struct loop **out, struct error *err)
     return ERR_OK;
 }
 
+void loop_forget(struct loop *l)
+{
+    close(l->ep);
+    close(l->wake);
+}
+
 void loop_free(struct loop *l)
 {
     if (!l)

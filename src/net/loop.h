@@ -11,6 +11,7 @@ enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_HUP = 4 };
 
 enum errc loop_new(struct loop **out, struct error *err);
 void loop_free(struct loop *l);     // null is fine; not while running
+void loop_forget(struct loop *l);   // in a forked child: closes its copies of the descriptors; the memory is not given back
 enum errc loop_run(struct loop *l); // until loop_stop
 void loop_stop(struct loop *l);     // thread- and signal-safe
 // One turn: waits at most timeout_ns (−1 forever, 0 poll). For callers that own the thread.

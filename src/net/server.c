@@ -407,6 +407,17 @@ int http_server_port(const struct http_server *s)
     return s->port;
 }
 
+// Epoll is shared with the parent: taking a descriptor out of it would take it from the parent.
+void http_server_forget(struct http_server *s)
+{
+    for (size_t i = 0; i < s->n_loops; i++) {
+        if (s->loops[i].fd >= 0)
+            close(s->loops[i].fd);
+        for (const struct conn *c = s->loops[i].conns; c; c = c->next)
+            close(c->fd);
+    }
+}
+
 void http_server_free(struct http_server *s)
 {
     if (!s)

@@ -165,7 +165,7 @@ static void free_all(struct export *e)
         mem_free(q->m);
         mem_free(q->out);
         if (q->session)
-            http_session_free(q->session);
+            net_part()->session_free(q->session);
     }
     buf_free(&e->resource);
     mem_free(e);
@@ -196,8 +196,9 @@ struct export *export_new(const char *service, const char *resource)
     e->q[1].grpc_path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
     export_configure(&e->q[0], "BSP");
     export_configure(&e->q[1], "BLRP");
+    const struct net_part *net = e->q[0].on || e->q[1].on ? net_part() : NULL;
     for (int i = 0; i < SIGNALS; i++)
-        e->q[i].session = e->q[i].on ? http_session_new() : NULL;
+        e->q[i].session = e->q[i].on && net ? net->session_new() : NULL;
     export_describe(e, service, resource);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -1,9 +1,9 @@
 // What the exporter's three files share: export.c (queues, thread, life), export_settings.c (environment), export_send.c
 // (requests, retries). Lock: export.lock; "the thread" is the exporter's own.
 #pragma once
-#include "net/http.h"
 #include "sdk/encode.h"
 #include "sdk/export.h"
+#include "sdk/net_part.h"
 
 enum { HEADERS_MAX = 32, SIGNALS = 2 };
 

@@ -34,7 +34,16 @@ static enum outcome send_grpc(struct export_queue *q, struct slice request, int6
 {
     struct grpc_answer a;
     struct error err = {0};
-    enum errc rc = grpc_fetch(q->session, q->url, q->grpc_path, q->header, q->n_headers, request, q->gzip, timeout, &a, &err);
+    const struct net_part *net = net_part();
+    struct grpc_request r = {.url = q->url,
+                             .path = q->grpc_path,
+                             .metadata = q->header,
+                             .n_metadata = q->n_headers,
+                             .message = request,
+                             .gzip = q->gzip,
+                             .timeout_ns = timeout,
+                             .reply_max = MIB(4)};
+    enum errc rc = net->grpc(q->session, &r, &a, &err);
     if (rc != ERR_OK) {
         snprintf(why, n, "%s", err.msg);
         return RETRY;
@@ -50,7 +59,7 @@ static enum outcome send_grpc(struct export_queue *q, struct slice request, int6
                      (a.status == GRPC_RESOURCE_EXHAUSTED && a.retry_after_ns >= 0);
         o = again ? RETRY : REFUSED;
     }
-    grpc_answer_free(&a);
+    net->grpc_free(&a);
     return o;
 }
 
@@ -70,7 +79,8 @@ static enum outcome send_http(struct export_queue *q, struct slice request, int6
                            .gzip = q->gzip};
     struct http_answer a;
     struct error err = {0};
-    if (http_fetch(q->session, &f, &a, &err) != ERR_OK) {
+    const struct net_part *net = net_part();
+    if (net->fetch(q->session, &f, &a, &err) != ERR_OK) {
         snprintf(why, n, "%s", err.msg);
         return RETRY;
     }
@@ -86,7 +96,7 @@ static enum outcome send_http(struct export_queue *q, struct slice request, int6
             if (slice_eq(a.headers[i].name, SLICE("retry-after")) && slice_to_i64(a.headers[i].value, &seconds) && seconds >= 0)
                 *after = (seconds < 3600 ? seconds : 3600) * 1000000000;
     }
-    http_answer_free(&a);
+    net->answer_free(&a);
     return o;
 }
 
@@ -198,6 +208,10 @@ static bool take(struct export *e, struct export_queue *q)
         q->m = m;
         q->cap = cap;
         q->n = 0;
+    }
+    if (!q->session) { // no half with sockets (said once), or no descriptors: nothing will ever leave
+        q->dropped += q->out_n - q->out_at;
+        q->out_at = q->out_n;
     }
     bool any = q->out_at < q->out_n;
     pthread_mutex_unlock(&e->lock);

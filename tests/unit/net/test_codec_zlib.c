@@ -1,9 +1,9 @@
-// The small gzip against libdeflate, both ways, and against damage.
+// gzip by the host's zlib, as libsonde has it, against libdeflate, both ways, and against damage.
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "check.h"
 #include "net/codec.h"
-#include "net/gzip_small.h"
+#include <libdeflate.h>
 #include <stdlib.h>
 
 static uint32_t seed = 1;
@@ -26,6 +26,21 @@ static void fill(char *p, size_t n, int kind)
         p[i + 80] = (char)('0' + next() % 10);
 }
 
+static void pack_other(struct slice in, struct buf *out)
+{
+    struct libdeflate_compressor *z = libdeflate_alloc_compressor(6);
+    size_t bound = libdeflate_gzip_compress_bound(z, in.n);
+    out->n += libdeflate_gzip_compress(z, in.p, in.n, buf_reserve(out, bound), bound);
+    libdeflate_free_compressor(z);
+}
+
+static void unpack_other(struct slice in, struct buf *out)
+{
+    struct libdeflate_decompressor *z = libdeflate_alloc_decompressor();
+    CHECK_INT(libdeflate_gzip_decompress(z, in.p, in.n, buf_reserve(out, MIB(1)), MIB(1), &out->n), LIBDEFLATE_SUCCESS);
+    libdeflate_free_decompressor(z);
+}
+
 static void both_ways(void **state)
 {
     (void)state;
@@ -40,20 +55,20 @@ static void both_ways(void **state)
             buf_init(&large, MIB(8));
             buf_init(&out, MIB(8));
             check_row("%zu bytes of kind %d", sizes[i], kind);
-            CHECK_INT(gzip_small_pack(in, &small), ERR_OK);
-            CHECK_INT(codec_gzip(in, &large), ERR_OK);
-            CHECK_INT(codec_gunzip(buf_slice(&small), MIB(1), &out, NULL), ERR_OK);
+            CHECK_INT(codec_gzip(in, &small), ERR_OK);
+            pack_other(in, &large);
+            unpack_other(buf_slice(&small), &out);
             CHECK(slice_eq(buf_slice(&out), in));
             buf_reset(&out);
-            CHECK_INT(gzip_small_unpack(buf_slice(&large), MIB(1), &out, NULL), ERR_OK);
+            CHECK_INT(codec_gunzip(buf_slice(&large), MIB(1), &out, NULL), ERR_OK);
             CHECK(slice_eq(buf_slice(&out), in));
             buf_add(&small, buf_slice(&large)); // two members, exactly the limit
             buf_reset(&out);
-            CHECK_INT(gzip_small_unpack(buf_slice(&small), 2 * sizes[i], &out, NULL), ERR_OK);
+            CHECK_INT(codec_gunzip(buf_slice(&small), 2 * sizes[i], &out, NULL), ERR_OK);
             CHECK_INT(out.n, 2 * sizes[i]);
             buf_reset(&out);
             if (sizes[i])
-                CHECK_INT(gzip_small_unpack(buf_slice(&small), 2 * sizes[i] - 1, &out, NULL), ERR_LIMIT);
+                CHECK_INT(codec_gunzip(buf_slice(&small), 2 * sizes[i] - 1, &out, NULL), ERR_LIMIT);
             CHECK(kind < 2 || sizes[i] < 1000 || large.n < sizes[i] / 2);
             buf_free(&small);
             buf_free(&large);
@@ -74,13 +89,13 @@ static void heads_and_damage(void **state)
     struct buf out;
     struct error err = {0};
     buf_init(&out, MIB(1));
-    CHECK_INT(gzip_small_unpack(whole, 100, &out, &err), ERR_OK);
+    CHECK_INT(codec_gunzip(whole, 100, &out, &err), ERR_OK);
     CHECK_STR(buf_slice(&out), "hi");
-    CHECK_INT(gzip_small_unpack(SLICE(""), 100, &out, &err), ERR_CORRUPT);
+    CHECK_INT(codec_gunzip(SLICE(""), 100, &out, &err), ERR_CORRUPT);
     for (size_t cut = 1; cut < whole.n; cut++) {
         buf_reset(&out);
         check_row("cut at %zu", cut);
-        CHECK_INT(gzip_small_unpack(slice_cut(whole, cut), 100, &out, &err), ERR_CORRUPT);
+        CHECK_INT(codec_gunzip(slice_cut(whole, cut), 100, &out, &err), ERR_CORRUPT);
     }
     // Flipped bits anywhere: never success with other bytes, nothing outside is touched (sanitizer).
     struct buf packed;
@@ -94,7 +109,7 @@ static void heads_and_damage(void **state)
         copy[bit / 8] ^= (char)(1 << bit % 8);
         buf_reset(&out);
         check_row("bit %zu", bit);
-        if (gzip_small_unpack(slice_of(copy, packed.n), 100000, &out, &err) == ERR_OK)
+        if (codec_gunzip(slice_of(copy, packed.n), 100000, &out, &err) == ERR_OK)
             CHECK(slice_eq(buf_slice(&out), slice_of(text, sizeof text)));
         free(copy);
     }
@@ -103,8 +118,27 @@ static void heads_and_damage(void **state)
     check_done();
 }
 
+static void names(void **state)
+{
+    (void)state;
+    enum codec c;
+    struct buf out;
+    buf_init(&out, MIB(1));
+    CHECK(codec_has_gzip());
+    CHECK(codec_from_name(SLICE(""), &c) && c == CODEC_NONE);
+    CHECK(codec_from_name(SLICE("Identity"), &c) && c == CODEC_NONE);
+    CHECK(codec_from_name(SLICE("GZIP"), &c) && c == CODEC_GZIP);
+    CHECK(!codec_from_name(SLICE("zstd"), &c));
+    CHECK_INT(codec_decode(CODEC_ZSTD, SLICE("x"), 10, &out, NULL), ERR_UNSUPPORTED);
+    CHECK_INT(codec_decode(CODEC_NONE, SLICE("xyz"), 2, &out, NULL), ERR_LIMIT);
+    CHECK_INT(codec_decode(CODEC_NONE, SLICE("xyz"), 3, &out, NULL), ERR_OK);
+    CHECK_STR(buf_slice(&out), "xyz");
+    buf_free(&out);
+    check_done();
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(both_ways), cmocka_unit_test(heads_and_damage)};
-    return cmocka_run_group_tests_name("gzip_small", tests, NULL, NULL);
+    const struct CMUnitTest tests[] = {cmocka_unit_test(both_ways), cmocka_unit_test(heads_and_damage), cmocka_unit_test(names)};
+    return cmocka_run_group_tests_name("codec_zlib", tests, NULL, NULL);
 }
