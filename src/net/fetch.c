@@ -156,7 +156,7 @@ static enum errc fetch_on(struct http_session *s, const struct http_fetch *f, st
         rc = session_run(s, &o, &st.done, err);
     buf_free(&packed);
     rc = rc != ERR_OK ? rc : st.rc;
-    return rc == ERR_OK && !f->on_data ? unpack(f, out, err) : rc;
+    return rc == ERR_OK && f->accept_gzip && !f->on_data ? unpack(f, out, err) : rc;
 }
 
 enum errc http_fetch(struct http_session *s, const struct http_fetch *f, struct http_answer *out, struct error *err)

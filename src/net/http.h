@@ -100,8 +100,8 @@ int http_server_port(const struct http_server *s);
 void http_server_stop(struct http_server *s, int64_t deadline_ns);
 // After the loops have stopped and before they are freed. Threads may still owe replies: these are thrown away.
 void http_server_free(struct http_server *s);
-// In a forked child, where the loops' threads do not exist: closes the child's copies of the descriptors and touches nothing else.
-// The parent goes on serving. The memory is not given back.
+// In a forked child, where the loops' threads do not exist: closes the child's copies of the descriptors and touches nothing
+// else. The parent goes on serving. The memory is not given back.
 void http_server_forget(struct http_server *s);
 
 // ---- client -----------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ struct http_fetch {
     int64_t timeout_ns;
     size_t reply_max; // 0 = MAX_HTTP_REPLY
     bool gzip;        // compress the request body; sent as it is when gzip is not at hand
-    bool accept_gzip; // ask for a gzip reply. One that comes is unpacked (up to reply_max), asked or not, unless it is streamed
+    bool accept_gzip; // ask for a gzip reply, and unpack it (up to reply_max); not while streaming
     // streaming: if set, reply bytes go here instead of into the answer; return false to stop
     bool (*on_data)(struct slice bytes, void *arg);
     void *arg;

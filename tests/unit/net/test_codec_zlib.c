@@ -82,9 +82,9 @@ static void both_ways(void **state)
 static void heads_and_damage(void **state)
 {
     (void)state;
-    // Stored block, with extra field, name, comment and header checksum.
-    static const char stored[] = "\x1f\x8b\x08\x1e\0\0\0\0\0\xff\x02\0ab"
-                                 "name\0comment\0\x11\x22\x01\x02\0\xfd\xffhi\xac\x2a\x93\xd8\x02\0\0\0";
+    // Stored block, with extra field, name and comment.
+    static const char stored[] = "\x1f\x8b\x08\x1c\0\0\0\0\0\xff\x02\0ab"
+                                 "name\0comment\0\x01\x02\0\xfd\xffhi\xac\x2a\x93\xd8\x02\0\0\0";
     struct slice whole = slice_of(stored, sizeof stored - 1);
     struct buf out;
     struct error err = {0};

@@ -276,6 +276,16 @@ static void test_gzip_reply(void **state)
         }
         http_answer_free(&a);
     }
+    // asked for by the client itself: unpacked, and no more than the maximum
+    struct http_answer a;
+    struct error e = {0};
+    struct http_fetch f = {.url = url, .body = slice_of(text, 100000), .accept_gzip = true, .reply_max = 100000};
+    assert_int_equal(http_fetch(NULL, &f, &a, NULL), ERR_OK);
+    assert_true(slice_eq(buf_slice(&a.body), slice_of(text, 100000)));
+    http_answer_free(&a);
+    f.reply_max = 99999;
+    assert_int_equal(http_fetch(NULL, &f, &a, &e), ERR_LIMIT);
+    assert_non_null(strstr(e.msg, url));
     free(text);
 }
 
