@@ -26,6 +26,8 @@ static const struct setting rows[] = {
     ROW("recompute", SETTING_DURATION, "60us", 0, 0, "TIME", "cost of a token that is computed again after a preemption",
         recompute_ns),
     ROW("kv-timeout", SETTING_DURATION, "2s", 1, INT64_MAX, "TIME", "limit of a KV transfer", kv_timeout_ns),
+    ROW("engine-metrics", SETTING_BOOL, "false", 0, 0, NULL, "serve the engine's families (vllm:…) on /metrics too",
+        engine_metrics),
     ROW("fault", SETTING_STR, NULL, 0, 0, "NAME[=SHARE],…",
         "faults for a share of the requests; here: kv-timeout, cuda-oom, crash, hang, retry-storm, lost-worker", fault),
 };
@@ -72,17 +74,21 @@ static bool read_request(struct http_req *r, struct wanted *w)
 }
 
 // Answers what cannot be taken; true if it did.
-static bool refuse(struct http_req *r, struct sonde_span *span, const struct wanted *w, bool good, enum fault fault)
+static bool refuse(struct http_req *r, struct sonde_span *span, const struct wanted *w, bool good, enum fault fault,
+                   int64_t received_ns)
 {
     if (!good) {
+        work_error("deserialization");
         reply_error(r, 400, "invalid_request_error", NULL, NULL,
                     "a JSON object with prompt_tokens, max_tokens and kv.url is wanted");
     } else if (kv_blocks(w->prompt + w->max_tokens) > decode.pool.total) {
+        work_error("invalid_message");
         IN_SPAN(span, SONDE_WARN("sequence is larger than the KV cache", SONDE_INT("prompt_tokens", w->prompt),
                                  SONDE_INT("max_tokens", w->max_tokens), SONDE_INT("kv_blocks", decode.pool.total)));
         reply_error(r, 400, "invalid_request_error", "context_length_exceeded", NULL,
                     "prompt and answer are larger than the whole KV cache");
     } else if (decode.service.draining || decode.n_waiting >= decode.set.queue || fault == FAULT_RETRY_STORM) {
+        sonde_int_counter_add(work.rejected, 1);
         IN_SPAN(span, SONDE_WARN("request rejected, worker overloaded", SONDE_INT("waiting", decode.n_waiting),
                                  SONDE_INT("running", decode.n_running), SONDE_INT("queue_limit", decode.set.queue)));
         sonde_span_str(span, "error.type", "worker_overloaded");
@@ -92,6 +98,7 @@ static bool refuse(struct http_req *r, struct sonde_span *span, const struct wan
         return false;
     }
     sonde_span_str(span, "request.outcome", "rejected");
+    work_end(span, received_ns, false);
     sonde_span_end(span);
     return true;
 }
@@ -112,15 +119,18 @@ static void on_generate(struct http_req *r, void *arg)
     sonde_span_str(span, "namespace", "dynamo");
     sonde_span_str(span, "instance_id", decode.service.instance);
     struct wanted w;
+    int64_t received_ns = clock_mono_ns();
+    work_begin(r);
     bool good = read_request(r, &w);
     enum fault fault = fault_of_request(r, &decode.faults);
     char id[64];
     copy(id, sizeof id, w.request_id);
     sonde_span_str(span, "request_id", id);
-    if (refuse(r, span, &w, good, fault))
+    if (refuse(r, span, &w, good, fault, received_ns))
         return;
     struct seq *s = calloc(1, sizeof *s);
     if (!s) {
+        work_end(span, received_ns, false);
         sonde_span_end(span);
         reply_error(r, 500, "server_error", "out_of_memory", NULL, "no memory for the request");
         return;
@@ -130,7 +140,7 @@ static void on_generate(struct http_req *r, void *arg)
                       .prompt = w.prompt,
                       .max_tokens = w.max_tokens,
                       .fault = fault,
-                      .received_ns = clock_mono_ns(),
+                      .received_ns = received_ns,
                       .word = random_u64() >> 8};
     copy(s->finish, sizeof s->finish, w.finish);
     copy(s->request_id, sizeof s->request_id, w.request_id);
@@ -159,14 +169,28 @@ static void on_health(struct http_req *r, void *arg)
     jw_i64(&w, decode.n_preemptions);
     JW_KEY(&w, "kv_usage");
     jw_f64(&w, (double)decode.pool.used / (double)decode.pool.total);
+    JW_KEY(&w, "kv_total_blocks");
+    jw_i64(&w, decode.pool.total);
+    JW_KEY(&w, "kv_active_blocks");
+    jw_i64(&w, decode.pool.used);
+    JW_KEY(&w, "kv_block_size");
+    jw_i64(&w, KV_BLOCK);
+    JW_KEY(&w, "max_num_seqs");
+    jw_i64(&w, decode.set.max_seqs);
     jw_obj_end(&w);
     http_reply_header(r, SLICE("x-instance-id"), slice_str(decode.service.instance));
     reply_json(r, decode.service.draining ? 503 : 200, &b);
 }
 
+static void on_metrics(struct http_req *r, void *arg)
+{
+    reply_metrics(r, work.page);
+}
+
 static const struct http_route routes[] = {
     {"POST", "/generate", on_generate, NULL, MAX_SERVICE_BODY, "generate tokens"},
     {"GET", "/health", on_health, NULL, 0, "state"},
+    {"GET", "/metrics", on_metrics, NULL, 0, "what it counts"},
 };
 
 int main(int argc, char **argv)
@@ -180,6 +204,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "decode: %s\n", err.msg);
         return 1;
     }
+    work_metrics_start(&decode.service, "backend", decode.set.max_seqs, decode.set.queue, decode.pool.total,
+                       decode.set.engine_metrics);
     if (engine_start() != ERR_OK)
         return 1;
     SONDE_INFO("engine ready", SONDE_INT("max_seqs", decode.set.max_seqs), SONDE_INT("kv_blocks", decode.set.blocks));

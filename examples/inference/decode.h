@@ -8,6 +8,7 @@
 #include "fault.h"
 #include "kv_pool.h"
 #include "service.h"
+#include "work_metrics.h"
 
 enum seq_state { SEQ_WAITING, SEQ_LOADING, SEQ_RECOMPUTING, SEQ_RUNNING };
 
@@ -18,11 +19,12 @@ struct seq {
     struct sonde_span *span, *phase; // handle_payload and the phase it is in
     struct http_call *pull;          // of the KV cache, while LOADING
     struct loop_timer *timer;        // end of RECOMPUTING
-    int64_t prompt, max_tokens, made, blocks, received_ns, preemptions, pulled_bytes;
+    int64_t prompt, max_tokens, made, blocks, received_ns, token_ns, preemptions, pulled_bytes; // token_ns: of its latest token
     int pull_status;
     enum fault fault;
     bool begun; // the reply's head is out
     bool told_waiting;
+    bool aborted;
     uint64_t word;  // where its text starts
     char finish[8]; // "length" or "stop"
     char kv_url[200], request_id[64];
@@ -31,6 +33,7 @@ struct seq {
 struct decode_settings {
     const char *listen, *fault;
     int64_t max_seqs, queue, blocks, itl_ns, itl_seq_ns, recompute_ns, kv_timeout_ns;
+    bool engine_metrics;
 };
 
 extern struct decode {

@@ -29,6 +29,11 @@ static int64_t *count_of(enum seq_state state)
     return state == SEQ_WAITING ? &decode.n_waiting : state == SEQ_RUNNING ? &decode.n_running : &others;
 }
 
+static void tell_state(void)
+{
+    work_state(&decode.pool, decode.n_running, decode.n_waiting);
+}
+
 void seq_enter(struct seq *s, enum seq_state state)
 {
     --*count_of(s->state);
@@ -36,6 +41,7 @@ void seq_enter(struct seq *s, enum seq_state state)
     ++*count_of(state);
     sonde_span_end(s->phase);
     s->phase = NULL;
+    tell_state();
 }
 
 void seq_phase(struct seq *s, const char *name)
@@ -57,6 +63,9 @@ static void seq_free(struct seq *s)
     *at = s->next;
     --*count_of(s->state);
     give_blocks(s);
+    IN_SPAN(s->span, sonde_histogram_observe(work.engine.e2e, (double)(clock_mono_ns() - s->received_ns) / 1e9));
+    work_end(s->span, s->received_ns, s->aborted);
+    tell_state();
     sonde_span_end(s->phase);
     sonde_span_end(s->span);
     loop_timer_free(s->timer);
@@ -68,6 +77,7 @@ static void seq_free(struct seq *s)
 void seq_fail(struct seq *s, int status, const char *type, const char *message)
 {
     kv_cancel(s);
+    work_error("generate");
     sonde_span_str(s->span, "request.outcome", "error");
     sonde_span_str(s->span, "error.type", type);
     sonde_span_status(s->span, SONDE_STATUS_ERROR, message);
@@ -88,6 +98,7 @@ void seq_fail(struct seq *s, int status, const char *type, const char *message)
 void seq_abort(struct seq *s)
 {
     kv_cancel(s);
+    s->aborted = true;
     IN_SPAN(s->span, SONDE_INFO("Aborted request", SONDE_INT("generated_tokens", s->made)));
     sonde_span_str(s->span, "request.outcome", "cancelled");
     if (s->begun)
@@ -110,6 +121,7 @@ static void seq_finish(struct seq *s)
     int n = snprintf(line, sizeof line, "{\"finish_reason\":\"%s\",\"tokens\":%lld}\n", s->finish, (long long)s->made);
     http_stream_write(s->req, slice_of(line, (size_t)n));
     http_stream_end(s->req);
+    work_sent(n);
     seq_free(s);
 }
 
@@ -146,6 +158,7 @@ static bool strike(struct seq *s)
 static void preempt(struct seq *s)
 {
     decode.n_preemptions++;
+    sonde_int_counter_add(work.engine.preemptions, 1);
     s->preemptions++;
     sonde_span_event(s->phase, "preempted");
     sonde_span_bool(s->phase, "preempted", true);
@@ -183,14 +196,22 @@ static void emit(struct seq *s)
     if (!s->begun) {
         s->begun = true;
         http_stream_begin(s->req, 200, SLICE("application/x-ndjson"));
+        work_first_response(s->span, s->received_ns);
     }
-    if (s->made++ == 0)
+    int64_t now = clock_mono_ns();
+    if (s->made++ == 0) {
         sonde_span_event(s->phase, "first_token");
+        sonde_histogram_observe(work.engine.ttft, (double)(now - s->received_ns) / 1e9);
+    } else {
+        sonde_histogram_observe(work.engine.itl, (double)(now - s->token_ns) / 1e9);
+    }
+    s->token_ns = now;
     decode.generated++;
     IN_SPAN(s->phase, SONDE_TRACE("token", SONDE_INT("n", s->made), SONDE_INT("running", decode.n_running)));
     char line[64];
     int n = snprintf(line, sizeof line, "{\"text\":\"%s\"}\n", chance_word(s->word + (uint64_t)s->made));
     http_stream_write(s->req, slice_of(line, (size_t)n));
+    work_sent(n);
 }
 
 static void step_one(struct seq *s)
@@ -280,6 +301,8 @@ static void on_admit(struct loop_timer *t, void *arg)
         }
         s->blocks = blocks;
         room--;
+        if (!s->preemptions)
+            work_waited(s->received_ns);
         if (s->preemptions)
             recompute(s);
         else
@@ -299,6 +322,7 @@ void engine_add(struct seq *s)
     IN_SPAN(s->phase, SONDE_DEBUG("queued", SONDE_INT("waiting", decode.n_waiting), SONDE_INT("running", decode.n_running)));
     decode.n_waiting++;
     decode.service.active++;
+    tell_state();
     s->timer = loop_timer_new(decode.service.loop, on_recomputed, s);
     if (s->timer)
         engine_kick();

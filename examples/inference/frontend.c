@@ -1,9 +1,9 @@
 // The frontend: OpenAI's chat completions in front of prefill and decode workers.
 //
-//   POST /v1/chat/completions   GET /v1/models   GET /v1/models/{id}   GET /health   GET /live
+//   POST /v1/chat/completions   GET /v1/models   GET /v1/models/{id}   GET /health   GET /live   GET /metrics
 #define SONDE_TARGET "inference::frontend"
-#include "frontend.h"
 #include "base/clock.h"
+#include "front_metrics.h"
 
 #include <stddef.h>
 
@@ -92,6 +92,11 @@ static void on_live(struct http_req *r, void *arg)
     http_reply(r, 200, SLICE("application/json"), SLICE("{\"status\":\"live\"}"));
 }
 
+static void on_metrics(struct http_req *r, void *arg)
+{
+    reply_metrics(r, fm.page);
+}
+
 static void on_unknown(struct http_req *r, void *arg)
 {
     reply_error(r, 404, "invalid_request_error", "unknown_url", NULL, "no such path; try POST /v1/chat/completions");
@@ -108,6 +113,7 @@ static const struct http_route routes[] = {
     {"GET", "/v1/models/{id}", on_model, NULL, 0, "one model"},
     {"GET", "/health", on_health, NULL, 0, "state of the workers"},
     {"GET", "/live", on_live, NULL, 0, "the process runs"},
+    {"GET", "/metrics", on_metrics, NULL, 0, "what it counts"},
 };
 
 int main(int argc, char **argv)
@@ -125,6 +131,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "frontend: %s\n", err.msg);
         return 1;
     }
+    front_metrics_start();
     front.probe = loop_timer_new(front.service.loop, workers_probe, NULL);
     if (!front.probe)
         return 1;

@@ -5,13 +5,20 @@
 #include "chat_params.h"
 #include "fault.h"
 #include "service.h"
+#include <stdatomic.h>
 
-enum { MAX_WORKERS = 64, MAX_WORKER_URL = 200 };
+enum { MAX_WORKERS = 64, MAX_WORKER_URL = 200, MAX_WORKER_ANSWER = 2048 };
 
 struct worker {
     char url[MAX_WORKER_URL]; // http://HOST:PORT
     char id[24];              // instance id, "" until it has answered once
     int64_t aside_until;      // monotonic ns: not chosen before
+    struct {                  // what it told of itself, 0: nothing yet
+        int64_t total_blocks, active_blocks, block_size, max_seqs, max_batched_tokens, active_tokens;
+    } card;
+    bool asked; // a probe is under way
+    size_t answer_n;
+    char answer[MAX_WORKER_ANSWER];
 };
 
 struct pool {
@@ -31,7 +38,8 @@ extern struct front {
     struct fault_mix faults;
     struct pool prefill, decode;
     struct loop_timer *probe;
-    int64_t started; // s since 1970, for the list of models
+    _Atomic bool usable; // a request could be served; read by scrapes
+    int64_t started;     // s since 1970, for the list of models
 } front;
 
 // ---- workers ------------------------------------------------------------------------------------------------------
@@ -41,7 +49,7 @@ size_t pool_usable(const struct pool *p);
 void worker_aside(struct worker *w, const char *phase, const char *why); // for --aside
 void worker_learn(struct worker *w, struct slice id);
 const char *worker_name(const struct worker *w);     // its id, or the URL while that is unknown
-void workers_probe(struct loop_timer *t, void *arg); // asks those of unknown id; sets itself again
+void workers_probe(struct loop_timer *t, void *arg); // asks all for their id and load; sets itself again
 
 // ---- one chat completion --------------------------------------------------------------------------------------------
 struct chat {
@@ -56,9 +64,9 @@ struct chat {
     enum fault fault;
     int64_t started_ns, route_ns, heard_ns, retry_ns, first_ns, last_ns; // monotonic; 0: not yet
     int64_t created;                                                     // s since 1970
-    int64_t tokens;
-    int status;       // of the worker's reply, 0 before its head
-    struct buf reply; // a worker's body that is not a stream
+    int64_t tokens, writing_ns;                                          // and the time that writing them to the client took
+    int status;                                                          // of the worker's reply, 0 before its head
+    struct buf reply;                                                    // a worker's body that is not a stream
     struct lines lines;
     struct buf text;                                     // the answer, when not streamed
     bool begun;                                          // the client's stream is open

@@ -1,7 +1,7 @@
 // A chat completion from the client's side: read and check the request, open its span, send what became of it.
 #define SONDE_TARGET "inference::frontend::chat"
 #include "base/clock.h"
-#include "frontend.h"
+#include "front_metrics.h"
 
 #include <stdlib.h>
 
@@ -57,8 +57,9 @@ static void gen_ai_response(struct chat *c)
 }
 
 // The GenAI attributes come last, so that they stand on the span and not on every log line within it.
-static void chat_free(struct chat *c)
+static void chat_free(struct chat *c, int status)
 {
+    chat_counts_end(c, status, clock_mono_ns());
     gen_ai_request(c);
     if (c->pool)
         gen_ai_response(c);
@@ -72,15 +73,16 @@ static void chat_free(struct chat *c)
     front.service.active--;
 }
 
-// After the answer is handed over: the last line and the end of the span.
-static void chat_sent(struct chat *c, int status, bool bad)
+// After the answer is handed over: the last line and the end of the span. outcome: the status that the request would have had,
+// if its stream had not begun with a 200.
+static void chat_sent(struct chat *c, int status, int outcome)
 {
     double ms = ms_since(c->started_ns, clock_mono_ns());
-    if (bad)
+    if (outcome >= 500)
         IN_SPAN(c->span, SONDE_ERROR("http response sent", SONDE_INT("status", status), SONDE_F64("latency_ms", ms)));
     else
         IN_SPAN(c->span, SONDE_INFO("http response sent", SONDE_INT("status", status), SONDE_F64("latency_ms", ms)));
-    chat_free(c);
+    chat_free(c, outcome);
 }
 
 static void send_failure(struct chat *c, int status, const char *type, const char *code, const char *param, const char *message)
@@ -117,7 +119,7 @@ void chat_fail(struct chat *c, int status, const char *type, const char *code, c
     }
     bool begun = c->begun;
     send_failure(c, status, type, code, param, message);
-    chat_sent(c, begun ? 200 : status, status >= 500);
+    chat_sent(c, begun ? 200 : status, status);
 }
 
 void chat_cancelled(struct chat *c)
@@ -132,7 +134,7 @@ void chat_cancelled(struct chat *c)
         http_stream_end(c->req);
     else
         reply_error(c->req, 499, "cancelled", NULL, NULL, "the client closed the connection");
-    chat_free(c);
+    chat_free(c, 499);
 }
 
 void chat_success(struct chat *c)
@@ -154,7 +156,7 @@ void chat_success(struct chat *c)
         openai_completion(c, &b);
         reply_json(c->req, 200, &b);
     }
-    chat_sent(c, 200, false);
+    chat_sent(c, 200, 200);
 }
 
 // ---- the start ----------------------------------------------------------------------------------------------------
@@ -194,12 +196,15 @@ void on_chat(struct http_req *r, void *arg)
     buf_init(&c->text, MAX_SERVICE_REPLY);
     front.service.active++;
     start_span(c);
+    chat_counts_begin(c);
+    int64_t from = clock_mono_ns();
     const struct chat_limits limits = {front.set.model, front.set.context};
     struct chat_refusal no;
     bool good = chat_params_read(r->body, &limits, r->arena, &c->p, &no);
     snprintf(c->model, sizeof c->model, "%.*s", (int)c->p.model.n, c->p.model.p ? c->p.model.p : "");
     if (c->model[0])
         sonde_span_str(c->span, "model", c->model);
+    chat_counts_read(c, clock_mono_ns() - from);
     IN_SPAN(c->span, SONDE_INFO("request received", SONDE_STR("endpoint", "chat_completions"),
                                 SONDE_STR("request_type", c->p.stream ? "stream" : "unary"),
                                 SONDE_INT("input_tokens", c->p.prompt_tokens), SONDE_INT("max_tokens", c->p.max_tokens)));

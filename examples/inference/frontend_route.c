@@ -1,7 +1,7 @@
 // A chat completion from the workers' side: choose one for prefill, then one for decode, call it, follow its reply, try again.
 #define SONDE_TARGET "inference::frontend::route"
 #include "base/clock.h"
-#include "frontend.h"
+#include "front_metrics.h"
 
 #include <inttypes.h>
 
@@ -19,6 +19,7 @@ void route_end(struct chat *c, const char *outcome, const char *error_type)
 {
     if (!c->route)
         return;
+    chat_counts_routed(c, outcome);
     sonde_span_str(c->route, "request.outcome", outcome);
     if (error_type) {
         sonde_span_str(c->route, "error.type", error_type);
@@ -41,6 +42,7 @@ static bool again(struct chat *c)
     if (c->attempt >= retries)
         return false;
     c->attempt++;
+    chat_counts_retry(c);
     c->retry_ns = clock_mono_ns() + front.set.retry_delay_ns;
     loop_timer_set(c->tick, front.set.retry_delay_ns);
     return true;
@@ -86,7 +88,8 @@ static void worker_lost(struct chat *c, const struct error *why)
 
 static void first_token(struct chat *c)
 {
-    c->first_ns = clock_mono_ns();
+    c->first_ns = c->last_ns = clock_mono_ns();
+    chat_counts_first(c);
     sonde_span_event(c->span, "first_token");
     IN_SPAN(c->span, SONDE_DEBUG("first token", SONDE_F64("after_ms", ms_since(c->started_ns, c->first_ns))));
     if (!c->p.stream)
@@ -103,11 +106,15 @@ static void first_token(struct chat *c)
 
 static void token(struct chat *c, struct slice text)
 {
+    int64_t now = clock_mono_ns();
     if (c->tokens++ == 0)
         first_token(c);
-    c->last_ns = clock_mono_ns();
+    else
+        chat_counts_token(c, now - c->last_ns);
+    c->last_ns = now;
     if (!c->p.stream) {
         buf_add(&c->text, text);
+        c->writing_ns += clock_mono_ns() - now;
         return;
     }
     struct buf b;
@@ -115,6 +122,7 @@ static void token(struct chat *c, struct slice text)
     openai_delta(c, NULL, text, NULL, &b);
     http_stream_write(c->req, buf_slice(&b));
     buf_free(&b);
+    c->writing_ns += clock_mono_ns() - now;
 }
 
 // One line of the decode worker's stream.
@@ -208,6 +216,9 @@ static void on_head(struct http_call *call, int status, const struct http_header
     struct chat *c = arg;
     c->status = status;
     c->heard_ns = clock_mono_ns();
+    if (status == 200)
+        IN_SPAN(c->route, sonde_histogram_observe(sonde_histogram_vec_with(fm.router_ttft, &c->pool->phase, 1),
+                                                  ms_since(c->route_ns, c->heard_ns) / 1e3));
     for (size_t i = 0; i < n; i++)
         if (slice_eq(h[i].name, SLICE("x-instance-id")))
             worker_learn(c->worker, h[i].value);
@@ -271,6 +282,9 @@ static enum errc start_call(struct chat *c, struct error *err)
     struct headers hs = {0};
     headers_add(&hs, SLICE("content-type"), SLICE("application/json"));
     headers_context(&hs, c->route);
+    char sent[24];
+    snprintf(sent, sizeof sent, "%" PRId64, clock_wall_ns());
+    headers_add(&hs, SLICE("x-frontend-send-ts-ns"), slice_str(sent));
     if (c->fault != FAULT_NONE)
         headers_add(&hs, SLICE("x-sonde-fault"), slice_str(fault_names[c->fault]));
     char url[MAX_WORKER_URL + 16];

@@ -1,6 +1,6 @@
 #define SONDE_TARGET "inference::frontend::workers"
 #include "base/clock.h"
-#include "frontend.h"
+#include "front_metrics.h"
 
 enum { PROBE_NS = 500 * 1000000, PROBE_TIMEOUT_NS = 400 * 1000000 };
 
@@ -74,13 +74,58 @@ static void on_probe_head(struct http_call *c, int status, const struct http_hea
             worker_learn(arg, h[i].value);
 }
 
-static void on_probe_done(struct http_call *c, bool ok, const struct error *why, void *arg) {}
+static void on_probe_data(struct http_call *c, struct slice bytes, void *arg)
+{
+    struct worker *w = arg;
+    size_t room = sizeof w->answer - w->answer_n;
+    memcpy(w->answer + w->answer_n, bytes.p, bytes.n < room ? bytes.n : room);
+    w->answer_n += bytes.n < room ? bytes.n : room;
+}
+
+static void read_card(struct worker *w)
+{
+    const struct {
+        const char *key;
+        int64_t *to;
+    } rows[] = {{"kv_total_blocks", &w->card.total_blocks},
+                {"kv_active_blocks", &w->card.active_blocks},
+                {"kv_block_size", &w->card.block_size},
+                {"max_num_seqs", &w->card.max_seqs},
+                {"max_num_batched_tokens", &w->card.max_batched_tokens},
+                {"active_tokens", &w->card.active_tokens}};
+    struct arena a;
+    struct json j;
+    struct slice key;
+    arena_init(&a, MAX_SERVICE_LINE);
+    json_init(&j, slice_of(w->answer, w->answer_n), &a, NULL);
+    json_object(&j);
+    while (!j.failed && json_next_key(&j, &key)) {
+        size_t i = 0;
+        while (i < sizeof rows / sizeof *rows && !slice_eq(key, slice_str(rows[i].key)))
+            i++;
+        if (i < sizeof rows / sizeof *rows)
+            json_i64(&j, rows[i].to);
+        else
+            json_skip(&j, NULL);
+    }
+    arena_free(&a);
+}
+
+static void on_probe_done(struct http_call *c, bool ok, const struct error *why, void *arg)
+{
+    struct worker *w = arg;
+    w->asked = false;
+    if (!ok)
+        return;
+    read_card(w);
+    worker_counts(w >= front.decode.w && w < front.decode.w + front.decode.n ? &front.decode : &front.prefill, w);
+}
 
 static void probe(struct pool *p)
 {
     for (size_t i = 0; i < p->n; i++) {
         struct worker *w = &p->w[i];
-        if (w->id[0])
+        if (w->asked)
             continue;
         char url[MAX_WORKER_URL + 16];
         snprintf(url, sizeof url, "%s/health", w->url);
@@ -88,10 +133,12 @@ static void probe(struct pool *p)
                                             .url = url,
                                             .timeout_ns = PROBE_TIMEOUT_NS,
                                             .on_head = on_probe_head,
+                                            .on_data = on_probe_data,
                                             .on_done = on_probe_done,
                                             .arg = w};
         struct http_call *call;
-        http_client_start(front.service.client, &o, &call, NULL);
+        w->answer_n = 0;
+        w->asked = http_client_start(front.service.client, &o, &call, NULL) == ERR_OK;
     }
 }
 
@@ -99,5 +146,7 @@ void workers_probe(struct loop_timer *t, void *arg)
 {
     probe(&front.prefill);
     probe(&front.decode);
+    atomic_store_explicit(&front.usable, !front.service.draining && pool_usable(&front.prefill) && pool_usable(&front.decode),
+                          memory_order_relaxed);
     loop_timer_set(t, PROBE_NS);
 }

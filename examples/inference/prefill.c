@@ -9,6 +9,7 @@
 #include "fault.h"
 #include "kv_pool.h"
 #include "service.h"
+#include "work_metrics.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -19,6 +20,7 @@ enum { KV_WIRE_BYTES = 16, KV_PIECES = 4, SWEEP_NS = 50 * 1000000 };
 struct settings {
     const char *listen, *fault;
     int64_t slots, queue, blocks, chunk, base_ns, token_ns, slow_factor, bandwidth, kv_ttl_ns;
+    bool engine_metrics;
 };
 
 #define ROW(flag, type, value, min, max, arg, about, field)                             \
@@ -36,6 +38,8 @@ static const struct setting rows[] = {
     ROW("slow-factor", SETTING_INT, "20", 1, 10000, "N", "how many times slower the fault slow-prefill is", slow_factor),
     ROW("bandwidth", SETTING_SIZE, "12GB", 1, INT64_MAX, "BYTES", "KV transfer, bytes a second (a token has 128 KiB)", bandwidth),
     ROW("kv-ttl", SETTING_DURATION, "10s", 0, 0, "TIME", "how long a cache is kept for a decode worker to pull", kv_ttl_ns),
+    ROW("engine-metrics", SETTING_BOOL, "false", 0, 0, NULL, "serve the engine's families (vllm:…) on /metrics too",
+        engine_metrics),
     ROW("fault", SETTING_STR, NULL, 0, 0, "NAME[=SHARE],…", "faults for a share of the requests; here: slow-prefill, kv-timeout",
         fault),
 };
@@ -45,7 +49,8 @@ struct job { // one request to /generate
     struct http_req *req;
     struct sonde_span *span, *phase;
     struct loop_timer *timer;
-    int64_t tokens, done, blocks, started_ns;
+    int64_t tokens, done, blocks, received_ns, started_ns;
+    bool aborted;
     enum fault fault;
     bool told_waiting;
     char request_id[64];
@@ -74,11 +79,16 @@ static struct {
     struct fault_mix faults;
     struct kv_pool pool;
     struct job *waiting, **waiting_end;
-    int64_t n_waiting, n_running;
+    int64_t n_waiting, n_running, tokens; // tokens: of the prompts that are computed now
     struct kv *caches;
     struct send *sends;
     struct loop_timer *sweep, *admit;
 } my;
+
+static void tell_state(void)
+{
+    work_state(&my.pool, my.n_running, my.n_waiting);
+}
 
 // ---- the cache --------------------------------------------------------------------------------------------------
 static struct kv *kv_find(struct slice id)
@@ -97,12 +107,16 @@ static void kv_drop(struct kv *k)
     *at = k->next;
     kv_give(&my.pool, k->blocks);
     free(k);
+    tell_state();
     loop_timer_set(my.admit, 0);
 }
 
 // ---- computing --------------------------------------------------------------------------------------------------
 static void job_free(struct job *job)
 {
+    IN_SPAN(job->span, sonde_histogram_observe(work.engine.e2e, (double)(clock_mono_ns() - job->received_ns) / 1e9));
+    work_end(job->span, job->received_ns, job->aborted);
+    tell_state();
     sonde_span_end(job->phase);
     sonde_span_end(job->span);
     loop_timer_free(job->timer);
@@ -131,6 +145,8 @@ static void job_reply(struct job *job, const struct kv *k)
     JW_KEY(&w, "prefill_ms");
     jw_f64(&w, (double)(clock_mono_ns() - job->started_ns) / 1e6);
     jw_obj_end(&w);
+    work_sent((int64_t)b.n);
+    work_first_response(job->span, job->received_ns);
     reply_json(job->req, 200, &b);
 }
 
@@ -140,9 +156,11 @@ static void job_done(struct job *job)
     sonde_span_end(job->phase);
     job->phase = NULL;
     my.n_running--;
+    my.tokens -= job->tokens;
     struct kv *k = calloc(1, sizeof *k);
     if (!k) {
         kv_give(&my.pool, job->blocks);
+        work_error("generate");
         reply_error(job->req, 500, "server_error", "out_of_memory", NULL, "no memory to keep the KV cache");
         job_free(job);
         return;
@@ -179,7 +197,9 @@ static void on_chunk(struct loop_timer *t, void *arg)
         IN_SPAN(job->span, SONDE_INFO("Aborted request", SONDE_INT("computed_tokens", job->done)));
         sonde_span_str(job->span, "request.outcome", "cancelled");
         my.n_running--;
+        my.tokens -= job->tokens;
         kv_give(&my.pool, job->blocks);
+        job->aborted = true;
         reply_error(job->req, 499, "cancelled", NULL, NULL, "the caller is gone");
         job_free(job);
     } else if (job->done >= job->tokens) {
@@ -192,6 +212,9 @@ static void on_chunk(struct loop_timer *t, void *arg)
 static void job_start(struct job *job)
 {
     my.n_running++;
+    my.tokens += job->tokens;
+    work_waited(job->received_ns);
+    tell_state();
     sonde_span_end(job->phase);
     job->phase = sonde_span_start("prefill", SONDE_KIND_INTERNAL, sonde_span_context(job->span));
     sonde_span_int(job->phase, "gen_ai.usage.input_tokens", job->tokens);
@@ -243,16 +266,19 @@ static bool read_request(struct http_req *r, int64_t *tokens, struct slice *requ
 }
 
 // Answers what cannot be taken; true if it did.
-static bool refuse(struct http_req *r, struct sonde_span *span, int64_t tokens, bool good)
+static bool refuse(struct http_req *r, struct sonde_span *span, int64_t tokens, bool good, int64_t received_ns)
 {
     if (!good) {
+        work_error("deserialization");
         reply_error(r, 400, "invalid_request_error", NULL, "prompt_tokens", "a JSON object with prompt_tokens above 0 is wanted");
     } else if (kv_blocks(tokens) > my.pool.total) {
+        work_error("invalid_message");
         IN_SPAN(span, SONDE_WARN("prompt is larger than the KV cache", SONDE_INT("prompt_tokens", tokens),
                                  SONDE_INT("kv_blocks", my.pool.total)));
         reply_error(r, 400, "invalid_request_error", "context_length_exceeded", NULL,
                     "the prompt is larger than the whole KV cache");
     } else if (my.service.draining || my.n_waiting >= my.set.queue) {
+        sonde_int_counter_add(work.rejected, 1);
         IN_SPAN(span, SONDE_WARN("request rejected, worker overloaded", SONDE_INT("waiting", my.n_waiting),
                                  SONDE_INT("running", my.n_running)));
         reply_error(r, 503, "worker_overloaded", NULL, NULL,
@@ -261,6 +287,7 @@ static bool refuse(struct http_req *r, struct sonde_span *span, int64_t tokens, 
         return false;
     }
     sonde_span_str(span, "request.outcome", "rejected");
+    work_end(span, received_ns, false);
     sonde_span_end(span);
     return true;
 }
@@ -277,13 +304,16 @@ static void on_generate(struct http_req *r, void *arg)
     sonde_span_str(span, "instance_id", my.service.instance);
     int64_t tokens;
     struct slice id;
+    int64_t received_ns = clock_mono_ns();
+    work_begin(r);
     bool good = read_request(r, &tokens, &id);
-    if (refuse(r, span, tokens, good))
+    if (refuse(r, span, tokens, good, received_ns))
         return;
     struct job *job = calloc(1, sizeof *job);
     struct loop_timer *timer = job ? loop_timer_new(my.service.loop, on_chunk, job) : NULL;
     if (!timer) {
         free(job);
+        work_end(span, received_ns, false);
         sonde_span_end(span);
         reply_error(r, 500, "server_error", "out_of_memory", NULL, "no memory for the request");
         return;
@@ -292,6 +322,7 @@ static void on_generate(struct http_req *r, void *arg)
                         .span = span,
                         .timer = timer,
                         .tokens = tokens,
+                        .received_ns = received_ns,
                         .blocks = kv_blocks(tokens),
                         .fault = fault_of_request(r, &my.faults)};
     snprintf(job->request_id, sizeof job->request_id, "%.*s", (int)id.n, id.p ? id.p : "");
@@ -302,6 +333,7 @@ static void on_generate(struct http_req *r, void *arg)
     IN_SPAN(job->phase, SONDE_DEBUG("queued", SONDE_INT("waiting", my.n_waiting), SONDE_INT("running", my.n_running)));
     my.service.active++;
     my.n_waiting++;
+    tell_state();
     *my.waiting_end = job;
     my.waiting_end = &job->next;
     admit(NULL, NULL);
@@ -399,6 +431,7 @@ static void sweep_waiting(void)
         my.n_waiting--;
         IN_SPAN(job->span, SONDE_INFO("Aborted request", SONDE_INT("computed_tokens", 0)));
         sonde_span_str(job->span, "request.outcome", "cancelled");
+        job->aborted = true;
         reply_error(job->req, 499, "cancelled", NULL, NULL, "the caller is gone");
         job_free(job);
     }
@@ -439,15 +472,25 @@ static void on_health(struct http_req *r, void *arg)
     jw_i64(&w, my.n_waiting);
     JW_KEY(&w, "kv_usage");
     jw_f64(&w, (double)my.pool.used / (double)my.pool.total);
+    JW_KEY(&w, "active_tokens");
+    jw_i64(&w, my.tokens);
+    JW_KEY(&w, "max_num_batched_tokens");
+    jw_i64(&w, my.set.chunk);
     jw_obj_end(&w);
     http_reply_header(r, SLICE("x-instance-id"), slice_str(my.service.instance));
     reply_json(r, my.service.draining ? 503 : 200, &b);
+}
+
+static void on_metrics(struct http_req *r, void *arg)
+{
+    reply_metrics(r, work.page);
 }
 
 static const struct http_route routes[] = {
     {"POST", "/generate", on_generate, NULL, MAX_SERVICE_BODY, "compute a prompt"},
     {"GET", "/kv/{id}", on_kv, NULL, 0, "pull a KV cache"},
     {"GET", "/health", on_health, NULL, 0, "state"},
+    {"GET", "/metrics", on_metrics, NULL, 0, "what it counts"},
 };
 
 int main(int argc, char **argv)
@@ -462,6 +505,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "prefill: %s\n", err.msg);
         return 1;
     }
+    work_metrics_start(&my.service, "prefill", my.set.slots, my.set.queue, my.pool.total, my.set.engine_metrics);
     my.sweep = loop_timer_new(my.service.loop, sweep, NULL);
     my.admit = loop_timer_new(my.service.loop, admit, NULL);
     if (!my.sweep || !my.admit)
