@@ -199,6 +199,8 @@ struct export *export_new(const char *service, const char *resource)
     const struct net_part *net = e->q[0].on || e->q[1].on ? net_part() : NULL;
     for (int i = 0; i < SIGNALS; i++)
         e->q[i].session = e->q[i].on && net ? net->session_new() : NULL;
+    for (int i = 0; i < SIGNALS; i++)
+        e->q[i].gzip = e->q[i].gzip && e->q[i].on && net_gzip();
     export_describe(e, service, resource);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);

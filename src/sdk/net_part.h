@@ -80,3 +80,6 @@ const struct net_part *sonde_net_part(unsigned version);
 // The table; null when the part is missing or of another build, which is said once on stderr (what, where it was looked for,
 // what to do). The first call may load a file: not while holding a lock of the record path.
 const struct net_part *net_part(void);
+
+// Whether request bodies can be compressed here; a host without zlib is told so, once.
+bool net_gzip(void);
