@@ -15,8 +15,11 @@ all: setup ## build everything into build/, installing what is missing first
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) --buildtype=debugoptimized --prefix=$(PREFIX) >/dev/null
 	@ninja -C $(BUILD)
 
-check: all ## every test: layers, format, unit, black box, browser
+check: all ## every test: layers, format, unit, black box, programs of others, browser
 	@scripts/check.sh $(BUILD)
+
+interop: all ## tests beside programs of others, with those that take minutes to build (Go, Rust)
+	@SONDE_CHECK=interop SONDE_INTEROP=all scripts/check.sh $(BUILD)
 
 demo: all ## frontend, prefill, decode and load on sonde serve; DEMO_SECONDS=20 stops by itself
 	@scripts/demo.sh $(BUILD)
@@ -55,4 +58,4 @@ format: setup ## clang-format every C file
 clean: ## remove what was built
 	rm -rf $(BUILD) build-address build-thread build-fuzz
 
-.PHONY: help setup all check demo demo-dynamo bench bench-peers fuzz asan tsan analyze install docs format clean
+.PHONY: help setup all check interop demo demo-dynamo bench bench-peers fuzz asan tsan analyze install docs format clean

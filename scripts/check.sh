@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Every test, in order of cost. Ends with the line `N passed, M failed`; exit status 1 if anything failed.
 #   scripts/check.sh [BUILD_DIR]
-# SONDE_CHECK     parts to run, of "layers format unit blackbox browser" (all)
+# SONDE_CHECK     parts to run, of "layers format unit blackbox interop browser" (all)
 # SONDE_BLACKBOX  files of tests/blackbox/ to run (all)
 # SONDE_VENV      Python environment with the test tools (BUILD_DIR/venv)
+# The part interop runs what scripts/interop_tools.sh has quickly at hand; what takes minutes to build (make interop) only if it is there.
 # Tests that read ../shared (recorded data of other programs) skip themselves, and say so, where it is absent.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${1:-build}")
-parts=${SONDE_CHECK:-layers format unit blackbox browser}
+parts=${SONDE_CHECK:-layers format unit blackbox interop browser}
 python=${SONDE_VENV:-$build/venv}/bin/python
 passed=0 failed=0 skipped=0
 
@@ -53,17 +54,27 @@ unit() { # unit tests and replayed fuzz corpora; each cmocka case counts, any ot
     count unit "$ok" "$bad" "$skip"
 }
 
-blackbox() { # real processes over real sockets
-    local files=tests/blackbox f
-    [ -n "${SONDE_BLACKBOX:-}" ] && files= && for f in $SONDE_BLACKBOX; do files="$files tests/blackbox/$f"; done
-    # shellcheck disable=SC2086
-    SONDE_BUILD="$build" "$python" -m pytest -q -rs -p no:cacheprovider $files >"$build/blackbox.out" 2>&1
+pytests() { # NAME FILE…
+    local name=$1
+    shift
+    SONDE_BUILD="$build" "$python" -m pytest -q -rs -p no:cacheprovider "$@" >"$build/$name.out" 2>&1
     local rc=$? line ok bad skip
-    line=$(tail -1 "$build/blackbox.out")
+    line=$(tail -1 "$build/$name.out")
     ok=$(number "$line" passed) bad=$(number "$line" failed error) skip=$(number "$line" skipped)
-    [ $rc != 0 ] && { cat "$build/blackbox.out"; [ "$bad" = 0 ] && bad=1; }
-    [ $rc = 0 ] && grep -E '^SKIPPED' "$build/blackbox.out"
-    count blackbox "$ok" "$bad" "$skip"
+    [ $rc != 0 ] && { cat "$build/$name.out"; [ "$bad" = 0 ] && bad=1; }
+    [ $rc = 0 ] && grep -E '^SKIPPED' "$build/$name.out"
+    count "$name" "$ok" "$bad" "$skip"
+}
+
+blackbox() { # real processes over real sockets
+    local files=() f
+    for f in ${SONDE_BLACKBOX:-}; do files+=("tests/blackbox/$f"); done
+    pytests blackbox "${files[@]:-tests/blackbox}"
+}
+
+interop() { # beside programs of others
+    scripts/interop_tools.sh "$build" ${SONDE_INTEROP:+"$SONDE_INTEROP"}
+    pytests interop tests/interop
 }
 
 browser() { # the page, in Chromium
@@ -79,7 +90,7 @@ browser() { # the page, in Chromium
 
 for part in $parts; do
     case $part in
-    layers | format | unit | blackbox | browser) "$part" ;;
+    layers | format | unit | blackbox | interop | browser) "$part" ;;
     *) echo "check.sh: unknown part \"$part\" in SONDE_CHECK" >&2; count "$part" 0 1 ;;
     esac
 done
