@@ -367,7 +367,6 @@ static int mode_closed(void)
     sonde_init(NULL);
     for (i = 0; i < 500; i++)
         SONDE_INFO("line", SONDE_INT("i", i));
-    sonde_flush(2000);
     /* A host may open its own things there afterwards: nobody but it may hold these numbers. */
     for (p = which; *p; p++) {
         if (fcntl(*p - '0', F_GETFD) != -1)
@@ -491,6 +490,15 @@ static int mode_lines(void)
     for (i = 0; i < n; i++)
         SONDE_INFO("line", SONDE_INT("i", i));
     return sonde_shutdown(5000) ? 0 : 1;
+}
+
+static int mode_exported(void)
+{
+    struct sonde_counts c;
+    mode_lines();
+    sonde_counts_get(&c);
+    printf("sent %lu dropped %lu\n", (unsigned long)c.export_logs_sent, (unsigned long)c.export_logs_dropped);
+    return 0;
 }
 
 /* ---- idle
@@ -622,6 +630,7 @@ int main(int argc, char **argv)
                  {"handlers", mode_handlers},
                  {"closed", mode_closed},
                  {"lines", mode_lines},
+                 {"exported", mode_exported},
                  {"file_limit", mode_file_limit},
                  {"idle", mode_idle},
                  {"burst", mode_burst},
