@@ -18,7 +18,7 @@ static void enlist(struct sonde_limit *l, const struct sonde_site *site)
         !__atomic_compare_exchange_n(&l->listed, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return;
     l->of = site->message;
-    struct sonde_site *s = mem_zalloc(sizeof *s); // lives as long as the process, like the call site
+    struct sonde_site *s = l->summary ? l->summary : mem_zalloc(sizeof *s); // lives as long as the process, like the call site
     if (s) {
         *s = (struct sonde_site){.line = site->line,
                                  .level = site->level,
@@ -32,6 +32,10 @@ static void enlist(struct sonde_limit *l, const struct sonde_site *site)
         sonde_site_enabled(s); // gets its number here: the backend does not register
     }
     __atomic_store_n(&l->summary, s, __ATOMIC_RELEASE);
+    if (!s || __atomic_load_n(&s->state, __ATOMIC_ACQUIRE) == SONDE_SITE_NEW) { // no memory: the next call tries again
+        __atomic_store_n(&l->listed, 0, __ATOMIC_RELEASE);
+        return;
+    }
     struct sonde_limit *first = __atomic_load_n(&all, __ATOMIC_RELAXED);
     do
         l->next = first;

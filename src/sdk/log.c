@@ -28,6 +28,8 @@ static uint32_t decide(struct sonde_site *site)
     if (sonde_site_enabled(site))
         return PASS;
     uint32_t state = __atomic_load_n(&site->state, __ATOMIC_ACQUIRE);
+    if (state == SONDE_SITE_NEW) // no memory for it, or a signal handler that interrupted the library
+        sdk_lost(site->level, false);
     bool held = state == SONDE_SITE_HELD ||
                 (state == SONDE_SITE_ASK && site->level <= __atomic_load_n(&sdk.held_level, __ATOMIC_RELAXED));
     return held ? PASS | REC_HELD : 0;
@@ -49,8 +51,10 @@ static inline void push(const struct sonde_site *site, uint32_t passed, const ui
                         uint32_t n)
 {
     struct ring_thread *t = tls_ring;
-    if (__builtin_expect(!t, 0) && !(t = sdk_thread()))
+    if (__builtin_expect(!t, 0) && !(t = sdk_thread())) {
+        sdk_lost(site->level, passed & REC_HELD);
         return;
+    }
     const uint8_t *ids = tls_span ? sdk_span_ids() : NULL;
     ring_push(t, site->number | (passed & REC_HELD), ids, types, args, n,
               RING_LEVEL(site->level) | (site->level == SONDE_LEVEL_ERROR ? RING_WAIT : RING_DROP));
@@ -192,8 +196,8 @@ void sonde_log_array(struct sonde_site *site, const char *message, size_t messag
     if (packed.err == ERR_OK) {
         struct sonde_arg values[2] = {sonde_arg_strn(message, message_n), sonde_arg_strn(packed.p ? packed.p : "", packed.n)};
         push(site, passed, site->types, values, 2);
-    } else if (sdk.ring) {
-        __atomic_fetch_add(&sdk.ring->head->lost, 1, __ATOMIC_RELAXED);
+    } else {
+        sdk_lost(site->level, passed & REC_HELD);
     }
     buf_free(&packed);
 }

@@ -442,6 +442,11 @@ static void count_lost(struct ring *r, unsigned how, bool held, uint64_t tick)
     __atomic_store_n(&r->lost_last, tick, __ATOMIC_RELAXED);
 }
 
+void ring_lose(struct ring *r, unsigned level, bool held)
+{
+    count_lost(r, RING_LEVEL(level), held, clock_tick());
+}
+
 void ring_policy(struct ring *r, unsigned block_ms, unsigned drop_below)
 {
     __atomic_store_n(&r->block_ms, block_ms, __ATOMIC_RELAXED);

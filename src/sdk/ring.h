@@ -228,7 +228,8 @@ typedef void ring_see_fn(void *arg, struct ring_chunk *c, uint32_t to);
 void ring_see_retired(struct ring *r, uint32_t number, uint64_t seq, ring_see_fn *see, void *arg);
 uint32_t ring_chunks(struct ring *r); // used so far
 uint32_t ring_chunk_number(const struct ring *r, const struct ring_chunk *c);
-uint64_t ring_lost(const struct ring *r); // without those below the filter
+uint64_t ring_lost(const struct ring *r);                  // without those below the filter
+void ring_lose(struct ring *r, unsigned level, bool held); // counts a record that never came to ring_push; level 0: a span's
 // block_ms: that long every record waits for room (0: only RING_WAIT does); drop_below: records less severe are low (0: none).
 // Records below the filter always are. After a wait in vain nobody waits until a chunk was read.
 void ring_policy(struct ring *r, unsigned block_ms, unsigned drop_below);

@@ -161,14 +161,20 @@ void sdk_register(struct sonde_site *record)
     if (!sdk_enter())
         return;
     pthread_mutex_lock(&sdk.life);
-    if (record->state == SONDE_SITE_NEW) {
+    if (record->state == SONDE_SITE_NEW && sdk.n_sites == SITE_BLOCK * SITE_BLOCKS) {
+        static bool said;
+        static const char text[] = "sonde: 65536 call sites are known; those that come now stay silent\n";
+        if (!said)
+            sdk_note(text, sizeof text - 1);
+        said = true;
+        __atomic_store_n(&record->state, SONDE_SITE_OFF, __ATOMIC_RELEASE);
+    } else if (record->state == SONDE_SITE_NEW) {
         struct site *s = level_add_site(record) ? add_site(record, sdk.n_sites + 1) : NULL;
         if (s)
             record->number = ++sdk.n_sites;
         else
-            level_drop_site(record);
-        // A site that could not be kept (no memory, more than 65536) stays silent rather than be written wrongly.
-        __atomic_store_n(&record->state, s ? level_site_state(s) : SONDE_SITE_OFF, __ATOMIC_RELEASE);
+            level_drop_site(record); // no memory: stays new, and its next call tries again
+        __atomic_store_n(&record->state, s ? level_site_state(s) : SONDE_SITE_NEW, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&sdk.life);
     sdk_leave();
@@ -184,11 +190,23 @@ static void thread_ended(void *t)
         ring_thread_end(mine);
 }
 
+static void make_ring(void);
+
 struct ring_thread *sdk_thread(void)
 {
     sdk_start();
-    if (!sdk.ring || !sdk_enter())
+    if (!sdk_enter())
         return NULL;
+    if (!sdk.ring) { // there was no memory for it
+        pthread_mutex_lock(&sdk.life);
+        if (!sdk.ring && sdk.phase == SDK_RUNNING)
+            make_ring();
+        pthread_mutex_unlock(&sdk.life);
+    }
+    if (!sdk.ring) {
+        sdk_leave();
+        return NULL;
+    }
     tls_ring = ring_thread_get(sdk.ring);
     if (tls_ring && __atomic_load_n(&have_key, __ATOMIC_RELAXED))
         pthread_setspecific(thread_key, tls_ring);
@@ -273,25 +291,54 @@ static size_t ring_size(void)
     return v && slice_to_u64(slice_str(v), &bytes) && bytes <= MIB(64) ? (size_t)bytes : MIB(8);
 }
 
+// Records that came to no ring. It takes those over that were lost while there was none.
+static uint64_t lost_early[6], lost_early_held;
+
+void sdk_lost(unsigned level, bool held)
+{
+    struct ring *r = __atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE);
+    if (r)
+        ring_lose(r, level, held);
+    else
+        __atomic_fetch_add(held ? &lost_early_held : &lost_early[level % 6], 1, __ATOMIC_RELAXED);
+}
+
+// Under life.
+static void make_ring(void)
+{
+    static bool said;
+    struct error err = {0};
+    struct ring *r = NULL;
+    if ((ring_new(&r, sdk.service, ring_size(), &err) != ERR_OK || err.code != ERR_OK) && (r || !said)) {
+        char text[ERROR_MESSAGE_MAX + 16];
+        sdk_note(text, (size_t)snprintf(text, sizeof text, "sonde: %s\n", err.msg));
+        said = !r;
+    }
+    if (!r)
+        return;
+    for (uint32_t i = 1; i <= sdk.n_sites; i++) { // a forked child: the sites are known already
+        struct site *s = site_get(&sdk.sites, i);
+        if (s)
+            ring_dict_add(r, s->entry.p, s->entry.n);
+    }
+    for (unsigned i = 0; i < 6; i++)
+        for (uint64_t n = __atomic_exchange_n(&lost_early[i], 0, __ATOMIC_RELAXED); n; n--)
+            ring_lose(r, i, false);
+    for (uint64_t n = __atomic_exchange_n(&lost_early_held, 0, __ATOMIC_RELAXED); n; n--)
+        ring_lose(r, 0, true);
+    __atomic_store_n(&sdk.ring, r, __ATOMIC_RELEASE);
+    sinks_configure(&sdk.pipe.style, NULL); // tells the ring
+}
+
 static void start_locked(void)
 {
     clock_init();
     if (!sdk.pipe.out.max)
         pipeline_init(&sdk.pipe);
     configure();
-    struct error err = {0};
-    if (ring_new(&sdk.ring, sdk.service, ring_size(), &err) != ERR_OK || err.code != ERR_OK) {
-        char text[ERROR_MESSAGE_MAX + 16];
-        sdk_note(text, (size_t)snprintf(text, sizeof text, "sonde: %s\n", err.msg));
-    }
-    for (uint32_t i = 1; sdk.ring && i <= sdk.n_sites; i++) { // a forked child: the sites are known already
-        struct site *s = site_get(&sdk.sites, i);
-        if (s)
-            ring_dict_add(sdk.ring, s->entry.p, s->entry.n);
-    }
+    make_ring();
     sdk.pipe.level = level_target;
     sdk.pipe.to_sinks = true;
-    sinks_configure(&sdk.pipe.style, NULL); // tells the ring
     sdk.export = export_new(sdk.service, sdk.resource);
     export_attach(sdk.export, &sdk.pipe);
     backend_start();
@@ -375,6 +422,9 @@ bool sonde_shutdown(unsigned timeout_ms)
 void sonde_counts_get(struct sonde_counts *out)
 {
     memset(out, 0, sizeof *out);
+    for (int i = 0; i < 6; i++)
+        out->records_lost += out->records_lost_level[i] = __atomic_load_n(&lost_early[i], __ATOMIC_RELAXED);
+    out->held_lost = __atomic_load_n(&lost_early_held, __ATOMIC_RELAXED);
     if (sdk.ring) {
         out->records_lost = ring_lost(sdk.ring);
         for (int i = 0; i < 6; i++)

@@ -50,9 +50,10 @@ extern struct sdk sdk;
 extern __thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")));
 extern __thread struct sonde_span *tls_span __attribute__((tls_model("initial-exec")));
 
-struct ring_thread *sdk_thread(void); // the calling thread's ring; starts the library if needed; null if impossible
-void sdk_start(void);                 // idempotent
-void sdk_wrote_slow(void);            // wakes a sleeping backend, or writes out at once when there is none any more
+struct ring_thread *sdk_thread(void);     // the calling thread's ring; starts the library if needed; null if impossible
+void sdk_start(void);                     // idempotent
+void sdk_lost(unsigned level, bool held); // counts a record for which there was no memory before the ring; level 0: a span's
+void sdk_wrote_slow(void);                // wakes a sleeping backend, or writes out at once when there is none any more
 static inline void sdk_wrote(void)
 {
     if (__builtin_expect(atomic_load_explicit(&sdk.dozing, memory_order_relaxed) != 0, 0))

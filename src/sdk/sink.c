@@ -157,8 +157,11 @@ static size_t write_stderr(struct sink *s, const char *p, size_t n)
 {
     struct stat st;
     size_t done = 0;
-    if (fstat(STDERR_FILENO, &st) != 0)
-        return n; // closed: the records stay in the ring and go to the exporter
+    if (fstat(STDERR_FILENO, &st) != 0) {
+        if (errno == EBADF)
+            return n;         // closed: the records stay in the ring and go to the exporter
+        st.st_mode = S_IFIFO; // may be anything
+    }
     bool ready = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode) || (S_ISCHR(st.st_mode) && !isatty(STDERR_FILENO));
     while (done < n) {
         struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};

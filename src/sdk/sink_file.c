@@ -191,6 +191,7 @@ static size_t put(struct sink_file *f, const char *p, size_t n)
 size_t sink_file_write(struct sink_file *f, const char *p, size_t n)
 {
     size_t done = 0;
+    unsigned rotations = 0; // without a byte written between
     if (f->error && clock_mono_ns() < f->retry_at)
         return 0;
     do {
@@ -199,10 +200,15 @@ size_t sink_file_write(struct sink_file *f, const char *p, size_t n)
         if (f->fd < 0)
             break;
         size_t k = share(f, p + done, n - done);
-        if (k)
+        if (k) {
             done += put(f, p + done, k);
-        else
+            rotations = 0;
+        } else if (rotations++ < 3) {
             rotate(f);
+        } else { // the same file comes back each time: goes on in it
+            f->failures++;
+            f->no_rotation_until = clock_mono_ns() + SINK_RETRY_NS;
+        }
     } while (done < n && !(f->error && clock_mono_ns() < f->retry_at));
     return done;
 }

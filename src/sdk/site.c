@@ -96,6 +96,8 @@ void site_encode(struct buf *out, const struct sonde_site *s, uint32_t number)
         buf_char(out, 0);
     uint32_t size = (uint32_t)(out->n - at);
     if (out->err == ERR_OK)
+        out->err = target.err;
+    if (out->err == ERR_OK)
         memcpy(out->p + at, &size, 4);
     buf_free(&target);
 }
@@ -199,7 +201,10 @@ static bool parse_fields(struct site *s, struct slice in, struct buf *b)
         buf_init(&name, KIB(16));
         buf_put(&name, b->err == ERR_OK ? b->p + at : "", b->err == ERR_OK ? b->n - at : 0);
         s->json_key[i] = json_key(b, buf_slice(&name));
+        bool whole = name.err == ERR_OK;
         buf_free(&name);
+        if (!whole)
+            return false;
     }
     return true;
 }
