@@ -13,7 +13,7 @@ static const char *get(void *carrier, const char *name, int nth, size_t *len)
 {
     struct values *v = carrier;
     int i = strcmp(name, "traceparent") == 0 ? 0 : strcmp(name, "tracestate") == 0 ? (nth ? 3 : 1) : 2;
-    if ((nth && i != 3) || nth > 1 || !v->line[i].p)
+    if ((nth && i != 3) || nth > 1 || (i == 2 && strcmp(name, "x-request-id") != 0) || !v->line[i].p)
         return NULL;
     *len = v->line[i].n;
     return v->line[i].p;

@@ -2,7 +2,7 @@
 #include "base/hash.h"
 
 // ---- traceparent ------------------------------------------------------------------------------------------------------
-static bool lower_hex(struct slice s, void *out, size_t n)
+bool context_hex(struct slice s, void *out, size_t n)
 {
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] >= 'A' && s.p[i] <= 'F')
@@ -18,7 +18,7 @@ static bool all_zero(const uint8_t *p, size_t n)
     return any == 0;
 }
 
-static struct slice trim_ows(struct slice s)
+struct slice context_trim(struct slice s)
 {
     while (s.n && (s.p[0] == ' ' || s.p[0] == '\t'))
         s = slice_from(s, 1);
@@ -30,16 +30,16 @@ static struct slice trim_ows(struct slice s)
 bool traceparent_parse(struct sonde_context *out, struct slice v)
 {
     uint8_t version, flags, trace[16], span[8];
-    v = trim_ows(v);
+    v = context_trim(v);
     if (v.n < 55 || v.p[2] != '-' || v.p[35] != '-' || v.p[52] != '-')
         return false;
-    if (!lower_hex(slice_of(v.p, 2), &version, 1) || version == 0xff)
+    if (!context_hex(slice_of(v.p, 2), &version, 1) || version == 0xff)
         return false;
     // A later version may carry more behind another '-'; version 00 may not.
     if (v.n > 55 && (version == 0 || v.p[55] != '-'))
         return false;
-    if (!lower_hex(slice_of(v.p + 3, 32), trace, 16) || !lower_hex(slice_of(v.p + 36, 16), span, 8) ||
-        !lower_hex(slice_of(v.p + 53, 2), &flags, 1))
+    if (!context_hex(slice_of(v.p + 3, 32), trace, 16) || !context_hex(slice_of(v.p + 36, 16), span, 8) ||
+        !context_hex(slice_of(v.p + 53, 2), &flags, 1))
         return false;
     if (all_zero(trace, 16) || all_zero(span, 8))
         return false;
@@ -88,7 +88,7 @@ static bool collect(const struct slice *values, size_t n, struct slice *member, 
     for (size_t i = 0; i < n; i++) {
         struct slice rest = values[i], part;
         while (slice_split(&rest, ',', &part)) {
-            part = trim_ows(part);
+            part = context_trim(part);
             if (!part.n)
                 continue;
             if (*count == CONTEXT_STATE_MEMBERS || !member_ok(part))
@@ -143,9 +143,37 @@ bool request_id_valid(struct slice v)
     return true;
 }
 
+// With or without hyphens; always written with them, in lower case.
+bool sonde_set_dynamo_request_id(struct sonde_context *c, const char *id, size_t n)
+{
+    struct slice v = context_trim(slice_of(id, n));
+    char digits[32], *p = c->dynamo_request_id;
+    uint8_t bytes[16];
+    size_t at = 0;
+    if (v.n != 36 && v.n != 32)
+        return false;
+    for (size_t i = 0; i < v.n; i++) {
+        bool hyphen = v.n == 36 && (i == 8 || i == 13 || i == 18 || i == 23);
+        if (hyphen != (v.p[i] == '-'))
+            return false;
+        if (!hyphen)
+            digits[at++] = v.p[i];
+    }
+    if (!hex_decode(bytes, 16, slice_of(digits, 32)))
+        return false;
+    hex_encode(digits, bytes, 16);
+    for (int i = 0; i < 32; i++) {
+        if (i == 8 || i == 12 || i == 16 || i == 20)
+            *p++ = '-';
+        *p++ = digits[i];
+    }
+    *p = 0;
+    return true;
+}
+
 bool sonde_set_request_id(struct sonde_context *c, const char *id, size_t n)
 {
-    struct slice v = trim_ows(slice_of(id, n));
+    struct slice v = context_trim(slice_of(id, n));
     if (!request_id_valid(v))
         return false;
     memcpy(c->request_id, v.p, v.n);
@@ -170,37 +198,16 @@ void sonde_new_request_id(char out[37])
     out[36] = 0;
 }
 
-// ---- headers ----------------------------------------------------------------------------------------------------------
-static bool has_ids(const struct sonde_context *c)
+// ---- ids ----------------------------------------------------------------------------------------------------------------
+bool sonde_context_valid(const struct sonde_context *c)
 {
-    return !all_zero(c->trace_id, 16) && !all_zero(c->span_id, 8);
-}
-
-bool sonde_extract(struct sonde_context *out, sonde_get_fn *get, void *carrier)
-{
-    size_t n = 0;
-    memset(out, 0, sizeof *out);
-    const char *v = get(carrier, "x-request-id", 0, &n);
-    if (v)
-        sonde_set_request_id(out, v, n);
-    v = get(carrier, "traceparent", 0, &n);
-    struct slice parent = slice_of(v, n);
-    if (!v || get(carrier, "traceparent", 1, &n) || !traceparent_parse(out, parent))
-        return false;
-    out->remote = true;
-    struct slice states[CONTEXT_STATE_MEMBERS + 1];
-    size_t count = 0;
-    while (count < CONTEXT_STATE_MEMBERS + 1 && (v = get(carrier, "tracestate", (int)count, &n)))
-        states[count++] = slice_of(v, n);
-    if (count <= CONTEXT_STATE_MEMBERS)
-        tracestate_parse(out->tracestate, states, count);
-    return true;
+    return c && !all_zero(c->trace_id, 16) && !all_zero(c->span_id, 8);
 }
 
 void sonde_traceparent(const struct sonde_context *c, char out[56])
 {
     out[0] = 0;
-    if (!has_ids(c))
+    if (!sonde_context_valid(c))
         return;
     memcpy(out, "00-", 3);
     hex_encode(out + 3, c->trace_id, 16);
@@ -212,17 +219,60 @@ void sonde_traceparent(const struct sonde_context *c, char out[56])
     out[55] = 0;
 }
 
-void sonde_inject(const struct sonde_context *c, sonde_set_fn *set, void *carrier)
+// ---- one member of a tracestate -------------------------------------------------------------------------------------------
+bool tracestate_find(const char *state, struct slice key, char *out, size_t size)
 {
-    if (!c)
-        return;
-    char text[56];
-    sonde_traceparent(c, text);
-    if (text[0]) {
-        set(carrier, "traceparent", text, 55);
-        if (c->tracestate[0])
-            set(carrier, "tracestate", c->tracestate, strlen(c->tracestate));
+    struct slice rest = slice_of(state, strnlen(state, 512)), part;
+    while (rest.n && slice_split(&rest, ',', &part)) {
+        if (!slice_starts(part, key) || part.n <= key.n || part.p[key.n] != '=')
+            continue;
+        struct slice v = slice_from(part, key.n + 1);
+        if (v.n >= size)
+            return false;
+        memcpy(out, v.p, v.n);
+        out[v.n] = 0;
+        return true;
     }
-    if (c->request_id[0])
-        set(carrier, "x-request-id", c->request_id, strlen(c->request_id));
+    return false;
+}
+
+bool sonde_tracestate_get(const struct sonde_context *c, const char *key, char *out, size_t size)
+{
+    return tracestate_find(c->tracestate, slice_str(key), out, size);
+}
+
+bool sonde_tracestate_edit(char state[513], const char *key, const char *value)
+{
+    struct slice k = slice_str(key), v = slice_str(value), part;
+    char made[513];
+    size_t n = 0, members = 0;
+    if (!key_ok(k) || (value && (!value_ok(v) || k.n + v.n + 1 > 512)))
+        return false;
+    if (value) {
+        memcpy(made, k.p, k.n);
+        made[k.n] = '=';
+        memcpy(made + k.n + 1, v.p, v.n);
+        n = k.n + 1 + v.n;
+        members = 1;
+    }
+    struct slice rest = slice_of(state, strnlen(state, 512));
+    while (rest.n && slice_split(&rest, ',', &part)) {
+        if (!part.n || (slice_starts(part, k) && part.n > k.n && part.p[k.n] == '='))
+            continue;
+        if (members == CONTEXT_STATE_MEMBERS || n + (n ? 1 : 0) + part.n > 512)
+            break;
+        if (n)
+            made[n++] = ',';
+        memcpy(made + n, part.p, part.n);
+        n += part.n;
+        members++;
+    }
+    memcpy(state, made, n);
+    state[n] = 0;
+    return true;
+}
+
+bool sonde_tracestate_set(struct sonde_context *c, const char *key, const char *value)
+{
+    return sonde_tracestate_edit(c->tracestate, key, value);
 }

@@ -1,6 +1,8 @@
 #include "sdk/pipeline.h"
 #include "base/alloc.h"
 #include "sdk/sink.h"
+#include "sdk/trace.h"
+#include <stdio.h>
 
 void pipeline_init(struct pipeline *p)
 {
@@ -96,6 +98,54 @@ static void span_exit(struct bspan *s, int64_t time)
         s->busy_ns += time - s->entered_ns;
 }
 
+// What a limit took away, once a span.
+static void tell_limits(struct pipeline *p, const struct bspan *s, int64_t time)
+{
+    uint32_t events = s->dropped_events, links = s->dropped_links, fields = s->dropped_fields, inner = 0;
+    for (uint32_t i = 0; i < s->n_events; i++)
+        inner += s->event[i].dropped_fields;
+    for (uint32_t i = 0; i < s->n_links; i++)
+        inner += s->link[i].dropped_fields;
+    if (!(events | links | fields | inner) || s->inherited)
+        return;
+    char text[256];
+    snprintf(text, sizeof text, "span '%.100s' is over its limits: see OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT and its like",
+             s->name.p ? s->name.p : "");
+    struct line_extra extra[] = {{"dropped_attributes", fields, 0},
+                                 {"dropped_events", events, 0},
+                                 {"dropped_inner_attributes", inner, 0},
+                                 {"dropped_links", links, 0}};
+    pipeline_say(p, time, SONDE_LEVEL_WARN, text, extra, 4);
+}
+
+// To the exporter; a trace that was not sampled only if it fails: then all of it that is known here.
+static void hand_out(struct pipeline *p, struct bspan *s, int64_t end)
+{
+    if (trace_has_on_end())
+        trace_on_end(s, end);
+    if (!p->on_span)
+        return;
+    if (s->flags & 1) {
+        p->on_span(p->arg, s, end);
+        return;
+    }
+    struct bspan *root = s->root;
+    if (!s->keep || !root)
+        return;
+    root->failed = root->failed || s->status == SONDE_STATUS_ERROR;
+    s->end_ns = end;
+    if (s != root && !root->ended) {
+        span_keep(&p->spans, s, end);
+        return;
+    }
+    root->ended = true;
+    if (!root->failed)
+        return;
+    for (const struct bspan *k = s == root ? root->kept : NULL; k; k = k->kept_next)
+        p->on_span(p->arg, k, k->end_ns);
+    p->on_span(p->arg, s, end);
+}
+
 static void span_end(struct pipeline *p, struct bspan *s, int64_t end)
 {
     while (s->depth)
@@ -104,8 +154,9 @@ static void span_end(struct pipeline *p, struct bspan *s, int64_t end)
     int64_t busy = s->busy_ns / 1000 < duration ? s->busy_ns / 1000 : duration;
     struct line_extra times[] = {{"time.busy_us", busy}, {"time.duration_us", duration}, {"time.idle_us", duration - busy}};
     span_line(p, s, end, "SPAN_CLOSED", times, 3);
-    if (p->on_span && (s->flags & 1) && !s->inherited)
-        p->on_span(p->arg, s, end);
+    tell_limits(p, s, end);
+    if (!s->inherited)
+        hand_out(p, s, end);
     span_finish(&p->spans, s);
 }
 
@@ -131,6 +182,9 @@ static void span_record(struct pipeline *p, struct rec *r, int64_t time)
         if (r->n && !r->v[0].u)
             r->v[0].u = (uint64_t)time;
         span_moment(s, r);
+        break;
+    case REC_SPAN_MORE:
+        span_more(s, r, time);
         break;
     default:
         span_attribute(s, r);

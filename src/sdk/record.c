@@ -4,6 +4,7 @@
 const uint8_t *rec_types(enum rec_kind kind, uint32_t *n)
 {
     enum { S = SONDE_TYPE_STR, I = SONDE_TYPE_INT, U = SONDE_TYPE_UINT, F = SONDE_TYPE_F64, B = SONDE_TYPE_BOOL };
+    enum { Y = SONDE_TYPE_BYTES, P = SONDE_TYPE_FIELDS };
     static const struct {
         uint8_t n, types[6];
     } rows[REC_KINDS] = {
@@ -17,6 +18,7 @@ const uint8_t *rec_types(enum rec_kind kind, uint32_t *n)
         [REC_SPAN_ATTR + U - 1] = {2, {S, U}},
         [REC_SPAN_ATTR + F - 1] = {2, {S, F}},
         [REC_SPAN_ATTR + B - 1] = {2, {S, B}},
+        [REC_SPAN_MORE] = {5, {U, I, S, Y, P}},
     };
     *n = kind < REC_KINDS ? rows[kind].n : 0;
     return kind < REC_KINDS ? rows[kind].types : NULL;

@@ -81,7 +81,7 @@ struct ring_chunk {
 
 enum rec_kind {
     REC_LOG,
-    REC_SPAN_START, // uint parent id (bytes as they are), uint flags | kind << 8 | remote << 16 | inherited << 17, int start, str
+    REC_SPAN_START, // uint parent id (bytes as they are), uint flags | kind << 8 | REC_ bits below | tracer << 32, int start, str
                     // name, request id, tracestate
     REC_SPAN_END,   // int end; 0: the tick
     REC_SPAN_ENTER, // only with span events
@@ -90,12 +90,20 @@ enum rec_kind {
     REC_SPAN_EVENT,  // int time, str name
     REC_THREAD,      // uint tid, str name: another thread goes on with this ring_thread
     REC_SPAN_ATTR,   // + type - 1: str key, the value
-    REC_KINDS = REC_SPAN_ATTR + 5,
+    REC_SPAN_MORE = REC_SPAN_ATTR + 5, // uint enum rec_more | flags << 8 | remote << 16, int time, str text, bytes ids, packed fields
+    REC_KINDS,
 };
 #define REC_IN_SPAN   0x10000000u
 #define REC_EXTERN    0x20000000u
 #define REC_HELD      0x40000000u // below the filter: kept here, not written out (cleared when it was, after all)
+enum rec_more {
+    MORE_FIELDS, // attributes
+    MORE_EVENT,  // time, text: its name, fields
+    MORE_LINK,   // flags, remote, ids: trace and span, text: tracestate, fields
+    MORE_NAME,   // text: the span's new name
+};
 #define REC_INHERITED (1u << 17)  // a forked child's copy of a span that its parent owns: never exported
+#define REC_KEEP      (1u << 18)  // not sampled, but exported when a span of the local trace ends in an error
 
 struct rec_head {
     uint32_t size, what;

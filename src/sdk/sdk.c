@@ -6,6 +6,7 @@
 #include "sdk/flight.h"
 #include "sdk/limit.h"
 #include "sdk/quiet.h"
+#include "sdk/trace.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <math.h>
@@ -14,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER, .sample_ratio = 1};
+struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER};
 __thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")));
 
 // The slow paths below take locks. A signal handler that interrupts one of them, or a record in the making, must not enter; and
@@ -79,18 +80,6 @@ static bool console_jsonl(struct buf *notes)
     return word.n == 0 && sdk_truthy("DYN_LOGGING_JSONL");
 }
 
-static double sample_ratio(struct buf *notes)
-{
-    const char *v = env_get("OTEL_TRACES_SAMPLE_RATIO");
-    double ratio;
-    if (!v || !*v)
-        return 1;
-    if (slice_to_f64(slice_trim(slice_str(v)), &ratio) && ratio >= 0 && ratio <= 1)
-        return ratio;
-    buf_printf(notes, "sonde: OTEL_TRACES_SAMPLE_RATIO: '%.100s' is not a number from 0 to 1; all traces are sampled\n", v);
-    return 1;
-}
-
 // The service's name as the environment says it: OTEL_SERVICE_NAME, else service.name of OTEL_RESOURCE_ATTRIBUTES.
 static bool env_service(void)
 {
@@ -124,7 +113,7 @@ static void configure(void)
                    !sdk_truthy("DYN_SDK_DISABLE_ANSI_LOGGING") && !(term && strcmp(term, "dumb") == 0);
     style->local_tz = sdk_truthy("DYN_LOG_USE_LOCAL_TZ");
     style->span_events = sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
-    sdk.sample_ratio = sample_ratio(&notes);
+    trace_configure(&notes);
     flight_configure(&notes);
     sinks_configure(style, &notes);
     sdk.span_events = style->span_events && sinks_events();

@@ -1,7 +1,12 @@
 #include "sdk/spans.h"
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/utf8.h"
 #include "sdk/line.h"
+#include "sdk/trace.h"
+#include "sdk/value.h"
+
+struct span_limits span_limits = {128, 128, 128, 128, 128, UINT32_MAX};
 
 static uint32_t slot_of(const uint8_t id[8], uint32_t size)
 {
@@ -91,6 +96,8 @@ struct bspan *span_begin(struct span_table *t, const struct rec *r, const struct
     s->kind = (uint8_t)(r->v[1].u >> 8);
     s->remote = r->v[1].u >> 16 & 1;
     s->inherited = r->v[1].u & REC_INHERITED;
+    s->keep = r->v[1].u & REC_KEEP;
+    s->scope = scope_get((uint32_t)(r->v[1].u >> 32));
     s->start_ns = r->v[2].u ? (int64_t)r->v[2].u : time;
     s->name = keep(s, r->v[3].s);
     s->request_id = keep(s, r->v[4].s);
@@ -99,6 +106,7 @@ struct bspan *span_begin(struct span_table *t, const struct rec *r, const struct
         s->parent = span_find(t, s->parent_id, s->trace_id);
     if (s->parent)
         s->parent->refs++;
+    s->root = s->parent ? s->parent->root : s;
     struct bspan **at = &t->slot[slot_of(s->span_id, t->size)];
     s->next = *at;
     *at = s;
@@ -115,7 +123,37 @@ void span_finish(struct span_table *t, struct bspan *s)
             break;
         }
     }
+    span_forget_kept(t, s);
     release(s);
+}
+
+// ---- kept until the trace's end in this process
+// ---------------------------------------------------------------------------------
+bool span_keep(struct span_table *t, struct bspan *s, int64_t end)
+{
+    struct bspan *root = s->root;
+    if (!root || root == s || root->n_kept >= SPAN_KEPT_TRACE || t->n_kept >= SPAN_KEPT_MAX)
+        return false;
+    s->end_ns = end;
+    s->refs++;
+    s->kept_next = root->kept;
+    root->kept = s;
+    root->n_kept++;
+    t->n_kept++;
+    return true;
+}
+
+void span_forget_kept(struct span_table *t, struct bspan *root)
+{
+    struct bspan *kept = root->kept;
+    root->kept = NULL;
+    if (t)
+        t->n_kept -= root->n_kept;
+    root->n_kept = 0;
+    for (struct bspan *next; kept; kept = next) {
+        next = kept->kept_next;
+        release(kept);
+    }
 }
 
 void span_table_free(struct span_table *t)
@@ -142,46 +180,169 @@ static bool grow(struct bspan *s, void **array, uint32_t n, uint32_t *cap, size_
     return true;
 }
 
-void span_attribute(struct bspan *s, const struct rec *r)
+// At most that many characters; the end of an invalid text counts by bytes.
+static struct slice cut_text(struct slice s, uint32_t most)
 {
-    struct slice key = r->v[0].s;
-    const struct rec_value *v = &r->v[1];
-    if (r->n < 2 || v->absent)
-        return;
-    struct field *f = NULL;
-    for (uint32_t i = 0; i < s->n_fields && !f; i++)
-        if (slice_eq(s->field[i].key, key))
-            f = &s->field[i]; // the later value replaces the earlier
+    if (s.n <= most)
+        return s;
+    size_t at = 0;
+    for (uint32_t n = 0; at < s.n && n < most; n++) {
+        int length;
+        utf8_decode(slice_from(s, at), &length);
+        at += (size_t)length;
+    }
+    return slice_cut(s, at);
+}
+
+// Elements as in the ring: u32 length and bytes each.
+static struct slice cut_texts(struct bspan *s, struct slice v, uint32_t most)
+{
+    char *copy = arena_alloc(&s->arena, v.n), *p = copy;
+    struct rec_value element;
+    while (copy && rec_value_next(SONDE_TYPE_STRS, &v, &element)) {
+        struct slice text = cut_text(element.s, most);
+        uint32_t n = (uint32_t)text.n;
+        memcpy(p, &n, 4);
+        memcpy(p + 4, text.p, n);
+        p += 4 + n;
+    }
+    return slice_of(copy, copy ? (size_t)(p - copy) : 0);
+}
+
+static struct slice keep_value(struct bspan *s, const struct rec_value *v)
+{
+    uint32_t most = span_limits.value_length;
+    if (most != UINT32_MAX && v->type == SONDE_TYPE_STRS)
+        return cut_texts(s, v->s, most);
+    struct slice text = most != UINT32_MAX && v->type == SONDE_TYPE_STR ? cut_text(v->s, most) : v->s;
+    return keep(s, text);
+}
+
+static struct field *same_key(struct field *f, uint32_t n, struct slice key)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (slice_eq(f[i].key, key))
+            return &f[i];
+    return NULL;
+}
+
+static void set_value(struct bspan *s, struct field *f, const struct rec_value *v)
+{
+    f->type = v->type;
+    f->u = v->u;
+    f->s = rec_is_string(v->type) ? keep_value(s, v) : SLICE_NONE;
+}
+
+static void set_attribute(struct bspan *s, struct slice key, const struct rec_value *v)
+{
+    struct field *f = same_key(s->field, s->n_fields, key); // the later value replaces the earlier
     if (!f) {
-        if (!grow(s, (void **)&s->field, s->n_fields, &s->cap_fields, sizeof *s->field, SPAN_FIELDS_MAX)) {
+        if (!grow(s, (void **)&s->field, s->n_fields, &s->cap_fields, sizeof *s->field, span_limits.fields)) {
             s->dropped_fields++;
             return;
         }
         f = &s->field[s->n_fields++];
         f->key = keep(s, key);
     }
-    f->type = v->type;
-    f->u = v->u;
-    f->s = v->type == SONDE_TYPE_STR ? keep(s, v->s) : SLICE_NONE;
+    set_value(s, f, v);
     s->dirty = true;
+}
+
+void span_attribute(struct bspan *s, const struct rec *r)
+{
+    if (r->n >= 2 && !r->v[0].absent && r->v[0].s.n && !r->v[1].absent)
+        set_attribute(s, r->v[0].s, &r->v[1]);
+}
+
+// The fields of an event or a link.
+static struct field *read_fields(struct bspan *s, struct slice packed, uint32_t most, uint32_t *n, uint32_t *dropped)
+{
+    struct packed_field f;
+    uint32_t cap = 0;
+    *n = *dropped = 0;
+    for (struct slice rest = packed; packed_next(&rest, &f);)
+        cap++;
+    struct field *all = cap ? arena_alloc(&s->arena, (cap < most ? cap : most) * sizeof *all) : NULL;
+    for (struct slice rest = packed; packed_next(&rest, &f);) {
+        struct field *at = same_key(all, *n, f.key);
+        if (!at && (!all || *n >= most || !f.key.n)) {
+            ++*dropped;
+            continue;
+        }
+        if (!at) {
+            at = &all[(*n)++];
+            at->key = keep(s, f.key);
+        }
+        set_value(s, at, &f.v);
+    }
+    return all;
+}
+
+static struct moment *add_moment(struct bspan *s, int64_t time, struct slice name)
+{
+    if (!grow(s, (void **)&s->event, s->n_events, &s->cap_events, sizeof *s->event, span_limits.events)) {
+        s->dropped_events++;
+        return NULL;
+    }
+    s->event[s->n_events] = (struct moment){.time = time, .name = keep(s, name)};
+    return &s->event[s->n_events++];
 }
 
 void span_moment(struct bspan *s, const struct rec *r)
 {
-    if (r->n < 2)
+    if (r->n >= 2)
+        add_moment(s, (int64_t)r->v[0].u, r->v[1].s);
+}
+
+static void add_link(struct bspan *s, const struct rec *r)
+{
+    if (r->v[3].s.n < 24)
         return;
-    if (!grow(s, (void **)&s->event, s->n_events, &s->cap_events, sizeof *s->event, SPAN_EVENTS_MAX))
-        s->dropped_events++;
-    else
-        s->event[s->n_events++] = (struct moment){(int64_t)r->v[0].u, keep(s, r->v[1].s)};
+    if (!grow(s, (void **)&s->link, s->n_links, &s->cap_links, sizeof *s->link, span_limits.links)) {
+        s->dropped_links++;
+        return;
+    }
+    struct span_link *l = &s->link[s->n_links++];
+    *l = (struct span_link){.flags = (uint8_t)(r->v[0].u >> 8), .remote = r->v[0].u >> 16 & 1, .tracestate = keep(s, r->v[2].s)};
+    memcpy(l->trace_id, r->v[3].s.p, 16);
+    memcpy(l->span_id, r->v[3].s.p + 16, 8);
+    l->field = read_fields(s, r->v[4].s, span_limits.link_fields, &l->n_fields, &l->dropped_fields);
+}
+
+void span_more(struct bspan *s, const struct rec *r, int64_t time)
+{
+    if (r->n < 5)
+        return;
+    struct slice rest = r->v[4].s;
+    struct packed_field f;
+    struct moment *m;
+    switch ((enum rec_more)(r->v[0].u & 0xff)) {
+    case MORE_FIELDS:
+        while (packed_next(&rest, &f))
+            if (f.key.n)
+                set_attribute(s, f.key, &f.v);
+        break;
+    case MORE_EVENT:
+        m = add_moment(s, r->v[1].u ? (int64_t)r->v[1].u : time, r->v[2].s);
+        if (m)
+            m->field = read_fields(s, rest, span_limits.event_fields, &m->n_fields, &m->dropped_fields);
+        break;
+    case MORE_LINK:
+        add_link(s, r);
+        break;
+    case MORE_NAME:
+        s->name = keep(s, r->v[2].s);
+        s->dirty = true;
+        break;
+    }
 }
 
 void span_set_status(struct bspan *s, const struct rec *r)
 {
-    if (r->n < 2)
+    if (r->n < 2 || s->status == SONDE_STATUS_OK || r->v[0].u == SONDE_STATUS_UNSET || r->v[0].u > SONDE_STATUS_ERROR)
         return;
     s->status = (uint8_t)r->v[0].u;
-    s->status_message = r->v[1].absent ? SLICE_NONE : keep(s, r->v[1].s);
+    s->status_message = s->status == SONDE_STATUS_ERROR && !r->v[1].absent ? keep(s, r->v[1].s) : SLICE_NONE;
 }
 
 // ---- items of a JSON line ---------------------------------------------------------------------------------------------
@@ -215,7 +376,8 @@ const struct field *span_items(struct bspan *s, uint32_t *n)
     if (s->dirty) {
         s->dirty = false;
         s->n_items = 0;
-        s->item = arena_alloc(&s->arena, (s->n_fields + 8) * sizeof *s->item);
+        uint32_t shown = s->n_fields < SPAN_FIELDS_MAX ? s->n_fields : SPAN_FIELDS_MAX;
+        s->item = arena_alloc(&s->arena, (shown + 8) * sizeof *s->item);
         if (!s->item) {
             *n = 0;
             return NULL;
@@ -231,7 +393,7 @@ const struct field *span_items(struct bspan *s, uint32_t *n)
         add_text(s, "span_name", s->name);
         add_text(s, "tracestate", s->tracestate);
         add_text(s, "x_request_id", s->request_id);
-        for (uint32_t i = 0; i < s->n_fields; i++) {
+        for (uint32_t i = 0; i < shown; i++) {
             struct field f = s->field[i];
             if (site_reserved(f.key) || (s->request_id.n && slice_eq(f.key, SLICE("x_request_id"))))
                 f.key = arena_printf(&s->arena, "field.%.*s", (int)f.key.n, f.key.p);

@@ -145,27 +145,53 @@ struct packed_head {
     uint32_t value_n;
 };
 
-void packed_append(struct buf *to, const struct sonde_field *f)
+// Bytes of the field; 0: absent.
+static size_t packed_size(const struct sonde_field *f, struct packed_head *h)
 {
     bool string = rec_is_string(f->type), known = f->type >= SONDE_TYPE_STR && f->type < SONDE_TYPE_MESSAGE;
     if (!known || !f->key || (string && f->type != SONDE_TYPE_ERROR && f->arg.n == SIZE_MAX))
-        return;
+        return 0;
     size_t key_n = strlen(f->key), value_n = string ? rec_string_size(f->type, &f->arg) : 8;
     if (value_n >= UINT32_MAX)
-        return;
-    struct packed_head h = {f->type, 0, (uint16_t)(key_n < 4000 ? key_n : 4000), (uint32_t)value_n};
-    buf_put(to, &h, sizeof h);
-    buf_put(to, f->key, h.key_n);
-    char *p = buf_reserve(to, value_n);
-    if (p && string)
-        rec_string_put(p, value_n, f->type, &f->arg);
-    else if (p)
-        memcpy(p, &f->arg.value.u, 8);
-    if (p)
-        to->n += value_n;
+        return 0;
+    *h = (struct packed_head){f->type, 0, (uint16_t)(key_n < 4000 ? key_n : 4000), (uint32_t)value_n};
+    return sizeof *h + h->key_n + value_n;
 }
 
-static bool take(struct slice *rest, struct packed_field *f)
+static void write_packed(char *p, const struct packed_head *h, const struct sonde_field *f)
+{
+    memcpy(p, h, sizeof *h);
+    memcpy(p + sizeof *h, f->key, h->key_n);
+    p += sizeof *h + h->key_n;
+    if (rec_is_string(f->type))
+        rec_string_put(p, h->value_n, f->type, &f->arg);
+    else
+        memcpy(p, &f->arg.value.u, 8);
+}
+
+size_t packed_put(char *to, size_t room, const struct sonde_field *f)
+{
+    struct packed_head h;
+    size_t n = packed_size(f, &h);
+    if (n > room)
+        return SIZE_MAX;
+    if (n)
+        write_packed(to, &h, f);
+    return n;
+}
+
+void packed_append(struct buf *to, const struct sonde_field *f)
+{
+    struct packed_head h;
+    size_t n = packed_size(f, &h);
+    char *p = n ? buf_reserve(to, n) : NULL;
+    if (p) {
+        write_packed(p, &h, f);
+        to->n += n;
+    }
+}
+
+bool packed_next(struct slice *rest, struct packed_field *f)
 {
     struct packed_head h;
     if (rest->n < sizeof h)
@@ -211,12 +237,12 @@ void packed_read(struct packed *out, struct slice s)
     size_t n = 0, renamed = 0;
     memset(out, 0, sizeof *out);
     buf_init(&out->names, MIB(32));
-    for (struct slice rest = s; take(&rest, &f); n++)
+    for (struct slice rest = s; packed_next(&rest, &f); n++)
         renamed += site_reserved(f.key) ? f.key.n + 6 : 0;
     out->field = n ? mem_alloc(n * sizeof *out->field) : NULL;
     if (!out->field || (renamed && !buf_reserve(&out->names, renamed))) // room first: the names must not move
         return;
-    for (; out->n < n && take(&s, &f); out->n++) {
+    for (; out->n < n && packed_next(&s, &f); out->n++) {
         if (site_reserved(f.key)) {
             size_t at = out->names.n;
             buf_str(&out->names, "field.");

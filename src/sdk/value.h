@@ -24,6 +24,10 @@ struct packed {
     struct buf names;
 };
 void packed_append(struct buf *to, const struct sonde_field *field); // an absent value is left out
+// The same into memory of the caller's: the bytes written, 0 for an absent value, SIZE_MAX when they are more than room.
+size_t packed_put(char *to, size_t room, const struct sonde_field *field);
+// Takes the next field off *rest; false at the end. The key as it was given.
+bool packed_next(struct slice *rest, struct packed_field *f);
 // Reads what packed_append has written, as far as it is whole. Without memory: no fields.
 void packed_read(struct packed *out, struct slice s);
 void packed_free(struct packed *p);

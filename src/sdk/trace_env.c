@@ -1,0 +1,116 @@
+// What the environment says about spans: sampler, limits, propagators (propagate.c), OTEL_SDK_DISABLED.
+#include "sdk/context.h"
+#include "sdk/env.h"
+#include "sdk/sampler.h"
+#include "sdk/sdk.h"
+#include <stdio.h>
+
+static enum trace_mode env_mode = TRACE_PARENT;
+static const struct sonde_sampler *env_sampler;
+
+static struct slice value_of(const char *name)
+{
+    const char *v = env_get(name);
+    return slice_trim(slice_str(v ? v : ""));
+}
+
+// A share of 0 to 1; otherwise a line, and false.
+static bool share(struct buf *notes, const char *name, const char *instead, double *out)
+{
+    struct slice v = value_of(name);
+    double ratio;
+    if (!v.n)
+        return false;
+    if (slice_to_f64(v, &ratio) && ratio >= 0 && ratio <= 1) {
+        *out = ratio;
+        return true;
+    }
+    buf_printf(notes, "sonde: %s: '%.*s' is not a number from 0 to 1; %s\n", name, (int)(v.n < 100 ? v.n : 100), v.p, instead);
+    return false;
+}
+
+static void use_ratio(double ratio)
+{
+    char th[16];
+    trace.threshold = threshold_of(ratio);
+    trace.state[0] = 0;
+    if (trace.threshold && trace.threshold != THRESHOLD_NEVER) {
+        threshold_text(th, trace.threshold);
+        snprintf(trace.state, sizeof trace.state, "ot=th:%s", th);
+    }
+}
+
+static void sampler(struct buf *notes)
+{
+    static const char *const words[] = {
+        "always_on", "always_off", "parentbased_always_on", "parentbased_always_off", "traceidratio", "parentbased_traceidratio"};
+    struct slice v = value_of("OTEL_TRACES_SAMPLER");
+    double ratio = 1;
+    size_t i = 0;
+    while (i < 6 && !slice_ieq(v, slice_str(words[i])))
+        i++;
+    if (v.n && i == 6)
+        buf_printf(notes, "sonde: OTEL_TRACES_SAMPLER: '%.*s' is not known here; parentbased_always_on is used\n",
+                   (int)(v.n < 100 ? v.n : 100), v.p);
+    bool given = share(notes, "OTEL_TRACES_SAMPLE_RATIO", "all traces are sampled", &ratio);
+    if (i == 4 || i == 5)
+        share(notes, "OTEL_TRACES_SAMPLER_ARG", given ? "OTEL_TRACES_SAMPLE_RATIO holds" : "1 is used", &ratio);
+    use_ratio(i == 5 || !v.n ? ratio : 1);
+    env_mode = TRACE_PARENT;
+    env_sampler = NULL;
+    if (i == 0 || i == 1) {
+        env_mode = i == 0 ? TRACE_ON : TRACE_OFF;
+    } else if (i == 3) {
+        env_mode = TRACE_PARENT_OFF;
+    } else if (i == 4) {
+        env_sampler = sonde_sampler_ratio(ratio);
+        env_mode = env_sampler ? TRACE_ASK : TRACE_ON;
+    }
+}
+
+void sonde_sampler_set(const struct sonde_sampler *s)
+{
+    atomic_store_explicit(&trace.sampler, s ? s : env_sampler, memory_order_release);
+    atomic_store_explicit(&trace.mode, s ? TRACE_ASK : env_mode, memory_order_release);
+}
+
+// A number from the first of the names that has one.
+static uint32_t limit(struct buf *notes, const char *name, const char *general, uint32_t otherwise)
+{
+    const char *names[] = {name, general};
+    for (int i = 0; i < 2; i++) {
+        struct slice v = names[i] ? value_of(names[i]) : SLICE_NONE;
+        uint64_t n;
+        if (!v.n)
+            continue;
+        if (slice_to_u64(v, &n))
+            return n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+        buf_printf(notes, "sonde: %s: '%.*s' is not a number; the default holds\n", names[i], (int)(v.n < 100 ? v.n : 100), v.p);
+    }
+    return otherwise;
+}
+
+static void limits(struct buf *notes)
+{
+    const char *count = "OTEL_ATTRIBUTE_COUNT_LIMIT";
+    span_limits.fields = limit(notes, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", count, 128);
+    span_limits.value_length =
+        limit(notes, "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", UINT32_MAX);
+    span_limits.events = limit(notes, "OTEL_SPAN_EVENT_COUNT_LIMIT", NULL, 128);
+    span_limits.links = limit(notes, "OTEL_SPAN_LINK_COUNT_LIMIT", NULL, 128);
+    span_limits.event_fields = limit(notes, "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", count, 128);
+    span_limits.link_fields = limit(notes, "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", count, 128);
+}
+
+void trace_configure(struct buf *notes)
+{
+    trace.disabled = slice_ieq(value_of("OTEL_SDK_DISABLED"), SLICE("true"));
+    trace.keep_errors = sdk_truthy("SONDE_TRACES_KEEP_ERRORS");
+    limits(notes);
+    const struct sonde_sampler *before = env_sampler;
+    sampler(notes);
+    const struct sonde_sampler *now = atomic_load(&trace.sampler);
+    if (!now || now == before) // not the application's own
+        sonde_sampler_set(NULL);
+    propagate_configure(notes);
+}
