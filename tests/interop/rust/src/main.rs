@@ -19,14 +19,26 @@ macro_rules! exporter {
         match $protocol {
             "grpc" => {
                 let b = $builder::builder().with_tonic().with_endpoint($endpoint);
-                if $gzip { b.with_compression(Compression::Gzip).build() } else { b.build() }
+                if $gzip {
+                    b.with_compression(Compression::Gzip).build()
+                } else {
+                    b.build()
+                }
             }
             p => {
                 let b = $builder::builder()
                     .with_http()
-                    .with_protocol(if p == "http/json" { Protocol::HttpJson } else { Protocol::HttpBinary })
+                    .with_protocol(if p == "http/json" {
+                        Protocol::HttpJson
+                    } else {
+                        Protocol::HttpBinary
+                    })
                     .with_endpoint(format!("{}{}", $endpoint, $path));
-                if $gzip { b.with_compression(Compression::Gzip).build() } else { b.build() }
+                if $gzip {
+                    b.with_compression(Compression::Gzip).build()
+                } else {
+                    b.build()
+                }
             }
         }
         .expect("an exporter")
@@ -84,10 +96,18 @@ fn main() {
         counter.add(1, &[]);
     }
     let mut errors = Vec::new();
-    for (name, end) in [("traces", tracers.shutdown()), ("logs", loggers.shutdown()), ("metrics", meters.shutdown())] {
+    for (name, end) in [
+        ("traces", tracers.shutdown()),
+        ("logs", loggers.shutdown()),
+        ("metrics", meters.shutdown()),
+    ] {
         if let Err(e) = end {
             errors.push(format!("\"{name}: {}\"", e.to_string().replace(['"', '\\'], "'")));
         }
     }
-    println!("{{\"spans\": {}, \"logs\": {traces}, \"errors\": [{}]}}", traces * 2, errors.join(", "));
+    println!(
+        "{{\"spans\": {}, \"logs\": {traces}, \"errors\": [{}]}}",
+        traces * 2,
+        errors.join(", ")
+    );
 }
