@@ -107,8 +107,8 @@ struct sonde_site {
     const char *message, *target, *file;
     const char *const *keys;
     const unsigned char *types;
-    struct sonde_site *next; // list of registered sites
-};
+    uint64_t shape; // libsonde's: what it wants to know of the types at each call
+} __attribute__((aligned(64))); // one cache line is all that a call reads of it
 
 // Limit of one call site: the policy, then what the library keeps.
 struct sonde_limit {

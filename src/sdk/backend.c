@@ -2,12 +2,15 @@
 //
 // Order: a round takes a time stamp first and then only records up to it, so a record can come out after a later one of
 // another thread only if its call was interrupted between reading the clock and committing, and never within a thread.
-// Waiting: 1 ms after work, doubling to 10 ms; after 2 s without a record it sleeps until a record wakes it. That wake-up can be
-// missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms.
+// Waiting: 1 ms after work, doubling to 10 ms, less when the ring fills up; after 2 s without a record it sleeps until a record
+// wakes it. That wake-up can be missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms. Only
+// falling asleep for long is told to the threads (sdk_hot), so that the cache line which each call reads changes seldom.
 #include "base/limits.h"
 #include "sdk/flight.h"
 #include "sdk/limit.h"
 #include "sdk/sdk.h"
+#include <errno.h>
+#include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -18,26 +21,26 @@ enum { MERGE_MAX = 4096, STOP_GRACE_NS = 100000000 };
 
 static pthread_t thread;
 
-static void futex_wait(atomic_int *word, int value, int64_t ns)
+static void futex_wait(const void *word, int value, int64_t ns)
 {
     struct timespec ts = {ns / 1000000000, ns % 1000000000};
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &ts, NULL, 0);
 }
-static void futex_wake(atomic_int *word)
+static void futex_wake(const void *word)
 {
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 // ---- merging ----------------------------------------------------------------------------------------------------------
 struct head {
-    struct ring_thread *thread;
+    struct ring_lane *lane;
     const char *p;
     uint64_t tick;
 };
 
 static bool load(struct head *h, struct ring *r, uint64_t limit)
 {
-    h->p = ring_read_peek(r, h->thread);
+    h->p = ring_read_peek(r, h->lane);
     if (h->p)
         h->tick = ((const struct rec_head *)h->p)->tick;
     return h->p && h->tick <= limit;
@@ -57,16 +60,16 @@ static void one(struct sdk *s, struct head *h, const struct clock_cal *cal)
         n = site->n;
     }
     if (head.what & REC_HELD)
-        flight_pass(s->ring, h->thread, h->p);
+        flight_pass(s->ring, h->lane, h->p);
     else if (kind == REC_LOG && (head.what & REC_IN_SPAN) && flight_retro && site && site->level == SONDE_LEVEL_ERROR)
         flight_release(s, (const uint8_t *)h->p + sizeof head);
     if ((head.what & REC_HELD) && !(head.what & REC_EXTERN) && !__atomic_load_n(&s->want_level, __ATOMIC_RELAXED)) {
-        ring_read_next(h->thread, head.size);
+        ring_read_next(h->lane, head.size);
         return;
     }
     if (rec_read(&r, h->p, head.size, types, n, true))
         pipeline_record(&s->pipe, &r, site, clock_to_wall(cal, head.tick));
-    ring_read_next(h->thread, head.size);
+    ring_read_next(h->lane, head.size);
 }
 
 static unsigned earliest(const struct head *heads, unsigned n, uint64_t *second)
@@ -89,9 +92,9 @@ static bool merge(struct sdk *s, uint64_t limit)
     static struct head heads[MERGE_MAX]; // under the drain lock
     unsigned n = 0;
     struct clock_cal cal = ring_clock(s->ring);
-    for (struct ring_thread *t = __atomic_load_n(&s->ring->threads, __ATOMIC_ACQUIRE); t && n < MERGE_MAX; t = t->next) {
-        heads[n].thread = t;
-        if (ring_read_refresh(s->ring, t) && load(&heads[n], s->ring, limit))
+    for (struct ring_lane *l = __atomic_load_n(&s->ring->lanes, __ATOMIC_ACQUIRE); l && n < MERGE_MAX; l = l->next) {
+        heads[n].lane = l;
+        if (ring_read_refresh(s->ring, l) && load(&heads[n], s->ring, limit))
             n++;
     }
     bool any = n > 0;
@@ -174,6 +177,22 @@ void backend_release(const uint8_t trace_id[16])
 }
 
 // ---- thread -----------------------------------------------------------------------------------------------------------
+// doze: until a record comes, or it is `turn`; else for `wait` ns.
+static void rest(int64_t now, bool doze, int64_t wait, int64_t turn, unsigned asked)
+{
+    if (doze && turn - now < SDK_DOZE_NS)
+        wait = turn > now ? turn - now : 0;
+    else if (doze)
+        wait = SDK_DOZE_NS;
+    int how = doze ? SDK_DOZE : SDK_NAP;
+    atomic_store(&sdk.dozing, how);
+    if (atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) != doze)
+        atomic_store(&sdk_hot.wake, doze); // records wake us
+    if (wait && atomic_load(&sdk.flush_asked) == asked && !atomic_load(&sdk.stopping))
+        futex_wait(&sdk.dozing, how, wait);
+    atomic_compare_exchange_strong(&sdk.dozing, &how, SDK_AWAKE);
+}
+
 static void *loop(void *arg)
 {
     (void)arg;
@@ -184,53 +203,59 @@ static void *loop(void *arg)
         pthread_mutex_lock(&sdk.drain);
         bool any = round_locked(&sdk, asked != atomic_load(&sdk.flush_done));
         pthread_mutex_unlock(&sdk.drain);
-        atomic_store(&sdk.flush_done, asked);
+        if (atomic_exchange(&sdk.flush_done, asked) != asked)
+            futex_wake(&sdk.flush_done);
         int64_t now = clock_mono_ns();
         if (any)
             busy_at = now;
         wait = any ? SDK_POLL_NS : wait * 2 < SDK_POLL_MAX_NS ? wait * 2 : SDK_POLL_MAX_NS;
-        int64_t turn = level_turn(now);
-        if (atomic_load(&sdk.flush_asked) != asked)
-            continue;
-        // 2: flush and stop wake us; 1: every record does.
-        int doze = now - busy_at > SDK_DOZE_AFTER_NS;
-        atomic_store(&sdk.dozing, doze);
-        static atomic_int never;
-        if (doze) {
-            int64_t rest = turn - now < SDK_DOZE_NS ? turn - now : SDK_DOZE_NS;
-            if (rest > 0)
-                futex_wait(&sdk.dozing, 1, rest);
-        } else {
-            struct timespec ts = {0, wait};
-            syscall(SYS_futex, &never, FUTEX_WAIT_PRIVATE, 0, &ts, NULL, 0);
-        }
-        atomic_store(&sdk.dozing, 0);
+        rest(now, now - busy_at > SDK_DOZE_AFTER_NS, wait, level_turn(now), asked);
     }
     return NULL;
 }
 
-void sdk_wrote_slow(void)
+void sdk_wake(void)
 {
-    if (atomic_load(&sdk.dozing) == 2) { // stopped: nobody else writes it out
-        backend_run(true);
-        return;
-    }
-    int one_ = 1;
-    if (atomic_compare_exchange_strong(&sdk.dozing, &one_, 0))
+    int how = atomic_load(&sdk.dozing);
+    if ((how == SDK_DOZE || how == SDK_NAP) && atomic_compare_exchange_strong(&sdk.dozing, &how, SDK_AWAKE))
         futex_wake(&sdk.dozing);
+}
+
+void sdk_pressed(void)
+{
+    if (atomic_load_explicit(&sdk.dozing, memory_order_relaxed) == SDK_NAP)
+        sdk_wake();
+}
+
+__attribute__((cold)) void sdk_wrote_slow(void)
+{
+    int saved = errno;
+    if (atomic_load(&sdk.dozing) == SDK_GONE) // nobody else writes it out
+        backend_run(true);
+    else
+        sdk_wake();
+    errno = saved;
+}
+
+// From now on every record is written by its own thread.
+static void gone(void)
+{
+    atomic_store(&sdk.dozing, SDK_GONE);
+    atomic_store(&sdk_hot.wake, 1);
 }
 
 void backend_start(void)
 {
     sigset_t all, old;
     sdk.stopping = false;
-    sdk.dozing = 0;
+    sdk.dozing = SDK_AWAKE;
+    sdk_hot.wake = 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old); // the application's signals are not for our threads
     sdk.has_thread = pthread_create(&thread, NULL, loop, NULL) == 0;
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (!sdk.has_thread)
-        sdk.dozing = 2; // every record is written by its own thread
+        gone();
 }
 
 bool backend_flush(int64_t until)
@@ -240,14 +265,13 @@ bool backend_flush(int64_t until)
         backend_run(true);
         return atomic_load(&sdk.flush_ok);
     }
-    unsigned ticket = atomic_fetch_add(&sdk.flush_asked, 1) + 1;
-    int expected = 1;
-    if (atomic_compare_exchange_strong(&sdk.dozing, &expected, 0))
-        futex_wake(&sdk.dozing);
-    while ((int)(atomic_load(&sdk.flush_done) - ticket) < 0) {
-        if (clock_mono_ns() >= until)
+    unsigned ticket = atomic_fetch_add(&sdk.flush_asked, 1) + 1, done;
+    sdk_wake();
+    while ((int)((done = atomic_load(&sdk.flush_done)) - ticket) < 0) {
+        int64_t left = until - clock_mono_ns();
+        if (left <= 0)
             return false;
-        usleep(200);
+        futex_wait(&sdk.flush_done, (int)done, left < SDK_POLL_MAX_NS ? left : SDK_POLL_MAX_NS);
     }
     return atomic_load(&sdk.flush_ok);
 }
@@ -255,9 +279,7 @@ bool backend_flush(int64_t until)
 void backend_stop(int64_t until)
 {
     atomic_store(&sdk.stopping, true);
-    int expected = 1;
-    if (atomic_compare_exchange_strong(&sdk.dozing, &expected, 0))
-        futex_wake(&sdk.dozing);
+    sdk_wake();
     if (sdk.has_thread) {
         struct timespec ts;
         int64_t now = clock_mono_ns(), grace = now + STOP_GRACE_NS; // it does not block in a write, mostly
@@ -270,7 +292,7 @@ void backend_stop(int64_t until)
         }
     }
     sdk.has_thread = false;
-    atomic_store(&sdk.dozing, 2);
+    gone();
     backend_run(true);
     pthread_mutex_lock(&sdk.drain);
     sinks_end();

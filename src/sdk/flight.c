@@ -47,14 +47,14 @@ static unsigned bit_of(const char *trace_id)
     return (unsigned)(low * 0x9e3779b97f4a7c15u >> 55); // 9 bits
 }
 
-void flight_pass(struct ring *r, const struct ring_thread *t, const char *p)
+void flight_pass(struct ring *r, const struct ring_lane *l, const char *p)
 {
     struct rec_head h;
     memcpy(&h, p, sizeof h);
     if (!(h.what & REC_IN_SPAN))
         return;
-    struct chunk_set *s = &set[ring_chunk_number(r, t->read)];
-    uint64_t seq = __atomic_load_n(&t->read->seq, __ATOMIC_RELAXED);
+    struct chunk_set *s = &set[ring_chunk_number(r, l->read)];
+    uint64_t seq = __atomic_load_n(&l->read->seq, __ATOMIC_RELAXED);
     if (s->seq != seq)
         *s = (struct chunk_set){.seq = seq};
     unsigned bit = bit_of(p + sizeof h);
@@ -104,9 +104,9 @@ static void collect(struct ring *r, struct collect *c)
     for (uint32_t i = 0; i < n; i++)
         if (set[i].seq && (set[i].bits[bit / 64] >> (bit % 64) & 1))
             ring_see_retired(r, i, set[i].seq, see, c);
-    for (struct ring_thread *t = __atomic_load_n(&r->threads, __ATOMIC_ACQUIRE); t; t = t->next)
-        if (t->read)
-            see(c, t->read, t->read_at);
+    for (struct ring_lane *l = __atomic_load_n(&r->lanes, __ATOMIC_ACQUIRE); l; l = l->next)
+        if (l->read)
+            see(c, l->read, l->read_at);
 }
 
 static int by_time(const void *x, const void *y)

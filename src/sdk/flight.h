@@ -19,8 +19,8 @@ struct sdk;
 struct buf;
 void flight_configure(struct buf *notes); // SONDE_FLIGHT_LEVEL, SONDE_RETRO
 extern bool flight_retro;                 // whether an ERROR releases its trace
-// A held record at p, in the chunk that t reads.
-void flight_pass(struct ring *r, const struct ring_thread *t, const char *p);
+// A held record at p, in the chunk that is read of the lane.
+void flight_pass(struct ring *r, const struct ring_lane *l, const char *p);
 // Writes out what is held of the trace up to what the backend has read. This is the place where a verdict comes in: today that of
 // an ERROR record of this process; one from the end of the request, across services, will arrive as a call of it.
 void flight_release(struct sdk *s, const uint8_t trace_id[16]);

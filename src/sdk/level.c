@@ -199,7 +199,7 @@ static bool change(char *where, const char *directives, int64_t until)
         __atomic_store_n(&level.until, until, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&level.change);
     sdk_leave();
-    sdk_wrote(); // a backend asleep learns of the time
+    sdk_wake(); // a backend asleep learns of the time
     return ok;
 }
 
@@ -211,6 +211,19 @@ bool sonde_set_filter(const char *directives)
 bool sonde_set_filter_for(const char *directives, unsigned ms)
 {
     return change(level.passing, directives, ms ? clock_mono_ns() + (int64_t)ms * 1000000 : 0);
+}
+
+void level_show(struct level_shown *out)
+{
+    pthread_mutex_lock(&level.change);
+    int64_t left = level.until ? level.until - clock_mono_ns() : 0;
+    const char *lasting = level.set[0] ? level.set : level.start;
+    const char *now = level.until ? level.passing : lasting;
+    snprintf(out->now, sizeof out->now, "%s", now);
+    snprintf(out->then, sizeof out->then, "%s", lasting);
+    out->left_ms = level.until ? (left > 1000000 ? left / 1000000 : 1) : 0;
+    env_from_program("DYN_LOG", now == level.start ? NULL : now, "sonde_set_filter");
+    pthread_mutex_unlock(&level.change);
 }
 
 // ---- control file -----------------------------------------------------------------------------------------------------

@@ -276,9 +276,9 @@ void ring_free(struct ring *r, bool remove_file)
 {
     if (!r)
         return;
-    for (struct ring_thread *t = r->threads, *next; t; t = next) {
-        next = t->next;
-        free(t);
+    for (struct ring_lane *l = r->lanes, *next; l; l = next) {
+        next = l->next;
+        free(l);
     }
     if (remove_file && r->path[0])
         unlink(r->path);
@@ -382,6 +382,7 @@ static struct ring_chunk *chunk_take(struct ring *r, bool first, bool low, uint6
     struct ring_chunk *c = NULL;
     pthread_mutex_lock(&r->lock);
     *scarce = chunks_free(r) <= chunks_reserved(r);
+    bool pressed = r->fresh - r->retired_n > r->nominal / RING_PRESSED;
     if (low && *scarce && !first) {
         // dropped, so that there is room for what matters more
     } else if (r->fresh < r->head->n_backed || grow(r, r->nominal) || (first && !r->retired_n && grow(r, RING_CHUNKS_MAX))) {
@@ -394,6 +395,8 @@ static struct ring_chunk *chunk_take(struct ring *r, bool first, bool low, uint6
     }
     *seq = c ? ++r->seq : 0;
     pthread_mutex_unlock(&r->lock);
+    if (pressed && r->pressed)
+        r->pressed();
     return c;
 }
 
@@ -414,19 +417,19 @@ static void chunk_open(struct ring_thread *t, struct ring_chunk *c, uint64_t seq
 #endif
     __atomic_store_n(&c->commit, RING_CHUNK_HEAD, __ATOMIC_RELAXED);
     __atomic_store_n(&c->next, 0, __ATOMIC_RELAXED);
-    c->thread = t->number;
-    c->tid = t->tid;
+    c->thread = t->lane->number;
+    c->tid = t->lane->tid;
     c->opened = clock_tick();
-    memcpy(c->name, t->name, sizeof c->name);
+    memcpy(c->name, t->lane->name, sizeof c->name);
     __atomic_store_n(&c->seq, seq, __ATOMIC_RELEASE);
     struct ring_chunk *old = t->chunk;
     t->chunk = c;
     t->at = (char *)c + RING_CHUNK_HEAD;
     t->end = (char *)c + RING_CHUNK;
     if (old)
-        __atomic_store_n(&old->next, ring_chunk_number(t->ring, c) + 1, __ATOMIC_RELEASE);
+        __atomic_store_n(&old->next, ring_chunk_number(t->lane->ring, c) + 1, __ATOMIC_RELEASE);
     else
-        __atomic_store_n(&t->first, c, __ATOMIC_RELEASE);
+        __atomic_store_n(&t->lane->first, c, __ATOMIC_RELEASE);
 }
 
 static void count_lost(struct ring *r, unsigned how, bool held, uint64_t tick)
@@ -465,7 +468,7 @@ bool ring_lost_episode(struct ring *r, uint64_t *first, uint64_t *last)
 // The next chunk of a thread. While only the reserve is left, each record comes by here: `end` is then before `at`.
 static bool chunk_next(struct ring_thread *t, unsigned how, bool low, bool held)
 {
-    struct ring *r = t->ring;
+    struct ring *r = t->lane->ring;
     uint64_t seq;
     bool scarce;
     struct ring_chunk *c = chunk_take(r, !t->chunk, low, &seq, &scarce);
@@ -488,9 +491,9 @@ static bool chunk_next(struct ring_thread *t, unsigned how, bool low, bool held)
 }
 
 // Where a record does not fit the free part that `end` tells.
-static bool make_room(struct ring_thread *t, size_t size, unsigned how, bool held, uint64_t tick)
+__attribute__((cold, noinline)) bool ring_make_room(struct ring_thread *t, size_t size, unsigned how, bool held, uint64_t tick)
 {
-    struct ring *r = t->ring;
+    struct ring *r = t->lane->ring;
     unsigned below = __atomic_load_n(&r->drop_below, __ATOMIC_RELAXED);
     bool low = held || (below && how >> 4 > below), ok = true;
     char *end = (char *)t->chunk + RING_CHUNK;
@@ -527,48 +530,55 @@ void ring_see_retired(struct ring *r, uint32_t number, uint64_t seq, ring_see_fn
 }
 
 // ---- threads ----------------------------------------------------------------------------------------------------------
-struct ring_thread *ring_thread_get(struct ring *r)
+bool ring_thread_get(struct ring *r, struct ring_thread *t)
 {
     pthread_mutex_lock(&r->lock);
-    struct ring_thread *t = r->idle;
-    bool adopted = t != NULL;
-    if (t) {
-        r->idle = t->next_idle;
-    } else if ((t = aligned_alloc(64, sizeof *t))) {
-        memset(t, 0, sizeof *t);
-        t->ring = r;
-        t->number = ++r->n_threads;
-        t->next = r->threads;
-        __atomic_store_n(&r->threads, t, __ATOMIC_RELEASE);
+    struct ring_lane *l = r->idle;
+    if (l) {
+        r->idle = l->next_idle;
+    } else if ((l = aligned_alloc(64, sizeof *l))) {
+        memset(l, 0, sizeof *l);
+        l->ring = r;
+        l->number = ++r->n_lanes;
+        l->next = r->lanes;
+        __atomic_store_n(&r->lanes, l, __ATOMIC_RELEASE);
     }
     pthread_mutex_unlock(&r->lock);
-    if (t) {
-        t->tid = (uint32_t)syscall(SYS_gettid);
-        prctl(PR_GET_NAME, t->name);
-    }
-    if (adopted && t->chunk) {
-        struct sonde_arg a[2] = {{.value.u = t->tid}, {.value.s = t->name, .n = strlen(t->name)}};
+    if (!l)
+        return false;
+    *t = l->rest;
+    t->tsc = clock_use_tsc;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); // a signal handler finds all of it or nothing
+    t->lane = l;
+    l->tid = (uint32_t)syscall(SYS_gettid);
+    prctl(PR_GET_NAME, l->name);
+    if (t->chunk) { // of an earlier thread
+        struct sonde_arg a[2] = {{.value.u = l->tid}, {.value.s = l->name, .n = strlen(l->name)}};
         uint32_t n;
         const uint8_t *types = rec_types(REC_THREAD, &n);
         ring_push(t, (uint32_t)REC_THREAD << 24, NULL, types, a, n, RING_DROP);
     }
-    return t;
+    return true;
 }
 
 void ring_thread_end(struct ring_thread *t)
 {
-    struct ring *r = t->ring;
+    struct ring_lane *l = t->lane;
+    struct ring *r = l->ring;
     t->busy = 0;
+    t->lane = NULL;
     pthread_mutex_lock(&r->lock);
-    t->next_idle = r->idle;
-    r->idle = t;
+    l->rest = *t;
+    l->next_idle = r->idle;
+    r->idle = l;
     pthread_mutex_unlock(&r->lock);
 }
 
 // ---- writing ----------------------------------------------------------------------------------------------------------
-static inline uint64_t str_slot(size_t length, size_t kept)
+__attribute__((cold)) bool ring_interrupted(struct ring_thread *t, uint32_t what, unsigned how)
 {
-    return (length >= UINT32_MAX ? UINT32_MAX : (uint64_t)length) | (uint64_t)kept << 32;
+    count_lost(t->lane->ring, how, what & REC_HELD, clock_tick());
+    return false;
 }
 
 // Values and strings from p on; strings cut so that at most `room` bytes of them are kept.
@@ -579,14 +589,14 @@ static char *write_values(char *p, const uint8_t *types, const struct sonde_arg 
         uint64_t slot = a[i].value.u;
         if (types[i] == SONDE_TYPE_STR) {
             size_t kept = a[i].n == SIZE_MAX ? 0 : a[i].n < room ? a[i].n : room;
-            slot = str_slot(a[i].n, kept);
-            memcpy(s, a[i].value.s ? a[i].value.s : "", kept);
+            slot = rec_slot(a[i].n, kept);
+            rec_copy(s, a[i].value.s ? a[i].value.s : "", kept);
             s += kept;
             room -= kept;
         } else if (__builtin_expect(types[i] > SONDE_TYPE_BOOL, 0) && rec_is_string(types[i])) {
             bool absent = a[i].n == SIZE_MAX && types[i] != SONDE_TYPE_ERROR;
             size_t kept = rec_string_put(s, room, types[i], &a[i]);
-            slot = str_slot(absent ? SIZE_MAX : rec_string_size(types[i], &a[i]), kept);
+            slot = rec_slot(absent ? SIZE_MAX : rec_string_size(types[i], &a[i]), kept);
             s += kept;
             room -= kept;
         }
@@ -619,13 +629,8 @@ static char *heap_copy(const uint8_t *types, const struct sonde_arg *a, uint32_t
 bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const uint8_t *types, const struct sonde_arg *args,
                uint32_t n, unsigned how)
 {
-    bool ok = false;
-    if (t->busy) { // a signal handler interrupted us in here
-        count_lost(t->ring, how, what & REC_HELD, clock_tick());
+    if (!ring_enter(t, what, how))
         return false;
-    }
-    t->busy = 1;
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
     size_t strings = strings_size(types, args, n);
     size_t fixed = sizeof(struct rec_head) + (ids ? 24 : 0) + 8 * (size_t)n;
     char *heap = NULL;
@@ -638,16 +643,12 @@ bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const u
         heap_size = heap ? heap_size : 0;
     }
     size_t size = (fixed + room + 7) & ~(size_t)7;
-    uint64_t tick = clock_tick();
-    if (__builtin_expect(t->end - t->at < (ptrdiff_t)size, 0) && !make_room(t, size, how, what & REC_HELD, tick)) {
+    char *p = ring_begin(t, what | (ids ? REC_IN_SPAN : 0), size, how);
+    if (!p) {
         mem_free(heap);
-        goto out;
+        ring_leave(t);
+        return false;
     }
-    char *p = t->at;
-    struct rec_head h = {(uint32_t)size, what | (ids ? REC_IN_SPAN : 0), tick};
-    memcpy(p, &h, sizeof h);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST); // the head first: a reader can tell that a record was begun
-    p += sizeof h;
     if (ids) {
         memcpy(p, ids, 24);
         p += 24;
@@ -658,41 +659,37 @@ bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const u
         p += 16;
     }
     write_values(p, types, args, n, room);
-    t->at += size;
-    __atomic_store_n(&t->chunk->commit, (uint32_t)(t->at - (char *)t->chunk), __ATOMIC_RELEASE);
-    ok = true;
-out:
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    t->busy = 0;
-    return ok;
+    ring_commit(t, size);
+    ring_leave(t);
+    return true;
 }
 
 // ---- reading ----------------------------------------------------------------------------------------------------------
-bool ring_read_refresh(struct ring *r, struct ring_thread *t)
+bool ring_read_refresh(struct ring *r, struct ring_lane *l)
 {
-    if (!t->read) {
-        t->read = __atomic_load_n(&t->first, __ATOMIC_ACQUIRE);
-        if (!t->read)
+    if (!l->read) {
+        l->read = __atomic_load_n(&l->first, __ATOMIC_ACQUIRE);
+        if (!l->read)
             return false;
-        t->read_at = RING_CHUNK_HEAD;
+        l->read_at = RING_CHUNK_HEAD;
     }
-    t->read_to = __atomic_load_n(&t->read->commit, __ATOMIC_ACQUIRE);
-    return ring_read_peek(r, t) != NULL;
+    l->read_to = __atomic_load_n(&l->read->commit, __ATOMIC_ACQUIRE);
+    return ring_read_peek(r, l) != NULL;
 }
 
-const char *ring_read_peek(struct ring *r, struct ring_thread *t)
+const char *ring_read_peek(struct ring *r, struct ring_lane *l)
 {
-    while (t->read && t->read_at >= t->read_to) {
-        uint32_t next = __atomic_load_n(&t->read->next, __ATOMIC_ACQUIRE);
-        t->read_to = __atomic_load_n(&t->read->commit, __ATOMIC_ACQUIRE);
-        if (t->read_at < t->read_to)
+    while (l->read && l->read_at >= l->read_to) {
+        uint32_t next = __atomic_load_n(&l->read->next, __ATOMIC_ACQUIRE);
+        l->read_to = __atomic_load_n(&l->read->commit, __ATOMIC_ACQUIRE);
+        if (l->read_at < l->read_to)
             break;
         if (!next)
             return NULL;
-        chunk_retire(r, t->read);
-        t->read = chunk_at(r, next - 1);
-        t->read_at = RING_CHUNK_HEAD;
-        t->read_to = __atomic_load_n(&t->read->commit, __ATOMIC_ACQUIRE);
+        chunk_retire(r, l->read);
+        l->read = chunk_at(r, next - 1);
+        l->read_at = RING_CHUNK_HEAD;
+        l->read_to = __atomic_load_n(&l->read->commit, __ATOMIC_ACQUIRE);
     }
-    return t->read ? (const char *)t->read + t->read_at : NULL;
+    return l->read ? (const char *)l->read + l->read_at : NULL;
 }

@@ -36,6 +36,7 @@
 #include "base/slice.h"
 #include <pthread.h>
 #include <sonde/sonde.h>
+#include <string.h>
 #include <sys/types.h>
 
 #define RING_MAGIC "SONDRNG1"
@@ -72,7 +73,7 @@ struct ring_chunk {
     uint32_t commit; // atomic: bytes valid, from the chunk's start
     uint32_t next;   // atomic: number + 1 of the chunk in which its thread went on; 0: none
     uint64_t seq;    // atomic: from 1, counts all chunks of the process; 0 while being set up or never used
-    uint32_t thread; // number of the ring_thread
+    uint32_t thread; // number of the ring_lane
     uint32_t tid;    // of the operating system, when it was opened
     uint64_t opened; // tick
     char name[16];   // of the thread
@@ -88,14 +89,14 @@ enum rec_kind {
     REC_SPAN_EXIT,
     REC_SPAN_STATUS, // uint status, str message
     REC_SPAN_EVENT,  // int time, str name
-    REC_THREAD,      // uint tid, str name: another thread goes on with this ring_thread
+    REC_THREAD,      // uint tid, str name: another thread goes on with this lane
     REC_SPAN_ATTR,   // + type - 1: str key, the value
     REC_SPAN_MORE = REC_SPAN_ATTR + 5, // uint enum rec_more | flags << 8 | remote << 16, int time, str text, bytes ids, packed fields
     REC_KINDS,
 };
-#define REC_IN_SPAN   0x10000000u
-#define REC_EXTERN    0x20000000u
-#define REC_HELD      0x40000000u // below the filter: kept here, not written out (cleared when it was, after all)
+#define REC_IN_SPAN 0x10000000u
+#define REC_EXTERN  0x20000000u
+#define REC_HELD    0x40000000u // below the filter: kept here, not written out (cleared when it was, after all)
 enum rec_more {
     MORE_FIELDS, // attributes
     MORE_EVENT,  // time, text: its name, fields
@@ -156,20 +157,28 @@ bool rec_read(struct rec *out, const char *p, size_t size, const uint8_t *types,
 
 // ---- the ring of this process -----------------------------------------------------------------------------------------
 struct ring;
+// What a thread needs to write; its owner's alone, who may keep it where it likes (libsonde: in static TLS, so that a call
+// touches few cache lines and pages).
 struct ring_thread {
-    // owner
     char *at, *end; // free part of the chunk
     struct ring_chunk *chunk;
-    struct ring *ring;
+    struct ring_lane *lane; // null: not attached
     volatile uint32_t busy; // a call is under way on this thread (a signal handler must not write)
+    bool tsc;               // clock_use_tsc
+} __attribute__((aligned(64)));
+
+// The records of one thread after the other. Owned by the ring.
+struct ring_lane {
+    struct ring *ring;
+    struct ring_thread rest; // what the last thread left, while there is none
     uint32_t number, tid;
     char name[17];
+    struct ring_lane *next;      // list of all, never removed
+    struct ring_lane *next_idle; // list of those whose thread has ended
+    struct ring_chunk *first;    // atomic: the first chunk it ever got
     // reader
-    struct ring_chunk *read;
+    struct ring_chunk *read __attribute__((aligned(64)));
     uint32_t read_at, read_to;
-    struct ring_thread *next;      // list of all, never removed
-    struct ring_thread *next_idle; // list of those whose thread has ended
-    struct ring_chunk *first;      // atomic: the first chunk it ever got
 } __attribute__((aligned(64)));
 
 struct ring {
@@ -187,21 +196,23 @@ struct ring {
     bool stuck;                    // atomic: a wait for room ended in vain and no chunk was read since
     bool no_space;                 // the last attempt to get more memory failed
     uint32_t block_ms, drop_below; // atomics: ring_policy
+    void (*pressed)(void);         // may be null: a thread took a chunk while RING_PRESSED of the ring is unread
     // Atomics: what was dropped by level (0: spans), below the filter, and when since ring_lost_episode.
     uint64_t lost_level[6], lost_held, lost_first, lost_last;
     uint64_t seq;
     uint32_t retired[RING_CHUNKS_MAX]; // queue of read chunks, oldest first
     uint32_t retired_at, retired_n;
     bool is_retired[RING_CHUNKS_MAX];
-    struct ring_thread *threads; // atomic
-    struct ring_thread *idle;
-    uint32_t n_threads;
+    struct ring_lane *lanes; // atomic
+    struct ring_lane *idle;
+    uint32_t n_lanes;
 };
 
 // How a record meets a ring whose chunks are all unread: dropped, or waits up to 10 ms; its level for the counts and policies.
 enum { RING_DROP = 0, RING_WAIT = 1 };
 #define RING_LEVEL(level) ((unsigned)(level) << 4)
 enum { RING_WAIT_MS = 10, RING_RESERVE = 8 }; // low records leave one chunk in RING_RESERVE to the others
+enum { RING_PRESSED = 16 };                   // one chunk in so many
 
 // Makes the file DIR/<service>-<pid>.ring; when that fails, anonymous memory and the reason in err (ERR_OK all the same unless
 // there is no memory at all). size: bytes of chunks.
@@ -215,20 +226,87 @@ void ring_grow_ahead(struct ring *r);  // backend: memory for the next chunks, s
 // Appends to the dictionary; false when it is full (records still work, a later reader lacks the words).
 bool ring_dict_add(struct ring *r, const char *entry, size_t n);
 
-struct ring_thread *ring_thread_get(struct ring *r); // for the calling thread; null without memory
-void ring_thread_end(struct ring_thread *t);         // the calling thread ends: another may go on with it
+// Attaches the calling thread; false without memory.
+bool ring_thread_get(struct ring *r, struct ring_thread *t);
+void ring_thread_end(struct ring_thread *t); // the calling thread ends: another may go on with its lane
 
 // Writes one record. ids: 24 bytes or null. False if it was dropped (counted in head->lost).
 bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const uint8_t *types, const struct sonde_arg *args,
                uint32_t n, unsigned how);
 
-// Reader: takes note of what is committed by now; true if there is something.
-bool ring_read_refresh(struct ring *r, struct ring_thread *t);
-// The next record's bytes, without moving; null if none. Moves over exhausted chunks, which go back to the pool.
-const char *ring_read_peek(struct ring *r, struct ring_thread *t);
-static inline void ring_read_next(struct ring_thread *t, uint32_t size)
+// The same in pieces, for who knows its record beforehand: ring_enter, ring_begin, the bytes behind the head, ring_commit,
+// ring_leave. False: a signal handler interrupted a record of this thread (the loss is counted).
+bool ring_interrupted(struct ring_thread *t, uint32_t what, unsigned how);
+bool ring_make_room(struct ring_thread *t, size_t size, unsigned how, bool held, uint64_t tick);
+static inline bool ring_enter(struct ring_thread *t, uint32_t what, unsigned how)
 {
-    t->read_at += size;
+    if (__builtin_expect(t->busy, 0))
+        return ring_interrupted(t, what, how);
+    t->busy = 1;
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return true;
+}
+static inline void ring_leave(struct ring_thread *t)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    t->busy = 0;
+}
+// size: of the whole record, a multiple of 8, at most RING_RECORD_MAX. Null: dropped, and counted.
+static inline char *ring_begin(struct ring_thread *t, uint32_t what, size_t size, unsigned how)
+{
+#if defined(__x86_64__)
+    uint64_t tick = __builtin_expect(t->tsc, 1) ? __builtin_ia32_rdtsc() : clock_tick_slow();
+#else
+    uint64_t tick = clock_tick();
+#endif
+    if (__builtin_expect(t->end - t->at < (ptrdiff_t)size, 0) && !ring_make_room(t, size, how, what & REC_HELD, tick))
+        return NULL;
+    char *p = t->at;
+    struct rec_head h = {(uint32_t)size, what, tick};
+    memcpy(p, &h, sizeof h);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST); // the head first: a reader can tell that a record was begun
+    return p + sizeof h;
+}
+static inline void ring_commit(struct ring_thread *t, size_t size)
+{
+    t->at += size;
+    __atomic_store_n(&t->chunk->commit, (uint32_t)(t->at - (char *)t->chunk), __ATOMIC_RELEASE);
+}
+// A string's value: its length, and how much of it is kept.
+static inline uint64_t rec_slot(size_t length, size_t kept)
+{
+    return (length >= UINT32_MAX ? UINT32_MAX : (uint64_t)length) | (uint64_t)kept << 32;
+}
+// memcpy of what is mostly short, without a call.
+static inline void rec_copy(char *to, const char *from, size_t n)
+{
+    if (n >= 16) {
+        if (n > 32) {
+            memcpy(to, from, n);
+            return;
+        }
+        memcpy(to, from, 16);
+        memcpy(to + n - 16, from + n - 16, 16);
+    } else if (n >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + n - 8, from + n - 8, 8);
+    } else if (n >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + n - 4, from + n - 4, 4);
+    } else if (n) {
+        to[0] = from[0];
+        to[n / 2] = from[n / 2];
+        to[n - 1] = from[n - 1];
+    }
+}
+
+// Reader: takes note of what is committed by now; true if there is something.
+bool ring_read_refresh(struct ring *r, struct ring_lane *l);
+// The next record's bytes, without moving; null if none. Moves over exhausted chunks, which go back to the pool.
+const char *ring_read_peek(struct ring *r, struct ring_lane *l);
+static inline void ring_read_next(struct ring_lane *l, uint32_t size)
+{
+    l->read_at += size;
 }
 // What was read and is still there. Calls see() with a chunk that went back to the pool and was not opened again since that seq;
 // the pool is locked meanwhile. `to`: where its records end.

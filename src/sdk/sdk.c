@@ -6,6 +6,7 @@
 #include "sdk/flight.h"
 #include "sdk/limit.h"
 #include "sdk/quiet.h"
+#include "sdk/status.h"
 #include "sdk/trace.h"
 #include <errno.h>
 #include <linux/futex.h>
@@ -15,8 +16,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER};
-__thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")));
+struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER, .sample_ratio = 1};
+struct sdk_hot sdk_hot;
+__thread struct ring_thread tls_ring_thread __attribute__((tls_model("initial-exec")));
 
 // The slow paths below take locks. A signal handler that interrupts one of them, or a record in the making, must not enter; and
 // a thread that is being cancelled must not end in there.
@@ -158,6 +160,7 @@ void sdk_register(struct sonde_site *record)
         said = true;
         __atomic_store_n(&record->state, SONDE_SITE_OFF, __ATOMIC_RELEASE);
     } else if (record->state == SONDE_SITE_NEW) {
+        record->shape = log_shape(record);
         struct site *s = level_add_site(record) ? add_site(record, sdk.n_sites + 1) : NULL;
         if (s)
             record->number = ++sdk.n_sites;
@@ -172,11 +175,11 @@ void sdk_register(struct sonde_site *record)
 // ---- threads ----------------------------------------------------------------------------------------------------------
 static void thread_ended(void *t)
 {
-    tls_ring = NULL;
     sdk_span_forget();
     struct ring_thread *mine = t;
-    if (mine->ring == sdk.ring) // not the state of a parent process
+    if (mine->lane && mine->lane->ring == sdk.ring) // not the state of a parent process
         ring_thread_end(mine);
+    mine->lane = NULL;
 }
 
 static void make_ring(void);
@@ -196,13 +199,13 @@ struct ring_thread *sdk_thread(void)
         sdk_leave();
         return NULL;
     }
-    tls_ring = ring_thread_get(sdk.ring);
-    if (tls_ring && __atomic_load_n(&have_key, __ATOMIC_RELAXED))
-        pthread_setspecific(thread_key, tls_ring);
+    struct ring_thread *t = ring_thread_get(sdk.ring, &tls_ring_thread) ? &tls_ring_thread : NULL;
+    if (t && __atomic_load_n(&have_key, __ATOMIC_RELAXED))
+        pthread_setspecific(thread_key, t);
     sdk_leave();
-    if (tls_ring && tls_span)
+    if (t && tls_span)
         sdk_span_adopt();
-    return tls_ring;
+    return t;
 }
 
 // ---- fork -------------------------------------------------------------------------------------------------------------
@@ -229,6 +232,7 @@ static void after_fork_child(void)
     level_after_fork(true);
     if (sdk.ring)
         ring_forget(sdk.ring);
+    export_forked(sdk.export);
     sdk.parents.ring = sdk.ring;
     sdk.parents.export = sdk.export;
     sdk.parents.pipe = sdk.pipe;
@@ -236,14 +240,15 @@ static void after_fork_child(void)
     sdk.generation++;
     sdk.export = NULL;
     sdk.has_thread = false;
-    tls_ring = NULL;
+    tls_ring_thread = (struct ring_thread){0};
     if (have_key)
         pthread_setspecific(thread_key, NULL);
     struct line_style style = sdk.pipe.style;
     pipeline_init(&sdk.pipe);
     sdk.pipe.style = style;
     sdk.flush_asked = sdk.flush_done = 0;
-    sdk.dozing = 0;
+    sdk.dozing = SDK_AWAKE;
+    sdk_hot.wake = 0;
     sdk.stopping = false;
     sdk.lost = (struct sink_episode){0};
     sdk.lost_seen = 0;
@@ -315,6 +320,7 @@ static void make_ring(void)
             ring_lose(r, i, false);
     for (uint64_t n = __atomic_exchange_n(&lost_early_held, 0, __ATOMIC_RELAXED); n; n--)
         ring_lose(r, 0, true);
+    r->pressed = sdk_pressed;
     __atomic_store_n(&sdk.ring, r, __ATOMIC_RELEASE);
     sinks_configure(&sdk.pipe.style, NULL); // tells the ring
 }
@@ -361,6 +367,8 @@ void sonde_init(const struct sonde_options *o)
     bool mine = !done;
     done = true;
     if (mine && o) {
+        env_from_program("OTEL_SERVICE_NAME", o->service, "sonde_init");
+        env_from_program("OTEL_RESOURCE_ATTRIBUTES", o->resource, "sonde_init");
         if (!env_service() && o->service)
             snprintf(sdk.service, sizeof sdk.service, "%s", o->service);
         if (o->resource)
@@ -373,6 +381,8 @@ void sonde_init(const struct sonde_options *o)
     }
     pthread_mutex_unlock(&sdk.life);
     sdk_start();
+    if (mine)
+        status_from_environment();
 }
 
 static int64_t deadline(unsigned ms)

@@ -11,6 +11,10 @@
 enum sdk_phase { SDK_NONE, SDK_RUNNING, SDK_STOPPED };
 enum { SDK_POLL_NS = 1000000, SDK_POLL_MAX_NS = 10000000, SDK_DOZE_AFTER_NS = 2000000000, SDK_DOZE_NS = 250000000 };
 
+// How the backend rests. DOZE: until a record comes; NAP: for some milliseconds, records do not end it but a flush or a ring that
+// fills up; GONE: there is none, a record is written by its own thread.
+enum sdk_doze { SDK_AWAKE, SDK_DOZE, SDK_GONE, SDK_NAP };
+
 struct export;
 struct sdk {
     pthread_mutex_t life;
@@ -30,7 +34,7 @@ struct sdk {
     pthread_mutex_t drain;
     struct pipeline pipe;
     bool has_thread;
-    atomic_int dozing; // futex: 1 while the backend sleeps until woken
+    atomic_int dozing; // futex: enum sdk_doze
     atomic_uint flush_asked, flush_done;
     atomic_llong flush_until; // monotonic
     atomic_bool flush_ok;     // of the last one: everything was written
@@ -46,8 +50,18 @@ struct sdk {
 };
 extern struct sdk sdk;
 
-// What a thread needs at hand. In the static TLS block: one load.
-extern __thread struct ring_thread *tls_ring __attribute__((tls_model("initial-exec")));
+// What all calls read; written when the backend falls asleep for long and when it wakes.
+extern struct sdk_hot {
+    atomic_int wake; // records must call sdk_wrote_slow
+} __attribute__((aligned(64))) sdk_hot;
+
+// What a thread needs at hand. In the static TLS block.
+extern __thread struct ring_thread tls_ring_thread __attribute__((tls_model("initial-exec")));
+static inline struct ring_thread *sdk_attached(void) // null: the thread has written nothing yet
+{
+    return tls_ring_thread.lane ? &tls_ring_thread : NULL;
+}
+#define tls_ring (sdk_attached())
 extern __thread struct sonde_span *tls_span __attribute__((tls_model("initial-exec")));
 
 struct ring_thread *sdk_thread(void);     // the calling thread's ring; starts the library if needed; null if impossible
@@ -56,19 +70,22 @@ void sdk_lost(unsigned level, bool held); // counts a record for which there was
 void sdk_wrote_slow(void);                // wakes a sleeping backend, or writes out at once when there is none any more
 static inline void sdk_wrote(void)
 {
-    if (__builtin_expect(atomic_load_explicit(&sdk.dozing, memory_order_relaxed) != 0, 0))
+    if (__builtin_expect(atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) != 0, 0))
         sdk_wrote_slow();
 }
-bool sdk_enter(void); // before taking a lock; false in a signal handler that interrupted a holder
+void sdk_wake(void);    // ends the backend's rest, whatever it is
+void sdk_pressed(void); // the same, of a ring that fills up
+bool sdk_enter(void);   // before taking a lock; false in a signal handler that interrupted a holder
 void sdk_leave(void);
-void sdk_register(struct sonde_site *site); // gives it a number and a state
-unsigned sdk_span_level(void);              // what the current spans' directives let through on this thread
-const uint8_t *sdk_span_ids(void);          // 24 bytes of the current span, or null
-void sdk_span_adopt(void);                  // after a fork: makes the current span known to the new ring
-void sdk_span_forget(void);                 // the calling thread ends
-void sdk_note(const char *text, size_t n);  // plain lines to stderr (configuration complaints)
-void sdk_held_level(void);                  // after a change of sinks
-bool sdk_truthy(const char *name);          // 1, true, on, yes in any case
+void sdk_register(struct sonde_site *site);        // gives it a number and a state
+uint64_t log_shape(const struct sonde_site *site); // log.c: what sonde_log_write wants to know of the types
+unsigned sdk_span_level(void);                     // what the current spans' directives let through on this thread
+const uint8_t *sdk_span_ids(void);                 // 24 bytes of the current span, or null
+void sdk_span_adopt(void);                         // after a fork: makes the current span known to the new ring
+void sdk_span_forget(void);                        // the calling thread ends
+void sdk_note(const char *text, size_t n);         // plain lines to stderr (configuration complaints)
+void sdk_held_level(void);                         // after a change of sinks
+bool sdk_truthy(const char *name);                 // 1, true, on, yes in any case
 
 // backend.c
 void backend_start(void);

@@ -87,26 +87,26 @@ static struct site *site_of(const struct sonde_site *record)
 
 struct way { // a ring and the thread that writes into it
     struct ring *ring;
-    struct ring_thread *thread;
+    struct ring_thread thread;
 };
 
 static void way_open(struct way *w)
 {
     setenv("SONDE_RING_DIR", child_dir, 1);
     assert_int_equal(ring_new(&w->ring, "fields", 1 << 20, NULL), ERR_OK);
-    w->thread = ring_thread_get(w->ring);
+    assert_true(ring_thread_get(w->ring, &w->thread));
 }
 
 static struct rec carry(struct way *w, const struct site *site, const struct sonde_arg *args)
 {
     struct rec r = {.n = 0};
     struct rec_head h;
-    assert_true(ring_push(w->thread, site->number, NULL, site->type, args, site->n, RING_DROP));
-    assert_true(ring_read_refresh(w->ring, w->thread));
-    const char *p = ring_read_peek(w->ring, w->thread);
+    assert_true(ring_push(&w->thread, site->number, NULL, site->type, args, site->n, RING_DROP));
+    assert_true(ring_read_refresh(w->ring, w->thread.lane));
+    const char *p = ring_read_peek(w->ring, w->thread.lane);
     memcpy(&h, p, sizeof h);
     assert_true(rec_read(&r, p, h.size, site->type, site->n, true));
-    ring_read_next(w->thread, h.size);
+    ring_read_next(w->thread.lane, h.size);
     return r;
 }
 
@@ -207,7 +207,7 @@ static void every_type(void **state)
     for (size_t i = 0; i < n; i++) {
         const char *const keys[] = {"k", 0};
         const unsigned char types[] = {rows[i].field.type, 0};
-        struct sonde_site record = {0, 0, 7, SONDE_LEVEL_INFO, 1, 0, 0, "m", "t", "f.c", keys, types, NULL};
+        struct sonde_site record = {0, 0, 7, SONDE_LEVEL_INFO, 1, 0, 0, "m", "t", "f.c", keys, types, 0};
         struct site *site = site_of(&record);
         check_row("%zu %s", i, rows[i].text ? rows[i].text : "absent");
         struct rec r = carry(&w, site, &rows[i].field.arg);
@@ -229,7 +229,7 @@ static void every_type_in_an_array(void **state)
     way_open(&w);
     const char *const keys[] = {"", "", 0};
     const unsigned char types[] = {SONDE_TYPE_MESSAGE, SONDE_TYPE_FIELDS, 0};
-    struct sonde_site record = {0, 0, 7, SONDE_LEVEL_INFO, 2, 0, 0, "", "t", "f.c", keys, types, NULL};
+    struct sonde_site record = {0, 0, 7, SONDE_LEVEL_INFO, 2, 0, 0, "", "t", "f.c", keys, types, 0};
     struct site *site = site_of(&record);
     for (size_t i = 0; i < n; i++) {
         struct buf packed;
@@ -271,14 +271,14 @@ static void cut_arrays(void **state)
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         const char *const keys[] = {"k", 0};
         const unsigned char types[] = {rows[i].type, 0};
-        struct sonde_site record = {0, 0, 7, SONDE_LEVEL_INFO, 1, 0, 0, "m", "t", "f.c", keys, types, NULL};
+        struct sonde_site record = {0, 0, 7, SONDE_LEVEL_INFO, 1, 0, 0, "m", "t", "f.c", keys, types, 0};
         struct site *site = site_of(&record);
         struct rec_head h;
         struct rec r;
         check_row("cut %zu", i);
-        CHECK(ring_push(w.thread, 1, NULL, types, &rows[i].arg, 1, RING_DROP));
-        CHECK(ring_read_refresh(w.ring, w.thread));
-        const char *at = ring_read_peek(w.ring, w.thread);
+        CHECK(ring_push(&w.thread, 1, NULL, types, &rows[i].arg, 1, RING_DROP));
+        CHECK(ring_read_refresh(w.ring, w.thread.lane));
+        const char *at = ring_read_peek(w.ring, w.thread.lane);
         memcpy(&h, at, sizeof h);
         CHECK(rec_read(&r, at, h.size, types, 1, true)); // whole: 2000 elements
         CHECK_INT(r.v[0].cut, 0);
@@ -286,7 +286,7 @@ static void cut_arrays(void **state)
         CHECK(heap != NULL);
         CHECK(rec_read(&r, at, h.size, types, 1, false));
         CHECK_INT(r.v[0].cut, 1);
-        ring_read_next(w.thread, h.size);
+        ring_read_next(w.thread.lane, h.size);
         struct pipeline p;
         pipeline_init(&p);
         p.style.jsonl = true;

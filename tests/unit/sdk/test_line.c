@@ -204,7 +204,7 @@ static void run(bool jsonl)
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         const struct want *w = &rows[i];
         struct sonde_site record = {0,       0,        7,   (uint8_t)w->level, (uint8_t)w->n, 0, 0, w->message, "t", "../src/f.c",
-                                    w->keys, w->types, NULL};
+                                    w->keys, w->types, 0};
         struct site *site = site_of(&record);
         struct pipeline p;
         struct rec r;
@@ -298,8 +298,8 @@ static void world_new(struct world *w, bool jsonl)
 {
     static const char *const keys[] = {"model", "uri", 0};
     static const unsigned char types[] = {S, S, 0};
-    struct sonde_site log = {0, 0, 7, 3, 2, 0, 0, "m", "t", "src/f.c", keys, types, NULL};
-    struct sonde_site span = {0, 0, 9, 3, 0, 1, 0, "", "spans::here", "src/g.c", NULL, NULL, NULL};
+    struct sonde_site log = {0, 0, 7, 3, 2, 0, 0, "m", "t", "src/f.c", keys, types, 0};
+    struct sonde_site span = {0, 0, 9, 3, 0, 1, 0, "", "spans::here", "src/g.c", NULL, NULL, 0};
     memset(w, 0, sizeof *w);
     pipeline_init(&w->p);
     w->p.style.jsonl = jsonl;

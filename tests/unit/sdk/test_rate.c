@@ -40,7 +40,7 @@ static void counts(void **state)
 {
     (void)state;
     static struct sonde_limit limits[CHECK_ROWS(rows)];
-    static struct sonde_site site = {0, 0, 1, SONDE_LEVEL_INFO, 0, 0, 0, "m", "t", "f.c", NULL, NULL, NULL};
+    static struct sonde_site site = {0, 0, 1, SONDE_LEVEL_INFO, 0, 0, 0, "m", "t", "f.c", NULL, NULL, 0};
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         const struct row *r = &rows[i];
         struct work w[4];
@@ -69,7 +69,7 @@ static void windows(void **state)
 {
     (void)state;
     static struct sonde_limit limit = {.first = 3, .period_ns = 5000000, .listed = 1};
-    static struct sonde_site site = {0, 0, 1, SONDE_LEVEL_INFO, 0, 0, 0, "m", "t", "f.c", NULL, NULL, NULL};
+    static struct sonde_site site = {0, 0, 1, SONDE_LEVEL_INFO, 0, 0, 0, "m", "t", "f.c", NULL, NULL, 0};
     struct work w[4];
     uint64_t passed = 0, calls = 0;
     struct timespec a, b;

@@ -15,7 +15,7 @@ static void *logger(void *arg)
 {
     static const char *const keys[] = {"n", 0};
     static const unsigned char types[] = {SONDE_TYPE_INT, 0};
-    static struct sonde_site site = {0, 0, 1, SONDE_LEVEL_INFO, 1, 0, 0, "from a plug-in", "plugin", "p.c", keys, types, NULL};
+    static struct sonde_site site = {0, 0, 1, SONDE_LEVEL_INFO, 1, 0, 0, "from a plug-in", "plugin", "p.c", keys, types, 0};
     struct sonde_arg a[] = {sonde_arg_int(7)};
     (void)arg;
     log_write(&site, a);
