@@ -238,6 +238,8 @@ bool dump_build(const struct sonde_dump_options *o, struct buf *out, char hash[1
     struct error err;
     buf_init(&raw, DUMP_MAX);
     struct jw w = jw_to(&raw);
+    struct level_shown filter;
+    level_show(&filter); // where DYN_LOG's value comes from
     bool hashed = hash_of(o, &r, hash);
     jw_obj(&w);
     put_alike(o, &r, false, &w);
@@ -262,16 +264,104 @@ bool dump_build(const struct sonde_dump_options *o, struct buf *out, char hash[1
     return out->err == ERR_OK;
 }
 
-static void keep_hash(const char hash[17])
+// ---- what was told last ------------------------------------------------------------------------------------------------
+// For /debug/config: the caller's parts, redacted.
+enum { TOLD_TEXTS = 5, TOLD_WORDS = 64 };
+static struct told {
+    char *text[TOLD_TEXTS]; // config, version, packages, runtime, extra
+    char *word[2][TOLD_WORDS + 1];
+    bool prefixes;
+} told;
+
+static void told_free(struct told *t)
 {
-    pthread_mutex_lock(&hash_lock);
-    memcpy(last_hash, hash, 17);
-    pthread_mutex_unlock(&hash_lock);
+    for (int i = 0; i < TOLD_TEXTS; i++)
+        free(t->text[i]);
+    for (int k = 0; k < 2; k++)
+        for (int i = 0; t->word[k][i]; i++)
+            free(t->word[k][i]);
 }
 
-void dump_after_fork(void)
+static char *redacted(const char *json, const struct redact *r)
+{
+    struct buf b;
+    struct error err;
+    char *copy = NULL;
+    buf_init(&b, DUMP_MAX);
+    if (json && dump_sort(slice_str(json), r, &b, &err)) {
+        buf_char(&b, 0);
+        copy = b.err == ERR_OK ? strdup(b.p) : NULL;
+    }
+    buf_free(&b);
+    return copy;
+}
+
+static void copy_words(char **to, const char *const *from)
+{
+    for (int i = 0; from && from[i] && i < TOLD_WORDS; i++)
+        if (!(to[i] = strdup(from[i])))
+            return;
+}
+
+static void remember(const struct sonde_dump_options *o, const char hash[17])
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const struct redact r = {.more = o->redact};
+    struct told now = {.prefixes = o->prefixes != NULL};
+    struct buf config;
+    pthread_once(&once, first);
+    buf_init(&config, DUMP_MAX);
+    struct jw w = jw_to(&config);
+    put_config(o, &r, &w);
+    buf_char(&config, 0);
+    now.text[0] = config.err == ERR_OK ? strdup(config.p) : NULL;
+    now.text[1] = o->version ? strdup(o->version) : NULL;
+    now.text[2] = redacted(o->packages, NULL);
+    now.text[3] = redacted(o->runtime, &r);
+    now.text[4] = redacted(o->extra, &r);
+    copy_words(now.word[0], o->redact);
+    copy_words(now.word[1], o->prefixes);
+    buf_free(&config);
+    pthread_mutex_lock(&hash_lock);
+    struct told old = told;
+    told = now;
+    memcpy(last_hash, hash, 17);
+    pthread_mutex_unlock(&hash_lock);
+    told_free(&old);
+}
+
+bool dump_again(bool no_gpu, struct buf *out)
+{
+    struct told t = {0};
+    char hash[17];
+    pthread_mutex_lock(&hash_lock);
+    for (int i = 0; i < TOLD_TEXTS; i++)
+        t.text[i] = told.text[i] ? strdup(told.text[i]) : NULL;
+    copy_words(t.word[0], (const char *const *)told.word[0]);
+    copy_words(t.word[1], (const char *const *)told.word[1]);
+    t.prefixes = told.prefixes;
+    pthread_mutex_unlock(&hash_lock);
+    struct sonde_dump_options o = {.config = t.text[0],
+                                   .version = t.text[1],
+                                   .packages = t.text[2],
+                                   .runtime = t.text[3],
+                                   .extra = t.text[4],
+                                   .redact = (const char *const *)t.word[0],
+                                   .no_gpu = no_gpu};
+    o.prefixes = t.prefixes ? (const char *const *)t.word[1] : NULL;
+    bool ok = dump_build(&o, out, hash);
+    told_free(&t);
+    return ok;
+}
+
+static void child(void)
 {
     pthread_mutex_init(&hash_lock, NULL);
+}
+
+static void first(void)
+{
+    pthread_atfork(NULL, NULL, child);
 }
 
 static const struct sonde_dump_options none;
@@ -296,7 +386,7 @@ char *sonde_config_dump_text(const struct sonde_dump_options *o)
     buf_init(&out, DUMP_MAX);
     sdk_start();
     if (dump_build(o ? o : &none, &out, hash)) {
-        keep_hash(hash);
+        remember(o ? o : &none, hash);
         text = malloc(out.n + 1); // the caller frees it
     }
     if (text) {

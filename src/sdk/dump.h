@@ -33,6 +33,7 @@ extern int gpu_timeout_ms;
 bool gpu_smi_lines(struct slice text, struct jw *w); // what nvidia-smi printed; false: nothing usable
 
 // ---- dump.c ----
-void dump_after_fork(void); // in the child
 // The dump, sorted and redacted; the hash with it. False without memory.
+// The dump of what the last caller told, once more, appended.
+bool dump_again(bool no_gpu, struct buf *out);
 bool dump_build(const struct sonde_dump_options *o, struct buf *out, char hash[17]);

@@ -23,6 +23,11 @@ unsigned level_span(struct slice target, struct slice name, uint32_t conditions)
 uint32_t level_field(struct slice key, struct slice value);
 // The backend, each turn: control file and end of a filter with a time. Returns when it wants the next turn (monotonic ns).
 int64_t level_turn(int64_t now);
+struct level_shown {
+    char now[FILTER_TEXT], then[FILTER_TEXT]; // directives in effect, and those that follow; "": the defaults
+    int64_t left_ms;                          // until then; 0: no end
+};
+void level_show(struct level_shown *out); // tells env.h too where DYN_LOG's value comes from
 void level_before_fork(void);
 void level_after_fork(bool child);
 

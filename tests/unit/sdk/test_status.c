@@ -1,0 +1,622 @@
+// The status server over real sockets, each test in a child with an environment of its own: routes and bodies, readiness,
+// canaries, debug pages, forks.
+#include "base/clock.h"
+#include "base/json.h"
+#include "check.h"
+#include "net/http.h"
+#include "sdk/child.h"
+#include "sdk/env.h"
+#include "sdk/sdk.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <sonde/config.h>
+#include <sonde/metrics.h>
+#include <sonde/status.h>
+#include <sys/socket.h>
+
+static struct answer {
+    int status;
+    char type[128], body[1 << 20];
+} answer;
+
+static const struct answer *call(const char *method, const char *path, const char *body, const char *header, const char *value)
+{
+    char url[512];
+    struct error err = {0};
+    struct http_answer a;
+    struct http_header h = {slice_str(header), slice_str(value)};
+    snprintf(url, sizeof url, "http://127.0.0.1:%d%s", sonde_status_port(), path);
+    struct http_fetch f = {.method = method,
+                           .url = url,
+                           .body = slice_str(body),
+                           .headers = &h,
+                           .n_headers = header != NULL,
+                           .timeout_ns = 10000000000};
+    answer.status = 0;
+    answer.body[0] = 0;
+    if (http_fetch(NULL, &f, &a, &err) != ERR_OK) {
+        check_failed(__FILE__, __LINE__, "%s: %s", url, err.msg);
+        return &answer;
+    }
+    answer.status = a.status;
+    snprintf(answer.type, sizeof answer.type, "%.*s", (int)a.content_type.n, a.content_type.p);
+    snprintf(answer.body, sizeof answer.body, "%.*s", (int)a.body.n, a.body.n ? a.body.p : "");
+    http_answer_free(&a);
+    return &answer;
+}
+static const struct answer *get(const char *path)
+{
+    return call("GET", path, NULL, NULL, NULL);
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0 || !check_str(__FILE__, __LINE__, slice_str(text), slice_str(with));
+}
+
+// A test in a child: its checks, then its exit code.
+static void in_child(int (*fn)(void *), const char *const *env, struct buf *out)
+{
+    struct buf own;
+    if (CHILD_TSAN)
+        skip();
+    CHECK_INT(child_run(fn, NULL, env, out ? out : &own), 0);
+    if (check_failures)
+        fprintf(stderr, "%s\n", (out ? out : &own)->p);
+    if (!out)
+        buf_free(&own);
+    check_done();
+}
+
+// ---- routes -----------------------------------------------------------------------------------------------------------
+static bool echo(void *arg, const struct sonde_engine_request *q, struct sonde_engine_reply *out)
+{
+    char text[512];
+    int n = snprintf(text, sizeof text, "{\"arg\":\"%s\",\"method\":\"%s\",\"path\":\"%s\",\"query\":\"%s\",\"body\":%s}",
+                     (const char *)arg, q->method, q->path, q->query, q->body);
+    sonde_engine_answer(out, text, (size_t)n);
+    return true;
+}
+static bool broken(void *arg, const struct sonde_engine_request *q, struct sonde_engine_reply *out)
+{
+    (void)arg, (void)q;
+    sonde_engine_answer(out, "half an answer", 14);
+    sonde_engine_fail(out, "the \"engine\" is off");
+    return false;
+}
+static bool silent(void *arg, const struct sonde_engine_request *q, struct sonde_engine_reply *out)
+{
+    (void)arg, (void)q;
+    sonde_engine_status(out, 202);
+    return true;
+}
+
+static int routes(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    CHECK(sonde_status_port() > 0);
+    CHECK_STR(slice_str(sonde_status_error()), "");
+    begins(get("/health")->body, "{\"endpoints\":{},\"status\":\"notready\",\"uptime\":{\"nanos\":");
+    CHECK_INT(answer.status, 503);
+    CHECK(strstr(answer.body, ",\"secs\":0}}"));
+    begins(answer.type, "text/plain");
+    sonde_status_ready(true);
+    begins(get("/live")->body, "{\"endpoints\":{},\"status\":\"ready\",\"uptime\":{\"nanos\":");
+    CHECK_INT(answer.status, 200);
+    CHECK_INT(call("HEAD", "/live", NULL, NULL, NULL)->status, 200);
+    CHECK_INT(call("POST", "/live", "{}", NULL, NULL)->status, 405);
+    // metadata
+    CHECK_INT(get("/metadata")->status, 404);
+    CHECK_STR(slice_str(answer.body), "Discovery metadata not found");
+    CHECK(!sonde_status_metadata("{"));
+    CHECK(sonde_status_metadata("{\"instance\":1}"));
+    CHECK_STR(slice_str(get("/metadata")->body), "{\"instance\":1}");
+    CHECK_STR(slice_str(answer.type), "application/json");
+    CHECK(sonde_status_metadata(NULL));
+    CHECK_INT(get("/metadata")->status, 404);
+    // metrics endpoints
+    CHECK_STR(slice_str(get("/metrics_endpoints")->body), "{\"object\":\"list\",\"data\":[]}");
+    const char *const gpus[] = {"GPU-1", "GPU-2"};
+    CHECK(sonde_status_metrics_endpoint("dynamo", 0xabcd, "http://old", NULL, 0));
+    CHECK(sonde_status_metrics_endpoint("dynamo", 0xabcd, "http://h:1/metrics", gpus, 2));
+    CHECK_STR(
+        slice_str(get("/metrics_endpoints")->body),
+        "{\"object\":\"list\",\"data\":[{\"gpu_uuids\":[\"GPU-1\",\"GPU-2\"],\"instance_id\":\"abcd\",\"namespace\":\"dynamo\","
+        "\"url\":\"http://h:1/metrics\"}]}");
+    // engine
+    CHECK(sonde_engine_route("sleep", echo, "a"));
+    CHECK(sonde_engine_route("/lora/*", echo, "b"));
+    CHECK(sonde_engine_route("bad", broken, NULL));
+    CHECK(sonde_engine_route("quiet", silent, NULL));
+    CHECK(!sonde_engine_route("", echo, NULL));
+    CHECK_STR(slice_str(call("PUT", "/engine/sleep?x=1", "{\"level\":1}", NULL, NULL)->body),
+              "{\"arg\":\"a\",\"method\":\"PUT\",\"path\":\"\",\"query\":\"x=1\",\"body\":{\"level\":1}}");
+    CHECK_INT(answer.status, 200);
+    CHECK_STR(slice_str(answer.type), "application/json");
+    CHECK_STR(slice_str(call("DELETE", "/engine/lora/x/y", NULL, NULL, NULL)->body),
+              "{\"arg\":\"b\",\"method\":\"DELETE\",\"path\":\"x/y\",\"query\":\"\",\"body\":{}}");
+    CHECK_INT(call("POST", "/engine/sleep", "{nonsense", NULL, NULL)->status, 400);
+    begins(answer.body, "{\"error\":\"Invalid JSON\",\"message\":\"JSON: ");
+    CHECK_INT(get("/engine/other")->status, 404);
+    CHECK_STR(slice_str(answer.body), "{\"error\":\"Route not found\",\"message\":\"no route /engine/other is registered\"}");
+    CHECK_INT(get("/engine/bad")->status, 500);
+    CHECK_STR(slice_str(answer.body), "{\"error\":\"Handler error\",\"message\":\"the \\\"engine\\\" is off\"}");
+    CHECK_INT(get("/engine/quiet")->status, 202);
+    CHECK_STR(slice_str(answer.body), "{}");
+    CHECK(sonde_engine_route("quiet", NULL, NULL));
+    CHECK(!sonde_engine_route("quiet", NULL, NULL));
+    CHECK_INT(get("/engine/quiet")->status, 404);
+    CHECK(sonde_status_route("/v1/loras*", echo, "l"));
+    CHECK_INT(get("/v1/loras")->status, 404); // not enabled
+    setenv("DYN_LORA_ENABLED", "1", 1);
+    CHECK_INT(get("/v1/loras")->status, 404); // only the word true
+    setenv("DYN_LORA_ENABLED", "true", 1);
+    CHECK_INT(get("/v1/loras/x")->status, 200);
+    // anything else
+    CHECK_INT(get("/nowhere")->status, 404);
+    CHECK_STR(slice_str(answer.body), "Route not found");
+    sonde_flush(2000);
+    return check_failures;
+}
+
+static void test_routes(void **state)
+{
+    struct buf out;
+    (void)state;
+    in_child(routes, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, &out);
+    CHECK_INT(count_of(&out, "status server: no such path"), 3);
+    CHECK_INT(count_of(&out, "path=\"/nowhere\"") + count_of(&out, "path=/nowhere"), 1);
+    CHECK_INT(count_of(&out, "status server listens"), 1);
+    buf_free(&out);
+    check_done();
+}
+
+static int paths(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    CHECK_INT(get("/up")->status, 200); // starts as ready
+    CHECK_INT(get("/alive")->status, 200);
+    CHECK_INT(get("/health")->status, 404);
+    sonde_status_stop();
+    CHECK_INT(sonde_status_port(), -1);
+    CHECK(sonde_status_start(NULL)); // again
+    CHECK_INT(get("/up")->status, 200);
+    return check_failures;
+}
+
+static void test_paths(void **state)
+{
+    struct buf out;
+    (void)state;
+    in_child(paths,
+             (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", "DYN_SYSTEM_HEALTH_PATH=/up",
+                              "DYN_SYSTEM_LIVE_PATH=alive", "DYN_SYSTEM_STARTING_HEALTH_STATUS=ready", "DYN_SYSTEM_ENABLED=true",
+                              NULL},
+             &out);
+    CHECK_INT(count_of(&out, "DYN_SYSTEM_ENABLED has no effect"), 1);
+    buf_free(&out);
+    check_done();
+}
+
+// ---- starting ---------------------------------------------------------------------------------------------------------
+static int no_port(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    CHECK_INT(sonde_status_port(), -1);
+    CHECK(sonde_status_start(NULL)); // nobody asked for one
+    CHECK_STR(slice_str(sonde_status_error()), "");
+    return check_failures;
+}
+
+static int taken(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    CHECK_INT(sonde_status_port(), -1);
+    CHECK(strstr(sonde_status_error(), "127.0.0.1:"));
+    CHECK(!sonde_status_start(NULL));
+    CHECK(sonde_status_start("127.0.0.1:0"));
+    CHECK_STR(slice_str(sonde_status_error()), "");
+    CHECK_INT(get("/health")->status, 503);
+    sonde_flush(2000);
+    return check_failures;
+}
+
+static void test_start(void **state)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char port[64];
+    struct buf out;
+    (void)state;
+    in_child(no_port, (const char *[]){NULL}, NULL);
+    in_child(no_port, (const char *[]){"DYN_SYSTEM_PORT=-1", NULL}, NULL);
+    in_child(no_port, (const char *[]){"DYN_SYSTEM_PORT=40000", NULL}, NULL); // beyond 16 bits with a sign: not accepted
+    do {
+        if (fd >= 0)
+            close(fd);
+        fd = socket(AF_INET, SOCK_STREAM, 0);
+        a.sin_port = htons((uint16_t)(20000 + (uint64_t)clock_mono_ns() % 10000));
+    } while (bind(fd, (struct sockaddr *)&a, n) != 0 || listen(fd, 1) != 0);
+    snprintf(port, sizeof port, "DYN_SYSTEM_PORT=%d", ntohs(a.sin_port));
+    in_child(taken, (const char *[]){port, "DYN_SYSTEM_HOST=127.0.0.1", NULL}, &out);
+    CHECK_INT(count_of(&out, "ERROR") >= 1, 1);
+    CHECK(count_of(&out, "status server cannot listen") >= 1);
+    close(fd);
+    buf_free(&out);
+    check_done();
+}
+
+// ---- metrics ----------------------------------------------------------------------------------------------------------
+static int metrics(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    CHECK_INT(get("/metrics")->status, 200);
+    CHECK_STR(slice_str(answer.body), "");
+    struct sonde_registry *one = sonde_registry_new("one_"), *two = sonde_registry_new("two_");
+    struct sonde_metric_options o = {.name = "things_total", .help = "things"};
+    sonde_int_counter_add(sonde_int_counter_new(one, &o, NULL), 3);
+    sonde_int_counter_add(sonde_int_counter_new(two, &o, NULL), 4);
+    CHECK(sonde_status_metrics(one));
+    CHECK(sonde_status_metrics(one)); // once is enough
+    CHECK(sonde_status_metrics(two));
+    get("/metrics");
+    CHECK_STR(slice_str(answer.type), "text/plain; version=0.0.4; charset=utf-8");
+    CHECK(strstr(answer.body, "\none_things_total 3\n") && strstr(answer.body, "\ntwo_things_total 4\n"));
+    CHECK(strstr(strstr(answer.body, "\none_things_total 3\n") + 5, "one_things_total") == NULL);
+    call("GET", "/metrics", NULL, "accept", "application/openmetrics-text; version=1.0.0");
+    begins(answer.type, "application/openmetrics-text");
+    const char *eof = strstr(answer.body, "# EOF\n");
+    CHECK(eof && eof[6] == 0 && strstr(answer.body, "two_things_total 4") < eof);
+    sonde_status_metrics_remove(one);
+    CHECK(!strstr(get("/metrics")->body, "one_things_total"));
+    sonde_status_metrics_remove(two);
+    sonde_registry_free(one);
+    sonde_registry_free(two);
+    return check_failures;
+}
+
+static void test_metrics(void **state)
+{
+    (void)state;
+    in_child(metrics, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, NULL);
+}
+
+static int prometheus(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    CHECK_INT(sonde_status_port(), -1); // the page is a server of its own
+    sonde_flush(2000);
+    return check_failures;
+}
+
+static void test_prometheus_page(void **state)
+{
+    struct buf out;
+    (void)state;
+    in_child(prometheus,
+             (const char *[]){"OTEL_METRICS_EXPORTER=prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT=0",
+                              "OTEL_EXPORTER_PROMETHEUS_HOST=127.0.0.1", NULL},
+             &out);
+    CHECK_INT(count_of(&out, "page of metrics"), 1);
+    CHECK_INT(count_of(&out, "status server listens"), 1);
+    buf_free(&out);
+    check_done();
+}
+
+// ---- readiness --------------------------------------------------------------------------------------------------------
+static int listed(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    sonde_status_ready(true); // does not count: the list decides
+    CHECK_INT(get("/health")->status, 503);
+    struct sonde_endpoint *a = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "generate"});
+    struct sonde_endpoint *b = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "clear", .ready = true});
+    struct sonde_endpoint *c = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "extra"});
+    CHECK(a && b && c);
+    CHECK(!sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "generate"}));
+    CHECK(!sonde_endpoint_new(&(struct sonde_endpoint_options){.name = ""}));
+    begins(get("/health")->body,
+           "{\"endpoints\":{\"clear\":\"ready\",\"extra\":\"notready\",\"generate\":\"notready\"},\"status\":\"notready\",");
+    sonde_endpoint_ready(a, true);
+    begins(get("/health")->body,
+           "{\"endpoints\":{\"clear\":\"ready\",\"extra\":\"notready\",\"generate\":\"ready\"},\"status\":\"ready\",");
+    CHECK_INT(answer.status, 200);
+    CHECK(sonde_status_is_ready());
+    sonde_endpoint_remove(a);
+    CHECK_INT(get("/health")->status, 503); // listed and gone
+    return check_failures;
+}
+
+static int unlisted(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    struct sonde_endpoint *a = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "a"});
+    sonde_status_ready(true);
+    CHECK(sonde_status_is_ready()); // endpoints without canaries do not decide …
+    sonde_endpoint_ready(a, false);
+    CHECK(sonde_status_is_ready());
+    return check_failures;
+}
+
+static int all_count(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    struct sonde_endpoint *a = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "a"});
+    sonde_status_ready(true);
+    CHECK(!sonde_status_is_ready()); // … unless health checks are on
+    sonde_endpoint_ready(a, true);
+    CHECK(sonde_status_is_ready());
+    return check_failures;
+}
+
+static void test_readiness(void **state)
+{
+    struct buf out;
+    (void)state;
+    in_child(listed,
+             (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1",
+                              "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS=[\"generate\", \"clear\"]", NULL},
+             &out);
+    CHECK_INT(count_of(&out, "is deprecated"), 1);
+    buf_free(&out);
+    in_child(unlisted, (const char *[]){NULL}, NULL);
+    in_child(all_count, (const char *[]){"DYN_HEALTH_CHECK_ENABLED=1", NULL}, NULL);
+    in_child(unlisted, (const char *[]){"DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS=generate", NULL}, NULL); // no JSON: not used
+}
+
+static atomic_int asked, answer_ms, answer_well;
+static char payload_seen[64];
+static bool canary_fn(void *arg, const char *payload, size_t n, unsigned timeout_ms)
+{
+    (void)arg;
+    CHECK_INT(timeout_ms, 1000);
+    snprintf(payload_seen, sizeof payload_seen, "%.*s", (int)n, payload);
+    asked++;
+    usleep((useconds_t)answer_ms * 1000);
+    return answer_well;
+}
+
+static bool becomes(bool ready, int ms)
+{
+    for (int i = 0; i < ms / 10 && sonde_status_is_ready() != ready; i++)
+        usleep(10000);
+    return sonde_status_is_ready() == ready;
+}
+
+static int canary(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    answer_well = 1;
+    struct sonde_endpoint_options o = {.name = "generate", .canary = canary_fn, .payload = "{\"prompt\":\"hi\"}"};
+    struct sonde_endpoint *e = sonde_endpoint_new(&o);
+    for (int i = 0; i < 15; i++) { // traffic: no canary
+        usleep(100000);
+        sonde_endpoint_traffic(e);
+    }
+    CHECK_INT(asked, 0);
+    CHECK(!sonde_status_is_ready());
+    CHECK(becomes(true, 3000));
+    CHECK_INT(asked, 1);
+    CHECK_STR(slice_str(payload_seen), arg ? "other" : "{\"prompt\":\"hi\"}");
+    answer_well = 0;
+    CHECK(becomes(false, 3000));
+    answer_well = 1;
+    CHECK(becomes(true, 3000));
+    answer_ms = 2500; // too late: not ready as soon as the time is over, and afterwards
+    int before = asked;
+    CHECK(becomes(false, 4000));
+    CHECK_INT(asked, before + 1);
+    sonde_endpoint_remove(e); // waits for it
+    CHECK_INT(sonde_status_is_ready(), 0);
+    return check_failures;
+}
+
+static int other_payload(void *arg)
+{
+    (void)arg;
+    return canary("other");
+}
+
+static void test_canary(void **state)
+{
+    (void)state;
+    in_child(
+        canary,
+        (const char *[]){"DYN_HEALTH_CHECK_ENABLED=true", "DYN_CANARY_WAIT_TIME=1", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT=1", NULL},
+        NULL);
+    in_child(other_payload,
+             (const char *[]){"DYN_HEALTH_CHECK_ENABLED=true", "DYN_CANARY_WAIT_TIME=1", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT=1",
+                              "DYN_HEALTH_CHECK_PAYLOAD=other", NULL},
+             NULL);
+}
+
+// ---- debug ------------------------------------------------------------------------------------------------------------
+static int debug(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    // level
+    CHECK_STR(slice_str(get("/debug/level")->body), "{\"expires_in_ms\":null,\"filter\":\"warn\",\"then\":null}\n");
+    SONDE_INFO("unseen line");
+    CHECK_INT(call("PUT", "/debug/level", "info,x=debug", NULL, NULL)->status, 200);
+    CHECK_STR(slice_str(answer.body), "{\"expires_in_ms\":null,\"filter\":\"info,x=debug\",\"then\":null}\n");
+    SONDE_INFO("seen line");
+    CHECK_INT(call("PUT", "/debug/level", "x=nonsense=y", NULL, NULL)->status, 400);
+    CHECK_INT(call("PUT", "/debug/level", "debug for 300ms\n", NULL, NULL)->status, 200);
+    CHECK(strstr(answer.body, "\"filter\":\"debug\",\"then\":\"info,x=debug\""));
+    SONDE_DEBUG("deep line");
+    usleep(600000);
+    SONDE_DEBUG("too late line");
+    CHECK(strstr(get("/debug/level")->body, "\"filter\":\"info,x=debug\""));
+    CHECK(strstr(get("/debug/config")->body, "\"DYN_LOG\":{\"from\":\"sonde_set_filter\",\"value\":\"info,x=debug\"}"));
+    CHECK_INT(call("DELETE", "/debug/level", NULL, NULL, NULL)->status, 200);
+    CHECK_STR(slice_str(answer.body), "{\"expires_in_ms\":null,\"filter\":\"warn\",\"then\":null}\n");
+    // ring
+    for (int i = 0; i < 20; i++)
+        SONDE_WARN("ring line", SONDE_INT("i", i));
+    sonde_flush(2000);
+    get("/debug/ring?n=3");
+    CHECK(strstr(answer.body, "i=19") && strstr(answer.body, "i=17") && !strstr(answer.body, "i=16"));
+    get("/debug/ring?format=jsonl&n=2");
+    CHECK_STR(slice_str(answer.type), "application/x-ndjson");
+    CHECK(answer.body[0] == '{' && strstr(answer.body, "\"i\":19") && !strstr(answer.body, "\"i\":17"));
+    CHECK_INT(get("/debug/ring?format=xml")->status, 400);
+    // config
+    free(sonde_config_dump_text(&(struct sonde_dump_options){.config = "{\"mine\":1,\"secret\":\"geheim\"}", .no_gpu = true}));
+    get("/debug/config");
+    CHECK_STR(slice_str(answer.type), "application/json");
+    CHECK(strstr(answer.body, "\"config\":{\"mine\":1,\"secret\":\"<REDACTED>\"}"));
+    CHECK(strstr(answer.body, "\"DYN_LOG\":{\"from\":\"environment\",\"value\":\"warn\"}"));
+    // spans
+    struct sonde_span *outer = sonde_span_start("outer \"one\"", SONDE_KIND_SERVER, NULL);
+    struct sonde_span *inner = sonde_span_start("inner", SONDE_KIND_INTERNAL, sonde_span_context(outer));
+    usleep(30000);
+    get("/debug/spans");
+    begins(answer.body, "{\"open\":2,\"spans\":[{\"age_ms\":");
+    const char *first = strstr(answer.body, "outer \\\"one\\\""), *second = strstr(answer.body, "\"name\":\"inner\"");
+    CHECK(first && second && first < second && strstr(answer.body, "\"parent_id\":null"));
+    sonde_span_end(inner);
+    CHECK(strstr(get("/debug/spans?n=0")->body, "{\"open\":1,\"spans\":[]}"));
+    sonde_span_end(outer);
+    CHECK_STR(slice_str(get("/debug/spans")->body), "{\"open\":0,\"spans\":[]}\n");
+    CHECK_INT(get("/debug/other")->status, 404);
+    // who may: a page that was led here by a name may not, a token opens
+    CHECK_INT(call("GET", "/debug/level", NULL, "host", "evil.example:80")->status, 403);
+    CHECK_INT(call("GET", "/debug/level", NULL, "host", "localhost:80")->status, 200);
+    sonde_flush(2000);
+    return check_failures;
+}
+
+static void test_debug(void **state)
+{
+    struct buf out;
+    (void)state;
+    in_child(debug, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", "DYN_LOG=warn", NULL}, &out);
+    CHECK_INT(count_of(&out, "unseen line"), 0);
+    CHECK_INT(count_of(&out, " seen line"), 1);
+    CHECK_INT(count_of(&out, "deep line"), 1);
+    CHECK_INT(count_of(&out, "too late line"), 0);
+    buf_free(&out);
+    check_done();
+}
+
+static int token(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    char request[256], text[4096];
+    static const struct {
+        const char *sent;
+        int status;
+    } rows[] = {{"", 403},
+                {"Authorization: Bearer geheim\r\n", 200},
+                {"Authorization: Bearer geheimm\r\n", 403},
+                {"Authorization: Bearer gehei\r\n", 403},
+                {"Authorization: geheim\r\n", 403},
+                {"Authorization: Bearer \r\n", 403}};
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        a.sin_port = htons((uint16_t)sonde_status_port());
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        check_row("%s", rows[i].sent);
+        CHECK_INT(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+        int n = snprintf(request, sizeof request, "GET /debug/level HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n%s\r\n",
+                         rows[i].sent);
+        CHECK_INT(write(fd, request, (size_t)n), n);
+        ssize_t got = read(fd, text, sizeof text - 1);
+        text[got > 0 ? got : 0] = 0;
+        CHECK_INT(got > 12 ? atoi(text + 9) : 0, rows[i].status);
+        close(fd);
+    }
+    return check_failures;
+}
+
+static void test_token(void **state)
+{
+    (void)state;
+    in_child(token, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", "SONDE_DEBUG_TOKEN=geheim", NULL}, NULL);
+}
+
+// ---- fork, end --------------------------------------------------------------------------------------------------------
+static int forked(void *arg)
+{
+    int status;
+    (void)arg;
+    sonde_init(NULL);
+    int port = sonde_status_port();
+    struct sonde_endpoint *e = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "generate", .ready = true});
+    pid_t pid = fork();
+    if (pid == 0) {
+        CHECK_INT(sonde_status_port(), -1);
+        CHECK(sonde_status_start("127.0.0.1:0"));
+        CHECK(sonde_status_port() != port);
+        begins(get("/health")->body, "{\"endpoints\":{\"generate\":\"ready\"},");
+        sonde_endpoint_remove(e);
+        sonde_status_stop();
+        _exit(check_failures);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    CHECK_INT(sonde_status_port(), port);
+    begins(get("/health")->body, "{\"endpoints\":{\"generate\":\"ready\"},");
+    sonde_shutdown(2000);
+    CHECK_INT(get("/health")->status, 503); // still there
+    return check_failures;
+}
+
+static bool hangs(void *arg, const struct sonde_engine_request *q, struct sonde_engine_reply *out)
+{
+    (void)q, (void)out;
+    atomic_store((atomic_int *)arg, 1);
+    sleep(30);
+    return true;
+}
+static void *hanging_call(void *arg)
+{
+    get(arg);
+    return NULL;
+}
+static int ends(void *arg)
+{
+    static atomic_int there;
+    pthread_t t;
+    (void)arg;
+    sonde_init(NULL);
+    sonde_engine_route("hang", hangs, &there);
+    pthread_create(&t, NULL, hanging_call, "/engine/hang");
+    while (!there)
+        usleep(1000);
+    return check_failures; // exit() while a callback hangs
+}
+
+static void test_fork_and_end(void **state)
+{
+    (void)state;
+    in_child(forked, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, NULL);
+    int64_t from = clock_mono_ns();
+    in_child(ends, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, NULL);
+    CHECK(clock_mono_ns() - from < 5000000000);
+    check_done();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_routes),       cmocka_unit_test(test_paths),           cmocka_unit_test(test_start),
+        cmocka_unit_test(test_metrics),      cmocka_unit_test(test_prometheus_page), cmocka_unit_test(test_readiness),
+        cmocka_unit_test(test_canary),       cmocka_unit_test(test_debug),           cmocka_unit_test(test_token),
+        cmocka_unit_test(test_fork_and_end),
+    };
+    return cmocka_run_group_tests(tests, child_setup, child_teardown);
+}
