@@ -28,6 +28,7 @@ extern "C" {
 enum sonde_kind { SONDE_KIND_INTERNAL = 1, SONDE_KIND_SERVER, SONDE_KIND_CLIENT, SONDE_KIND_PRODUCER, SONDE_KIND_CONSUMER };
 enum sonde_status { SONDE_STATUS_UNSET, SONDE_STATUS_OK, SONDE_STATUS_ERROR };
 
+struct sonde_context;
 struct sonde_span; // free-standing: may be started, used and ended on different threads and event-loop turns
 
 // ---- start and end --------------------------------------------------------------------------------------------------------
