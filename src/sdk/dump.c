@@ -273,6 +273,16 @@ static struct told {
     bool prefixes;
 } told;
 
+static void child(void)
+{
+    pthread_mutex_init(&hash_lock, NULL);
+}
+
+static void first(void)
+{
+    pthread_atfork(NULL, NULL, child);
+}
+
 static void told_free(struct told *t)
 {
     for (int i = 0; i < TOLD_TEXTS; i++)
@@ -352,16 +362,6 @@ bool dump_again(bool no_gpu, struct buf *out)
     bool ok = dump_build(&o, out, hash);
     told_free(&t);
     return ok;
-}
-
-static void child(void)
-{
-    pthread_mutex_init(&hash_lock, NULL);
-}
-
-static void first(void)
-{
-    pthread_atfork(NULL, NULL, child);
 }
 
 static const struct sonde_dump_options none;
