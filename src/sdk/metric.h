@@ -91,6 +91,7 @@ void metric_slots_give(uint32_t slot, uint32_t n); // nobody uses them any more
 uint64_t metric_sum_u64(uint32_t slot);
 double metric_sum_f64(uint32_t slot);
 size_t metric_shard_count(void);
+uint64_t metric_serial(void); // of a new series: never the same again in this process
 
 // ---- names and buckets (metric_name.c) ----
 // Writes the sanitised form of a name of at most METRIC_NAME_MAX bytes to out; ERR_INPUT if there is none.
@@ -144,7 +145,7 @@ struct metric_series {
     struct metric *metric;
     struct slice *values; // of all labels, in the family's order
     struct slice *given;  // of the variable labels, in the caller's order
-    uint64_t hash;
+    uint64_t hash, serial;
     struct slice labels; // a="b",c="d"
 };
 
@@ -183,6 +184,7 @@ struct metric_callback {
     sonde_update_fn *update;
     sonde_text_fn *text;
     void *arg;
+    struct meter_page *page; // a provider's instruments
 };
 
 struct sonde_registry {
@@ -200,9 +202,13 @@ struct sonde_registry {
     uint32_t n_families, families_cap;
     struct metric *overflow; // sonde_metrics_overflow_total
     bool has_process;
-    int64_t born; // monotonic ns
+    int64_t born, born_wall; // monotonic ns; ns since 1970
+    struct sonde_registry *next_root;
 };
 
+// All roots; the lock is recursive, for callbacks that make one.
+extern pthread_mutex_t metric_roots_lock;
+extern struct sonde_registry *metric_roots;
 uint32_t metric_words(const struct metric_series *s); // of its slot range
 // With the root's lock held. Full name, no automatic labels (families of the library's own). absolute: counters whose total is
 // set.
@@ -255,8 +261,16 @@ void metric_view_free(struct metric_view *v);
 bool metric_exemplar_read(struct metric_series *s, uint32_t i, struct buf *b, double *value, int64_t *time);
 void metric_exemplar_offer(struct metric_series *s, uint32_t i, double v);
 
-// ---- pages (metric_expose.c) ----
+// ---- pages (metric_expose.c, meter_page.c) ----
+struct metric_family_view *metric_view_find(const struct metric_view *v, struct slice name);
+// Appends a provider's families; names that own (may be null) has are left out.
+struct meter_page;
+void meter_page_write(struct meter_page *m, enum sonde_exposition e, const struct metric_view *own, struct buf *b);
+void meter_page_free(struct meter_page *m);
+bool metric_callback_add(struct sonde_registry *r, struct metric_callback c);
 enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out);
+// For readers of values: runs the update callbacks, takes the view, and appends what the text callbacks say to texts.
+enum errc metric_gather(struct sonde_registry *r, struct metric_view *view, struct buf *texts);
 void metric_text_f64_om(struct buf *b, double v); // OpenMetrics' canonical form: 1.0, 0.001, 1e+06
 
 // ---- protobuf (metric_proto.c) ----

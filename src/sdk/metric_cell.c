@@ -96,6 +96,12 @@ size_t metric_shard_count(void)
     return n;
 }
 
+uint64_t metric_serial(void)
+{
+    static atomic_ullong last;
+    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
 uint64_t metric_sum_u64(uint32_t slot)
 {
     uint64_t sum = 0;

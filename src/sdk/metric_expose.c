@@ -56,7 +56,7 @@ static bool is_counter(const struct metric_family *f)
     return f->kind == METRIC_COUNTER || f->kind == METRIC_INT_COUNTER;
 }
 
-static struct metric_family_view *view_find(const struct metric_view *v, struct slice name)
+struct metric_family_view *metric_view_find(const struct metric_view *v, struct slice name)
 {
     uint32_t lo = 0, hi = v->n;
     while (lo < hi) {
@@ -76,7 +76,7 @@ static struct metric_family_view *view_find(const struct metric_view *v, struct 
 static bool om_hidden(const struct page *p, const struct metric_family *f)
 {
     struct slice n = is_counter(f) ? expfmt_om_name(f->name, EXPFMT_COUNTER) : f->name;
-    return p->om && n.n < f->name.n && view_find(p->view, n);
+    return p->om && n.n < f->name.n && metric_view_find(p->view, n);
 }
 
 static struct slice om_type(const struct page *p, const struct metric_family *f)
@@ -282,7 +282,7 @@ static enum errc text_translate(struct page *p, struct slice text, struct error 
         rc = expfmt_merge(&e, &a);
     for (uint32_t i = 0; rc == ERR_OK && i < e.n_families; i++) {
         const struct expfmt_family *f = &e.families[i];
-        if (view_find(p->view, f->name))
+        if (metric_view_find(p->view, f->name))
             continue;
         if (p->proto)
             metric_proto_text(&e, f, p->b);
@@ -339,6 +339,24 @@ static void texts_add(struct page *p, const struct calls *calls)
     buf_free(&all);
 }
 
+enum errc metric_gather(struct sonde_registry *r, struct metric_view *view, struct buf *texts)
+{
+    struct calls calls = {0};
+    struct page p = {.proto = true};
+    *view = (struct metric_view){0};
+    pthread_mutex_lock(&r->root->lock);
+    calls_collect(&calls, r);
+    pthread_mutex_unlock(&r->root->lock);
+    if (!calls.failed)
+        updates_run(&calls);
+    enum errc rc = calls.failed ? ERR_NOMEM : metric_view_take(view, r);
+    for (size_t i = 0; rc == ERR_OK && i < calls.n; i++)
+        if (calls.list[i].text)
+            text_take(&p, &calls.list[i], texts);
+    mem_free(calls.list);
+    return rc;
+}
+
 enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out)
 {
     struct calls calls = {0};
@@ -359,6 +377,9 @@ enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struc
                      .proto = e == SONDE_EXPOSITION_PROTOBUF};
     for (uint32_t i = 0; rc == ERR_OK && i < view.n; i++)
         family_write(&p, &view.families[i]);
+    for (size_t i = 0; rc == ERR_OK && i < calls.n; i++)
+        if (calls.list[i].page)
+            meter_page_write(calls.list[i].page, e, &view, out);
     if (rc == ERR_OK)
         texts_add(&p, &calls);
     if (p.om)

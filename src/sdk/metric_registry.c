@@ -22,6 +22,9 @@ bool metric_no_memory(struct sonde_metric_error *err)
                          MAX_METRIC_MEMORY >> 20);
 }
 
+pthread_mutex_t metric_roots_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+struct sonde_registry *metric_roots;
+
 // ---- registries -------------------------------------------------------------------------------------------------------
 struct sonde_registry *sonde_registry_new(const char *prefix)
 {
@@ -35,11 +38,16 @@ struct sonde_registry *sonde_registry_new(const char *prefix)
     r->root = r;
     r->prefix = arena_dup(&r->arena, slice_str(clean));
     r->born = clock_mono_ns();
+    r->born_wall = clock_wall_ns();
     if (!r->prefix.p || pthread_mutex_init(&r->lock, NULL) != 0) {
         arena_free(&r->arena);
         mem_free(r);
         return NULL;
     }
+    pthread_mutex_lock(&metric_roots_lock);
+    r->next_root = metric_roots;
+    metric_roots = r;
+    pthread_mutex_unlock(&metric_roots_lock);
     return r;
 }
 
@@ -53,13 +61,29 @@ static void series_free(struct metric_series *s)
         metric_slots_give(s->slot, metric_words(s));
 }
 
+static void pages_free(struct sonde_registry *r)
+{
+    for (struct metric_callback *c = atomic_load_explicit(&r->callbacks, memory_order_acquire); c; c = c->next)
+        meter_page_free(c->page);
+    for (struct sonde_registry *child = r->children; child; child = child->sibling)
+        pages_free(child);
+}
+
 void sonde_registry_free(struct sonde_registry *root)
 {
     if (!root || root->root != root)
         return;
+    pthread_mutex_lock(&metric_roots_lock);
+    struct sonde_registry **at = &metric_roots;
+    while (*at && *at != root)
+        at = &(*at)->next_root;
+    if (*at)
+        *at = root->next_root;
+    pthread_mutex_unlock(&metric_roots_lock);
     for (uint32_t i = 0; i < root->n_families; i++)
         for (uint32_t k = 0; k < root->families[i]->n_series; k++)
             series_free(root->families[i]->series[k]);
+    pages_free(root);
     pthread_mutex_destroy(&root->lock);
     arena_free(&root->arena);
     mem_free(root);
@@ -156,7 +180,7 @@ bool sonde_registry_label(struct sonde_registry *r, const char *name, const char
     return ok;
 }
 
-static bool callback_add(struct sonde_registry *r, struct metric_callback c)
+bool metric_callback_add(struct sonde_registry *r, struct metric_callback c)
 {
     if (!r)
         return false;
@@ -178,10 +202,10 @@ static bool callback_add(struct sonde_registry *r, struct metric_callback c)
 
 bool sonde_registry_on_update(struct sonde_registry *r, sonde_update_fn *fn, void *arg)
 {
-    return fn && callback_add(r, (struct metric_callback){.update = fn, .arg = arg});
+    return fn && metric_callback_add(r, (struct metric_callback){.update = fn, .arg = arg});
 }
 
 bool sonde_registry_on_text(struct sonde_registry *r, sonde_text_fn *fn, void *arg)
 {
-    return fn && callback_add(r, (struct metric_callback){.text = fn, .arg = arg});
+    return fn && metric_callback_add(r, (struct metric_callback){.text = fn, .arg = arg});
 }

@@ -97,6 +97,7 @@ struct metric_series *metric_series_make(struct metric *m, const struct slice *g
     s->kind = (uint8_t)f->kind;
     s->bounds = m->bounds;
     s->hash = hash;
+    s->serial = metric_serial();
     for (uint32_t i = 0; i < m->n_vars; i++) {
         s->given[i] = overflow ? SLICE("__overflow__") : arena_dup(a, given[i]);
         if (!s->given[i].p)
