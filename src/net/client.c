@@ -15,6 +15,15 @@ enum errc http_client_new(struct http_client **out, struct loop *l, struct error
     return ERR_OK;
 }
 
+enum errc http_client_tls(struct http_client *c, const struct tls_options *o, struct error *err)
+{
+    struct tls_context *fresh;
+    TRY(tls_client_context(&fresh, o, err));
+    tls_context_free(c->tls);
+    c->tls = fresh;
+    return ERR_OK;
+}
+
 void http_client_free(struct http_client *c)
 {
     if (!c)
@@ -23,6 +32,7 @@ void http_client_free(struct http_client *c)
         http_call_cancel(c->calls);
     while (c->conns)
         cconn_free(c->conns);
+    tls_context_free(c->tls);
     mem_free(c->scratch);
     mem_free(c);
 }
@@ -103,6 +113,11 @@ static void on_timer(struct loop_timer *t, void *arg)
 {
     struct http_call *k = arg;
     struct error e = {0};
+    if (k->conn && k->conn->tls && !k->conn->connected)
+        ERR(&e, TIMEOUT, "%s:%d did not finish the TLS handshake within %lld ms", k->url.host, k->url.port,
+            (long long)(k->timeout_ns / 1000000));
+    else if (k->conn && !k->conn->connected)
+        ERR(&e, TIMEOUT, "no connection to %s:%d within %lld ms", k->url.host, k->url.port, (long long)(k->timeout_ns / 1000000));
     ERR(&e, TIMEOUT, "no whole reply from %s:%d within %lld ms", k->url.host, k->url.port, (long long)(k->timeout_ns / 1000000));
     leave(k);
     call_finish(k, &e);
@@ -115,7 +130,8 @@ static struct cconn *find_conn(struct http_client *cl, const struct url *u, bool
     int64_t now = clock_mono_ns();
     for (struct cconn *next, *c = cl->conns; c; c = next) {
         next = c->next;
-        if (c->dead || c->goaway || c->http2 != http2 || c->port != u->port || strcmp(c->host, u->host) != 0)
+        if (c->dead || c->goaway || c->http2 != http2 || c->secure != u->tls || c->port != u->port ||
+            strcmp(c->host, u->host) != 0)
             continue;
         if (!c->n_calls && !c->busy && now - c->idle_since > CLIENT_IDLE_NS)
             cconn_free(c);

@@ -9,6 +9,7 @@
 #include "net/http1.h"
 #include "net/loop_internal.h"
 #include "net/seg.h"
+#include "net/tls.h"
 #include <netinet/in.h>
 #include <nghttp2/nghttp2.h>
 
@@ -45,7 +46,12 @@ struct cconn {
     struct cconn *next, *prev;
     char host[256];
     int port, fd;
-    bool http2, connected, reused, busy, dead, goaway, write_failed;
+    bool http2, connected, reused, busy, dead, goaway, write_failed; // connected: TLS's handshake is over, too
+    // https: null until the socket is connected
+    bool secure;
+    struct tls *tls;
+    struct seg_queue wire; // ciphertext
+    struct loop_timer *handshake;
     struct sockaddr_storage addr[CLIENT_ADDRESSES];
     int n_addr, at_addr;
     struct loop_io *io;
@@ -69,6 +75,7 @@ struct http_client {
     struct cconn *conns;
     struct http_call *calls;
     char *scratch;
+    struct tls_context *tls; // null until it is needed
 };
 
 // client.c

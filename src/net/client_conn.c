@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READS_A_TURN = 4 };
+enum { READS_A_TURN = 4, TLS_PIECE = 16 << 10, WIRE_SOFT = 256 << 10 };
 
 // ---- addresses ----------------------------------------------------------------------------------------------------
 static void add4(struct cconn *c, struct in_addr a)
@@ -56,15 +56,84 @@ static enum errc resolve(struct cconn *c, struct error *err)
     return c->n_addr ? ERR_OK : ERR(err, NET, "%s has no address", c->host);
 }
 
+// ---- TLS ----------------------------------------------------------------------------------------------------------
+static void on_handshake_timer(struct loop_timer *t, void *arg)
+{
+    struct cconn *c = arg;
+    struct error err = {0};
+    ERR(&err, TIMEOUT, "%s:%d did not finish the TLS handshake within %d s", c->host, c->port,
+        (int)(TLS_HANDSHAKE_NS / 1000000000));
+    c->busy = true;
+    cconn_lose(c, &err);
+    cconn_settle(c);
+}
+
+static void tls_broke(struct cconn *c, struct error *why)
+{
+    error_prefix(why, "https://%s:%d: ", c->host, c->port);
+    cconn_lose(c, why);
+}
+
+static void tls_begin(struct cconn *c)
+{
+    struct error err = {0};
+    if (!c->client->tls && http_client_tls(c->client, NULL, &err) != ERR_OK) {
+        tls_broke(c, &err);
+        return;
+    }
+    c->tls = tls_client(c->client->tls, c->host, c->http2);
+    c->handshake = loop_timer_new(c->client->loop, on_handshake_timer, c);
+    if (c->tls && c->handshake) {
+        loop_timer_set(c->handshake, TLS_HANDSHAKE_NS);
+        return;
+    }
+    ERR(&err, NOMEM, "no memory for TLS");
+    tls_broke(c, &err);
+}
+
+// Sends ciphertext; false when the socket is full.
+static bool send_wire(struct cconn *c)
+{
+    if (!tls_output(c->tls, &c->wire))
+        c->dead = true;
+    while (c->wire.n && !c->write_failed) {
+        struct iovec v[SEG_IOVECS];
+        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)segs_iov(&c->wire, v, SEG_IOVECS)};
+        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return false;
+        if (n < 0)
+            c->write_failed = true;
+        else
+            segs_drop(&c->wire, (size_t)n);
+    }
+    return true;
+}
+
+// Tells the other side that nothing more comes, if that can be done at once.
+static void goodbye(struct cconn *c)
+{
+    if (!c->tls || c->fd < 0 || !c->connected || c->wire.n)
+        return;
+    tls_close(c->tls);
+    send_wire(c);
+}
+
 // ---- the end ------------------------------------------------------------------------------------------------------
 void cconn_free(struct cconn *c)
 {
     struct http_client *cl = c->client;
+    goodbye(c);
     if (c->h2)
         nghttp2_session_del(c->h2);
     loop_io_remove(c->io);
     if (c->fd >= 0)
         close(c->fd);
+    loop_timer_free(c->handshake);
+    tls_free(c->tls);
+    segs_clear(&c->wire);
     segs_clear(&c->out);
     buf_free(&c->in);
     if (c->prev)
@@ -133,6 +202,7 @@ enum errc conn_open(struct http_client *cl, const struct url *u, bool http2, str
     c->fd = -1;
     c->port = u->port;
     c->http2 = http2;
+    c->secure = u->tls;
     snprintf(c->host, sizeof c->host, "%s", u->host);
     buf_init(&c->in, MAX_HTTP_HEAD + CLIENT_SCRATCH);
     c->next = cl->conns;
@@ -151,6 +221,8 @@ out:
     return rc;
 }
 
+static void ready(struct cconn *c);
+
 static void on_connect(struct cconn *c)
 {
     int e = 0;
@@ -165,6 +237,35 @@ static void on_connect(struct cconn *c)
         }
         return;
     }
+    if (c->secure)
+        tls_begin(c);
+    else
+        ready(c);
+}
+
+static void handshake(struct cconn *c)
+{
+    struct error err = {0};
+    enum tls_state s = tls_handshake(c->tls, &err);
+    if (s == TLS_WAIT)
+        return;
+    if (s != TLS_OK) {
+        ERR(&err, NET, "the other side ended the TLS handshake");
+        send_wire(c); // the alert that says why
+        tls_broke(c, &err);
+        return;
+    }
+    loop_timer_stop(c->handshake);
+    if (c->http2 && !tls_is_h2(c->tls)) {
+        ERR(&err, NET, "the other side does not speak HTTP/2 over TLS; is this a gRPC server?");
+        tls_broke(c, &err);
+        return;
+    }
+    ready(c);
+}
+
+static void ready(struct cconn *c)
+{
     c->connected = true;
     if (c->http2 && ch2_session(c) != ERR_OK) {
         struct error err = {0};
@@ -192,6 +293,14 @@ static void lost(struct cconn *c, int e)
     cconn_lose(c, &err);
 }
 
+// The other side sends no more.
+static void ended(struct cconn *c)
+{
+    if (!c->http2)
+        ch1_eof(c);
+    lost(c, 0);
+}
+
 // Queued bytes, then (HTTP/1) the body straight from the call.
 static int gather(struct cconn *c, struct iovec *v)
 {
@@ -200,6 +309,26 @@ static int gather(struct cconn *c, struct iovec *v)
     if (k && k->sent && k->body_at < k->o.body.n)
         v[n++] = (struct iovec){(char *)(uintptr_t)k->o.body.p + k->body_at, k->o.body.n - k->body_at};
     return n;
+}
+
+// Encrypts what is to be sent, and sends it; as sendmsg. What does not fit into the socket waits as ciphertext.
+static ssize_t seal(struct cconn *c, const struct iovec *v, size_t n_v)
+{
+    size_t done = 0;
+    if (c->wire.n && !send_wire(c)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    for (size_t i = 0; i < n_v && done < WIRE_SOFT; i++) {
+        size_t n = v[i].iov_len < WIRE_SOFT - done ? v[i].iov_len : WIRE_SOFT - done;
+        if (!tls_push(c->tls, v[i].iov_base, n)) {
+            errno = EPIPE;
+            return -1;
+        }
+        done += n;
+    }
+    send_wire(c);
+    return (ssize_t)done;
 }
 
 // False when the socket is full.
@@ -211,8 +340,8 @@ static bool flush(struct cconn *c)
         struct iovec v[SEG_IOVECS];
         struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)gather(c, v)};
         if (!m.msg_iovlen)
-            return true;
-        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+            return c->tls ? send_wire(c) : true;
+        ssize_t n = c->tls ? seal(c, v, m.msg_iovlen) : sendmsg(c->fd, &m, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -229,15 +358,24 @@ static bool flush(struct cconn *c)
     return true;
 }
 
+// The handshake's first bytes are ours, and each answer.
+static bool shake(struct cconn *c)
+{
+    handshake(c);
+    return c->dead || send_wire(c);
+}
+
 void cconn_settle(struct cconn *c)
 {
     bool sent = true;
+    if (!c->dead && c->tls && !c->connected)
+        sent = shake(c);
     if (!c->dead && c->connected)
         sent = flush(c);
     if (!c->dead && c->http2 && c->connected &&
         ((c->goaway && !c->n_calls) || (!nghttp2_session_want_read(c->h2) && !nghttp2_session_want_write(c->h2))))
         c->dead = true;
-    if (!c->dead && loop_io_set(c->io, c->connected ? LOOP_READ | (sent ? 0 : LOOP_WRITE) : LOOP_WRITE) != ERR_OK)
+    if (!c->dead && loop_io_set(c->io, c->connected || c->tls ? LOOP_READ | (sent ? 0 : LOOP_WRITE) : LOOP_WRITE) != ERR_OK)
         c->dead = true;
     if (c->dead && c->calls)
         lost(c, 0);
@@ -254,6 +392,39 @@ void cconn_kick(struct cconn *c)
     cconn_settle(c);
 }
 
+static void input(struct cconn *c, const char *p, size_t n)
+{
+    if (c->http2)
+        ch2_input(c, p, n);
+    else
+        ch1_input(c, p, n);
+}
+
+// Ciphertext arrived: what it holds goes to the protocol.
+static void unseal(struct cconn *c, const char *p, size_t n)
+{
+    struct error err = {0};
+    char plain[TLS_PIECE];
+    size_t got;
+    if (!tls_feed(c->tls, p, n)) {
+        lost(c, ENOMEM);
+        return;
+    }
+    if (!c->connected)
+        handshake(c);
+    while (!c->dead && c->connected) {
+        enum tls_state s = tls_pull(c->tls, plain, sizeof plain, &got, &err);
+        if (s == TLS_OK)
+            input(c, plain, got);
+        else if (s == TLS_FAILED)
+            tls_broke(c, &err);
+        else if (s == TLS_END)
+            ended(c);
+        if (s != TLS_OK)
+            return;
+    }
+}
+
 static void on_readable(struct cconn *c)
 {
     for (int i = 0; i < READS_A_TURN && !c->dead; i++) {
@@ -263,17 +434,16 @@ static void on_readable(struct cconn *c)
                 lost(c, EPIPE);
             return;
         }
-        if (n < 0) {
+        if (n < 0)
             lost(c, errno);
-        } else if (n == 0) {
-            if (!c->http2)
-                ch1_eof(c);
+        else if (n == 0 && c->tls) // without TLS's goodbye a reply may have been cut by anybody
             lost(c, 0);
-        } else if (c->http2) {
-            ch2_input(c, c->client->scratch, (size_t)n);
-        } else {
-            ch1_input(c, c->client->scratch, (size_t)n);
-        }
+        else if (n == 0)
+            ended(c);
+        else if (c->tls)
+            unseal(c, c->client->scratch, (size_t)n);
+        else
+            input(c, c->client->scratch, (size_t)n);
         if (n < (ssize_t)CLIENT_SCRATCH)
             return;
     }
@@ -283,7 +453,7 @@ static void on_io(struct loop_io *io, unsigned events, void *arg)
 {
     struct cconn *c = arg;
     c->busy = true;
-    if (!c->connected)
+    if (!c->connected && !c->tls)
         on_connect(c);
     else if (events & (LOOP_READ | LOOP_HUP))
         on_readable(c);

@@ -40,7 +40,7 @@ void ch2_start(struct http_call *k)
         return;
     }
     h[n++] = nv(SLICE(":method"), slice_str(k->o.method));
-    h[n++] = nv(SLICE(":scheme"), SLICE("http"));
+    h[n++] = nv(SLICE(":scheme"), k->url.tls ? SLICE("https") : SLICE("http"));
     h[n++] = nv(SLICE(":authority"), slice_str(host));
     h[n++] = nv(SLICE(":path"), k->url.path);
     for (size_t i = 0; i < k->o.n_headers; i++) {

@@ -23,7 +23,7 @@ struct http_session *http_session_new(void)
 
 enum errc http_session_tls(struct http_session *s, const struct tls_options *o, struct error *err)
 {
-    return ERR(err, UNSUPPORTED, "https is not built in");
+    return http_client_tls(s->client, o, err);
 }
 
 void http_session_free(struct http_session *s)

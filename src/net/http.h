@@ -75,6 +75,14 @@ enum grpc_status {
 };
 void grpc_reply(struct http_req *r, enum grpc_status status, const char *message, struct slice body);
 
+// What a server shows and asks in TLS: PEM files of its certificate (with its chain) and key; client_ca (null or "": none) names
+// the authorities of the clients, who then need a certificate. Changed files are read again; told (may be null) gets a line when
+// that happened or failed. Outlives the servers that use it.
+struct tls_server;
+enum errc tls_server_new(struct tls_server **out, const char *cert, const char *key, const char *client_ca,
+                         void (*told)(const char *text), struct error *err);
+void tls_server_free(struct tls_server *s); // null is fine
+
 struct http_server;
 struct http_server_options {
     const struct http_route *routes;
@@ -89,6 +97,7 @@ struct http_server_options {
     int64_t idle_ns;        // keep-alive connections without traffic are closed (default 75 s)
     int64_t stall_ns;       // a head takes no longer, nor the next piece of a body or reply (default 30 s): 408, or closed
     size_t max_connections; // default 4096 per server; further ones wait in the backlog
+    struct tls_server *tls; // null: plain. With it plain HTTP is answered with 400 and a hint
 };
 // Listens on "HOST:PORT" ("0.0.0.0:3100", "[::1]:0", ":4317" = all addresses, "127.0.0.1:0" = a free port), served by
 // each of the loops (SO_REUSEPORT, one socket a loop). The routes array must outlive the server.
@@ -105,6 +114,14 @@ void http_server_free(struct http_server *s);
 void http_server_forget(struct http_server *s);
 
 // ---- client -----------------------------------------------------------------------------------------------------
+// How https:// is spoken. All null: certificates are checked against the system's authorities, no client certificate.
+struct tls_options {
+    const char *ca_file;     // PEM; only these authorities count
+    const char *cert_file;   // PEM, the client's certificate with its chain (mTLS); with key_file
+    const char *key_file;    // PEM
+    const char *server_name; // expected in the certificate in the place of the URL's host
+};
+
 // Asynchronous, on one loop; keep-alive connections are pooled by origin. Redirects are not followed, replies are not decoded. A
 // call that was sent on a kept connection and lost before a byte of the reply came is tried once more on a new one. Addresses in
 // numbers and "localhost" are resolved at once; other names ask the system's resolver, which may block the loop's thread.
@@ -126,17 +143,11 @@ struct http_call_options {
     void *arg;
 };
 enum errc http_client_new(struct http_client **out, struct loop *l, struct error *err);
+// How it speaks https:// from now on; without, the defaults of struct tls_options.
+enum errc http_client_tls(struct http_client *c, const struct tls_options *o, struct error *err);
 void http_client_free(struct http_client *c); // cancels what is under way
 enum errc http_client_start(struct http_client *c, const struct http_call_options *o, struct http_call **out, struct error *err);
 void http_call_cancel(struct http_call *c); // on_done comes with ERR_CANCELLED before it returns
-
-// How https:// is spoken. All null: certificates are checked against the system's authorities, no client certificate.
-struct tls_options {
-    const char *ca_file;     // PEM; only these authorities count
-    const char *cert_file;   // PEM, the client's certificate with its chain (mTLS); with key_file
-    const char *key_file;    // PEM
-    const char *server_name; // expected in the certificate in the place of the URL's host
-};
 
 // Blocking, for command lines and exporters: runs a private loop in the calling thread until done or out of time.
 struct http_fetch {

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-enum { PREFACE_LEN = 24, READS_A_TURN = 4, ACCEPTS_A_TURN = 64, BACKLOG = 1024 };
+enum { PREFACE_LEN = 24, READS_A_TURN = 4, ACCEPTS_A_TURN = 64, BACKLOG = 1024, TLS_PIECE = 16 << 10, WIRE_SOFT = 256 << 10 };
 #define SWEEP_NS 500000000ll
 
 struct http_server *conn_server(const struct conn *c)
@@ -22,6 +22,59 @@ struct http_server *conn_server(const struct conn *c)
 void conn_done(struct conn *c)
 {
     c->dead = true;
+}
+
+// ---- TLS ----------------------------------------------------------------------------------------------------------
+// Sends ciphertext; false when the socket is full.
+static bool send_wire(struct conn *c)
+{
+    if (!tls_output(c->tls, &c->wire))
+        conn_done(c);
+    while (c->wire.n) {
+        struct iovec v[SEG_IOVECS];
+        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)segs_iov(&c->wire, v, SEG_IOVECS)};
+        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            return false;
+        if (n < 0) {
+            conn_done(c);
+            return true;
+        }
+        segs_drop(&c->wire, (size_t)n);
+        c->active = loop_now(c->sl->loop);
+    }
+    return true;
+}
+
+// Encrypts what is to be sent, and sends it; as sendmsg. What does not fit into the socket waits as ciphertext.
+static ssize_t seal(struct conn *c, const struct iovec *v, size_t n_v)
+{
+    size_t done = 0;
+    if (!send_wire(c)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    for (size_t i = 0; i < n_v && done < WIRE_SOFT; i++) {
+        size_t n = v[i].iov_len < WIRE_SOFT - done ? v[i].iov_len : WIRE_SOFT - done;
+        if (!tls_push(c->tls, v[i].iov_base, n)) {
+            errno = EPIPE;
+            return -1;
+        }
+        done += n;
+    }
+    send_wire(c);
+    return (ssize_t)done;
+}
+
+// Tells the client that nothing more comes, if that can be done at once.
+static void goodbye(struct conn *c)
+{
+    if (!c->tls || !c->tls_ready || c->wire.n)
+        return;
+    tls_close(c->tls);
+    send_wire(c);
 }
 
 // ---- one connection -----------------------------------------------------------------------------------------------
@@ -46,6 +99,9 @@ static void conn_free(struct conn *c)
     struct server_loop *sl = c->sl;
     while (c->reqs)
         req_detach(c->reqs);
+    goodbye(c);
+    tls_free(c->tls);
+    segs_clear(&c->wire);
     nghttp2_session_del(c->h2);
     loop_io_remove(c->io);
     close(c->fd);
@@ -71,10 +127,10 @@ static bool flush(struct conn *c)
         if (c->kind == CONN_H2)
             h2_fill(c);
         if (!c->out.n || c->dead)
-            return true;
+            return c->tls && !c->dead ? send_wire(c) : true;
         struct iovec v[SEG_IOVECS];
         struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)segs_iov(&c->out, v, SEG_IOVECS)};
-        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+        ssize_t n = c->tls ? seal(c, v, m.msg_iovlen) : sendmsg(c->fd, &m, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
@@ -126,8 +182,10 @@ static void settle(struct conn *c)
         bool over = c->closing || (c->state == H1_LINGER && c->eof) || (c->sl->stopping && !c->reqs && c->state == H1_HEAD);
         if (over)
             c->dead = true;
-        else if (c->state == H1_LINGER)
+        else if (c->state == H1_LINGER) {
+            goodbye(c);
             shutdown(c->fd, SHUT_WR);
+        }
     }
     if (!c->dead && c->kind == CONN_H2 && sent &&
         (c->closing || (!nghttp2_session_want_read(c->h2) && !nghttp2_session_want_write(c->h2)) || (c->goaway && !c->reqs)))
@@ -189,6 +247,60 @@ static void input(struct conn *c, const char *p, size_t n)
         h1_rest(c);
 }
 
+// A client that speaks plain HTTP to a TLS port gets an answer that it can read.
+static void not_tls(struct conn *c)
+{
+    static const char text[] = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
+                               "this port speaks TLS: use https://\n";
+    send(c->fd, text, sizeof text - 1, MSG_NOSIGNAL);
+    conn_done(c);
+}
+
+static void end_of_input(struct conn *c)
+{
+    c->eof = true;
+    if (c->kind == CONN_H1)
+        h1_eof(c);
+    else
+        conn_done(c);
+}
+
+// Ciphertext arrived: what it holds goes to the protocol.
+static void unseal(struct conn *c, const char *p, size_t n)
+{
+    char plain[TLS_PIECE];
+    size_t got;
+    enum tls_state s = TLS_OK;
+    c->active = loop_now(c->sl->loop);
+    if (!c->tls_ready && *p != 22 && c->since == 0) {
+        not_tls(c);
+        return;
+    }
+    if (!tls_feed(c->tls, p, n)) {
+        conn_done(c);
+        return;
+    }
+    if (!c->tls_ready) {
+        c->since = c->since ? c->since : c->active;
+        s = tls_handshake(c->tls, NULL);
+        c->tls_ready = s == TLS_OK;
+        if (c->tls_ready)
+            c->since = 0;
+        send_wire(c); // also the alert that says what was wrong
+        if (s == TLS_FAILED || s == TLS_END)
+            conn_done(c);
+    }
+    while (s == TLS_OK && !c->dead) {
+        s = tls_pull(c->tls, plain, sizeof plain, &got, NULL);
+        if (s == TLS_OK)
+            input(c, plain, got);
+        else if (s == TLS_END)
+            end_of_input(c);
+        else if (s == TLS_FAILED)
+            conn_done(c);
+    }
+}
+
 static void on_readable(struct conn *c)
 {
     for (int i = 0; i < READS_A_TURN && !c->dead && wants_read(c); i++) {
@@ -197,12 +309,12 @@ static void on_readable(struct conn *c)
             return;
         if (n < 0) {
             conn_done(c);
+        } else if (n == 0 && c->eof) { // after TLS's own end
+            return;
         } else if (n == 0) {
-            c->eof = true;
-            if (c->kind == CONN_H1)
-                h1_eof(c);
-            else
-                conn_done(c);
+            end_of_input(c);
+        } else if (c->tls) {
+            unseal(c, c->sl->scratch, (size_t)n);
         } else {
             input(c, c->sl->scratch, (size_t)n);
         }
@@ -246,7 +358,11 @@ static void accepted(struct server_loop *sl, int fd, const struct sockaddr_stora
 {
     int one = 1;
     struct conn *c = mem_zalloc(sizeof *c);
-    if (!c || loop_io_add(sl->loop, fd, LOOP_READ, on_io, c, &c->io, NULL) != ERR_OK) {
+    struct tls_server *tls = sl->server->o.tls;
+    if (c && tls)
+        c->tls = tls_accept(tls);
+    if (!c || (tls && !c->tls) || loop_io_add(sl->loop, fd, LOOP_READ, on_io, c, &c->io, NULL) != ERR_OK) {
+        tls_free(c ? c->tls : NULL);
         mem_free(c);
         close(fd);
         return;
@@ -254,7 +370,7 @@ static void accepted(struct server_loop *sl, int fd, const struct sockaddr_stora
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->sl = sl;
     c->fd = fd;
-    c->active = loop_now(sl->loop);
+    c->active = c->accepted = loop_now(sl->loop);
     buf_init(&c->in, MAX_HTTP_HEAD + SERVER_SCRATCH);
     peer_name(c->peer, sizeof c->peer, a);
     c->next = sl->conns;
@@ -301,11 +417,12 @@ static void check_time(struct conn *c, int64_t now)
     struct server_loop *sl = c->sl;
     int64_t quiet = now - c->active;
     bool lingering = c->kind == CONN_H1 && c->state == H1_LINGER;
-    bool idle = !c->reqs && !c->out.n && (c->kind == CONN_H2 || (!c->since && c->state == H1_HEAD));
+    bool shaking = c->tls && !c->tls_ready;
+    bool idle = !c->reqs && !c->out.n && !shaking && (c->kind == CONN_H2 || (!c->since && c->state == H1_HEAD));
     bool body = c->kind == CONN_H1 && (c->state == H1_LENGTH || c->state == H1_CHUNKED);
     c->busy = true;
-    if ((sl->stopping && now >= sl->stop_at) || (lingering && quiet > LINGER_NS) ||
-        ((c->out.n || stuck(c)) && quiet > sl->server->o.stall_ns)) {
+    if ((sl->stopping && now >= sl->stop_at) || (shaking && now - c->accepted > TLS_HANDSHAKE_NS) ||
+        (lingering && quiet > LINGER_NS) || ((c->out.n || c->wire.n || stuck(c)) && quiet > sl->server->o.stall_ns)) {
         c->dead = true;
     } else if (c->kind == CONN_H1 &&
                ((c->since && now - c->since > sl->server->o.stall_ns) || (body && quiet > sl->server->o.stall_ns))) {

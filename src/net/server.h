@@ -11,6 +11,7 @@
 #include "net/http1.h"
 #include "net/loop_internal.h"
 #include "net/seg.h"
+#include "net/tls.h"
 #include <nghttp2/nghttp2.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -68,8 +69,13 @@ struct conn {
     struct buf in;        // bytes not yet consumed
     struct seg_queue out; // bytes not yet sent
     int64_t active;       // last progress in either direction
-    int64_t since;        // start of the head being read, 0 if none
+    int64_t since;        // start of the head being read (in TLS first of the handshake), 0 if none
+    int64_t accepted;
     char peer[64];
+    // TLS: null where the server is plain
+    struct tls *tls;
+    bool tls_ready;        // the handshake is over
+    struct seg_queue wire; // ciphertext
     // HTTP/1
     enum h1_state state;
     struct h1_scan scan;
