@@ -52,8 +52,9 @@ struct client_settings {
     const char *url, *org, *output, *color;
     const char *since, *until;
     int64_t limit, timeout;
+    const char *ca, *cert, *key;
 };
-enum { CLIENT_SETTINGS_N = 8 };
+enum { CLIENT_SETTINGS_N = 11 };
 extern const struct setting client_settings[CLIENT_SETTINGS_N];
 
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };

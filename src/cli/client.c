@@ -45,6 +45,10 @@ const struct setting client_settings[CLIENT_SETTINGS_N] = {
      .about = "how many at most",
      .offset = offsetof(struct client_settings, limit)},
     ROW("timeout", NULL, SETTING_DURATION, "30s", "TIME", "how long to wait for the answer", timeout),
+    ROW("ca", "SONDE_CA", SETTING_STR, "", "FILE", "https: PEM file of the authorities to trust; the system's by default", ca),
+    ROW("cert", "SONDE_CERT", SETTING_STR, "", "FILE", "https: PEM file of our own certificate, where the server wants one",
+        cert),
+    ROW("key", "SONDE_KEY", SETTING_STR, "", "FILE", "https: PEM file of its key", key),
 };
 
 int cli_fail(const struct error *err)
@@ -109,6 +113,20 @@ static int refused(const struct client_settings *s, const struct http_answer *a)
     return a->status == 400 ? EXIT_USAGE : a->status < 500 || a->status == 503 ? EXIT_SERVER : EXIT_DATA;
 }
 
+static enum errc fetch(const struct client_settings *s, const struct http_fetch *f, struct http_answer *a, struct error *err)
+{
+    const struct tls_options tls = {.ca_file = s->ca, .cert_file = s->cert, .key_file = s->key};
+    bool wanted = *s->ca || *s->cert || *s->key;
+    struct http_session *session = http_session_new();
+    enum errc rc = session ? ERR_OK : ERR(err, NOMEM, "no memory for a connection");
+    if (rc == ERR_OK && wanted)
+        rc = http_session_tls(session, &tls, err);
+    if (rc == ERR_OK)
+        rc = http_fetch(session, f, a, err);
+    http_session_free(session);
+    return rc;
+}
+
 int client_get(const struct client_settings *s, struct slice path, struct buf *out)
 {
     struct error err = {0};
@@ -123,9 +141,12 @@ int client_get(const struct client_settings *s, struct slice path, struct buf *o
         return EXIT_USAGE;
     }
     snprintf(url, sizeof url, "%.*s%.*s", (int)base, s->url, (int)path.n, path.p);
-    struct http_fetch f = {.url = url, .headers = &org, .n_headers = *s->org ? 1 : 0, .timeout_ns = s->timeout};
-    if (http_fetch(NULL, &f, &a, &err) != ERR_OK) {
+    struct http_fetch f = {
+        .url = url, .headers = &org, .n_headers = *s->org ? 1 : 0, .timeout_ns = s->timeout, .accept_gzip = true};
+    if (fetch(s, &f, &a, &err) != ERR_OK) {
         http_answer_free(&a);
+        if (err.code == ERR_INPUT || err.code == ERR_UNSUPPORTED || err.code == ERR_DENIED)
+            return cli_fail(&err);
         fprintf(stderr,
                 "sonde: cannot reach %.*s: %s\n       is `sonde serve` running? --url or SONDE_URL names another server\n",
                 (int)base, s->url, err.msg);

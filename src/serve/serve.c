@@ -54,6 +54,11 @@ const struct setting serve_settings[SERVE_SETTINGS_N] = {
     ROW("query-timeout", "SONDE_QUERY_TIMEOUT", SETTING_DURATION, "60s", "TIME", "time that one query may take", query_timeout),
     ROW("discover-service", "SONDE_DISCOVER_SERVICE", SETTING_BOOL, "off", "",
         "add a service_name label to Loki pushes that have none", discover_service),
+    ROW("tls-cert", "SONDE_TLS_CERT", SETTING_STR, "", "FILE",
+        "PEM file of the certificate and its chain: all ports speak TLS; read again when it changes", tls_cert),
+    ROW("tls-key", "SONDE_TLS_KEY", SETTING_STR, "", "FILE", "PEM file of the certificate's key", tls_key),
+    ROW("tls-client-ca", "SONDE_TLS_CLIENT_CA", SETTING_STR, "", "FILE",
+        "PEM file of authorities: clients need a certificate of one of them", tls_client_ca),
     ROW("quiet", NULL, SETTING_BOOL, "off", "", "print nothing when ready", quiet),
 };
 
@@ -135,6 +140,7 @@ struct running {
     struct http_route routes[MAX_ROUTES];
     size_t n_routes;
     struct http_server *ports[3];
+    struct tls_server *tls; // null: plain
     struct loki_api loki;
 };
 
@@ -204,9 +210,24 @@ static void collect_routes(struct running *run)
     run->n_routes = n;
 }
 
+static void tls_told(const char *text)
+{
+    fprintf(stderr, "sonde: %s\n", text);
+}
+
+static enum errc open_tls(struct running *run, struct error *err)
+{
+    const struct serve_settings *set = run->server.settings;
+    if (!*set->tls_cert && !*set->tls_key && !*set->tls_client_ca)
+        return ERR_OK;
+    if (!*set->tls_cert || !*set->tls_key)
+        return ERR(err, INPUT, "TLS needs --tls-cert and --tls-key together");
+    return tls_server_new(&run->tls, set->tls_cert, set->tls_key, set->tls_client_ca, tls_told, err);
+}
+
 static enum errc open_port(struct running *run, int which, const char *flag, const char *address, struct error *err)
 {
-    struct http_server_options o = {.routes = run->routes, .n_routes = run->n_routes};
+    struct http_server_options o = {.routes = run->routes, .n_routes = run->n_routes, .tls = run->tls};
     if (is_off(address))
         return ERR_OK;
     if (http_server_new(&run->ports[which], address, run->loops, run->n_loops, &o, err) != ERR_OK)
@@ -223,7 +244,7 @@ static void print_ready(const struct running *run)
         const char *address = i == 0 ? set->http : i == 1 ? set->otlp_grpc : set->otlp_http;
         const char *colon = strrchr(address, ':');
         if (run->ports[i])
-            printf("%s%s http://%.*s:%d%s", i ? ", " : "", names[i], colon ? (int)(colon - address) : 0,
+            printf("%s%s http%s://%.*s:%d%s", i ? ", " : "", names[i], run->tls ? "s" : "", colon ? (int)(colon - address) : 0,
                    colon == address ? "127.0.0.1" : address, http_server_port(run->ports[i]), i == 0 ? "/" : "");
     }
     printf(", data %s (%.0f ms)\n", set->data, (double)(clock_wall_ns() - run->server.started_ns) / 1e6);
@@ -247,6 +268,7 @@ static void shut_down(struct running *run)
     store_close(run->server.store);
     for (int i = 0; i < 3; i++)
         http_server_free(run->ports[i]);
+    tls_server_free(run->tls);
     for (size_t i = 0; i < run->n_loops; i++)
         loop_free(run->loops[i]);
     for (size_t i = 0; i < sizeof run->server.memory / sizeof *run->server.memory; i++)
@@ -266,6 +288,7 @@ enum errc serve_run(const struct serve_settings *settings, struct error *err)
     so.retention_ns = settings->retention;
     so.head_max_bytes = (size_t)settings->head_bytes;
     so.discover_service = settings->discover_service;
+    GO(open_tls(&run, err));
     GO(store_open(&run.server.store, &so, err));
     GO(start_loops(&run, err));
     GO(loki_api_start(&run.loki, run.server.store, (int)settings->query_threads, (uint64_t)settings->query_bytes,

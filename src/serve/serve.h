@@ -11,8 +11,9 @@ struct serve_settings {
     const char *config, *data, *http, *otlp_grpc, *otlp_http;
     int64_t threads, query_threads, retention, head_bytes, inflight_bytes, query_bytes, query_timeout;
     bool discover_service, quiet;
+    const char *tls_cert, *tls_key, *tls_client_ca;
 };
-enum { SERVE_SETTINGS_N = 14 };
+enum { SERVE_SETTINGS_N = 17 };
 extern const struct setting serve_settings[SERVE_SETTINGS_N];
 
 // Counters of one receiver protocol, shown on /metrics.
