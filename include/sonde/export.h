@@ -1,13 +1,13 @@
 // What leaves the process over OTLP and its likes: exporters, processors, the resource. Not included by sonde.h.
 //
 // Thread rule: every function here may be called from any thread, but not from a signal handler. Callbacks run on threads of the
-// library (one at a time for each exporter); they may log, but must not call what waits for the output: sonde_flush, sonde_shutdown,
-// the functions here.
+// library (one at a time for each exporter); they may log, but must not call what waits for the output: sonde_flush,
+// sonde_shutdown, the functions here.
 //
 // In the environment (bad values are told on stderr, then the default holds):
 //   OTEL_EXPORT_ENABLED            truthy: spans and log records are exported; another non-empty value: they are not
-//   OTEL_TRACES_EXPORTER           list of otlp (default), console, otlp/file, otlp/stdout, zipkin, none. Setting it exports spans
-//   OTEL_LOGS_EXPORTER             the same without zipkin      even when OTEL_EXPORT_ENABLED is not set; so does the next
+//   OTEL_TRACES_EXPORTER           list of otlp (default), console, otlp/file, otlp/stdout, zipkin, none. Setting it exports
+//   spans OTEL_LOGS_EXPORTER             the same without zipkin      even when OTEL_EXPORT_ENABLED is not set; so does the next
 //   OTEL_METRICS_EXPORTER          otlp, console, otlp/file, otlp/stdout, prometheus (the status server's page), none; metrics go
 //                                  out only when it is set
 //   OTEL_EXPORTER_OTLP_[TRACES_|LOGS_|METRICS_]…   ENDPOINT, PROTOCOL (grpc, as in Dynamo; http/protobuf, http/json), HEADERS,
@@ -18,13 +18,12 @@
 //   OTEL_METRIC_EXPORT_INTERVAL, OTEL_METRIC_EXPORT_TIMEOUT   60000, 30000 ms
 //   OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT, _VALUE_LENGTH_LIMIT   128, none; else OTEL_ATTRIBUTE_…
 //   OTEL_EXPORTER_ZIPKIN_ENDPOINT, _TIMEOUT   http://localhost:9411/api/v2/spans, 10000 ms
-//   SONDE_OTLP_ENDPOINTS           more destinations, "URL,URL": all three signals, same protocol and headers, none waits for another
-//   SONDE_OTLP_CONCURRENCY         requests in flight at one destination, 1 (default) to 16
-//   SONDE_OTLP_MAX_REQUEST, SONDE_OTLP_MAX_RESPONSE   bytes, 64 MiB and 4 MiB; larger batches are split
-//   SONDE_OTLP_FILE                of otlp/file; SONDE_OTLP_FILE_BYTES (100 MiB) rotates it, SONDE_OTLP_FILE_KEEP (5) old ones stay
-//   SONDE_SPOOL_DIR                what the memory queue has no room for, or is left at the end, waits there; off by default
-//   SONDE_SPOOL_BYTES              at most so much of it, 256 MiB
-//   SONDE_RESOURCE_DETECTORS       list of host, os, process, container, k8s, config and names given to
+//   SONDE_OTLP_ENDPOINTS           more destinations, "URL,URL": all three signals, same protocol and headers, none waits for
+//   another SONDE_OTLP_CONCURRENCY         requests in flight at one destination, 1 (default) to 16 SONDE_OTLP_MAX_REQUEST,
+//   SONDE_OTLP_MAX_RESPONSE   bytes, 64 MiB and 4 MiB; larger batches are split SONDE_OTLP_FILE                of otlp/file;
+//   SONDE_OTLP_FILE_BYTES (100 MiB) rotates it, SONDE_OTLP_FILE_KEEP (5) old ones stay SONDE_SPOOL_DIR                what the
+//   memory queue has no room for, or is left at the end, waits there; off by default SONDE_SPOOL_BYTES              at most so
+//   much of it, 256 MiB SONDE_RESOURCE_DETECTORS       list of host, os, process, container, k8s, config and names given to
 //                                  sonde_resource_detector_add; all (default), none
 #pragma once
 #ifndef SONDE_API
@@ -131,8 +130,8 @@ SONDE_API struct sonde_resource *sonde_resource_current(void);
 // More attributes, or others, from now on; wins over what was found, loses against OTEL_RESOURCE_ATTRIBUTES.
 SONDE_API bool sonde_resource_update(const struct sonde_resource *r);
 
-// A detector finds attributes; called when export starts (and in a forked child's first export). It gives the resource away; null:
-// nothing found. What a later detector finds wins, and the environment over all. False: too many, or the name is taken.
+// A detector finds attributes; called when export starts (and in a forked child's first export). It gives the resource away;
+// null: nothing found. What a later detector finds wins, and the environment over all. False: too many, or the name is taken.
 typedef struct sonde_resource *sonde_resource_detector_fn(void *arg);
 SONDE_API bool sonde_resource_detector_add(const char *name, sonde_resource_detector_fn *fn, void *arg);
 

@@ -43,3 +43,4 @@ enum {
 #define MAX_SETTINGS_FILE    MIB(1)   // a TOML file of settings
 #define MAX_METRIC_MEMORY    MIB(256) // names, labels and series of one root registry of metrics
 #define MAX_METRIC_TEXT      MIB(64)  // one page of metrics
+#define MAX_EXPORT_TEXT      MIB(512) // one batch as JSON

@@ -32,6 +32,20 @@ static bool number_from_json(struct json *j, const struct otlp_field *f, struct 
         if (json_u64(j, &u))
             pb_w_fixed64(out, f->number, u);
         break;
+    case OTLP_SFIXED64:
+        if (json_i64(j, &i))
+            pb_w_fixed64(out, f->number, (uint64_t)i);
+        break;
+    case OTLP_U64:
+        if (json_u64(j, &u))
+            pb_w_u64(out, f->number, u);
+        break;
+    case OTLP_S32:
+        if (json_i64(j, &i) && (i < INT32_MIN || i > INT32_MAX))
+            json_fail(j, "a number that fits 32 bits was expected");
+        else if (!j->failed)
+            pb_w_u64(out, f->number, (uint32_t)((uint32_t)i << 1 ^ (uint32_t)(i >> 31)));
+        break;
     case OTLP_DOUBLE:
         if (json_f64(j, &d))
             pb_w_double(out, f->number, d);
@@ -85,6 +99,24 @@ static bool value_from_json(struct json *j, const struct otlp_field *f, struct b
     }
 }
 
+// Numbers are packed: their values without tags.
+static bool packed_from_json(struct json *j, const struct otlp_field *f, struct buf *out)
+{
+    size_t mark = pb_w_begin(out, f->number);
+    while (json_next_item(j)) {
+        size_t at = out->n;
+        if (!number_from_json(j, f, out))
+            break;
+        size_t tag = f->number < 16 ? 1 : 2;
+        if (out->err == ERR_OK && out->n > at + tag) {
+            memmove(out->p + at, out->p + at + tag, out->n - at - tag);
+            out->n -= tag;
+        }
+    }
+    pb_w_end(out, mark);
+    return !j->failed;
+}
+
 bool otlp_from_json(struct json *j, const struct otlp_message *m, struct buf *out)
 {
     struct slice key;
@@ -95,6 +127,9 @@ bool otlp_from_json(struct json *j, const struct otlp_message *m, struct buf *ou
             json_skip(j, NULL);
         } else if (!f->repeated) {
             value_from_json(j, f, out);
+        } else if (otlp_packed(f, PB_LEN)) {
+            if (json_array(j))
+                packed_from_json(j, f, out);
         } else if (json_array(j)) {
             while (json_next_item(j))
                 value_from_json(j, f, out);
@@ -117,6 +152,23 @@ static void double_to_json(double d, struct jw *w)
         jw_f64(w, d);
 }
 
+static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w);
+
+static bool packed_to_json(struct pb *r, const struct otlp_field *f, struct jw *w)
+{
+    struct slice s = SLICE_NONE;
+    struct pb each;
+    pb_bytes(r, &s);
+    pb_init(&each, s, NULL);
+    each.wire = f->type == OTLP_FIXED64 || f->type == OTLP_SFIXED64 || f->type == OTLP_DOUBLE ? PB_FIXED64
+                : f->type == OTLP_FIXED32                                                     ? PB_FIXED32
+                                                                                              : PB_VARINT;
+    while (each.p < each.end && !each.failed)
+        value_to_json(&each, f, w);
+    r->failed |= each.failed;
+    return !r->failed;
+}
+
 static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w)
 {
     struct slice s = SLICE("");
@@ -126,6 +178,8 @@ static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w
     uint32_t u32 = 0;
     double d = 0;
     bool b = false;
+    if (otlp_packed(f, r->wire))
+        return packed_to_json(r, f, w);
     switch (f->type) {
     case OTLP_STRING:
         pb_bytes(r, &s);
@@ -150,6 +204,18 @@ static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w
     case OTLP_FIXED64:
         pb_fixed64(r, &u);
         jw_str_u64(w, u);
+        break;
+    case OTLP_SFIXED64:
+        pb_fixed64(r, &u);
+        jw_str_i64(w, (int64_t)u);
+        break;
+    case OTLP_U64:
+        pb_u64(r, &u);
+        jw_str_u64(w, u);
+        break;
+    case OTLP_S32:
+        pb_u64(r, &u);
+        jw_i64(w, (int32_t)((uint32_t)(u >> 1) ^ (0u - (uint32_t)(u & 1))));
         break;
     case OTLP_FIXED32:
         pb_fixed32(r, &u32);

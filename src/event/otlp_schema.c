@@ -17,6 +17,10 @@
     {                                                          \
         num, OTLP_STRING, true, {name, sizeof(name) - 1}, NULL \
     }
+#define NUMBERS(num, t, name)                               \
+    {                                                       \
+        num, OTLP_##t, true, {name, sizeof(name) - 1}, NULL \
+    }
 #define MESSAGE(of, is_oneof)                   \
     {                                           \
         of, sizeof(of) / sizeof *(of), is_oneof \
@@ -150,6 +154,108 @@ static const struct otlp_message resource_spans = MESSAGE(resource_spans_fields,
 static const struct otlp_field traces_request_fields[] = {MANY(1, "resourceSpans", resource_spans)};
 const struct otlp_message otlp_traces_request = MESSAGE(traces_request_fields, false);
 
+// ---- metrics ----------------------------------------------------------------------------------------------------
+
+static const struct otlp_field exemplar_fields[] = {
+    F(2, FIXED64, "timeUnixNano"), F(3, DOUBLE, "asDouble"), F(4, HEX, "spanId"),
+    F(5, HEX, "traceId"),          F(6, SFIXED64, "asInt"),  MANY(7, "filteredAttributes", otlp_key_value),
+};
+static const struct otlp_message exemplar = MESSAGE(exemplar_fields, false);
+
+static const struct otlp_field number_point_fields[] = {
+    F(2, FIXED64, "startTimeUnixNano"),
+    F(3, FIXED64, "timeUnixNano"),
+    F(4, DOUBLE, "asDouble"),
+    MANY(5, "exemplars", exemplar),
+    F(6, SFIXED64, "asInt"),
+    MANY(7, "attributes", otlp_key_value),
+    F(8, U32, "flags"),
+};
+static const struct otlp_message number_point = MESSAGE(number_point_fields, false);
+
+static const struct otlp_field histogram_point_fields[] = {
+    F(2, FIXED64, "startTimeUnixNano"),
+    F(3, FIXED64, "timeUnixNano"),
+    F(4, FIXED64, "count"),
+    F(5, DOUBLE, "sum"),
+    NUMBERS(6, FIXED64, "bucketCounts"),
+    NUMBERS(7, DOUBLE, "explicitBounds"),
+    MANY(8, "exemplars", exemplar),
+    MANY(9, "attributes", otlp_key_value),
+    F(10, U32, "flags"),
+    F(11, DOUBLE, "min"),
+    F(12, DOUBLE, "max"),
+};
+static const struct otlp_message histogram_point = MESSAGE(histogram_point_fields, false);
+
+static const struct otlp_field exp_buckets_fields[] = {F(1, S32, "offset"), NUMBERS(2, U64, "bucketCounts")};
+static const struct otlp_message exp_buckets = MESSAGE(exp_buckets_fields, false);
+static const struct otlp_field exp_point_fields[] = {
+    MANY(1, "attributes", otlp_key_value),
+    F(2, FIXED64, "startTimeUnixNano"),
+    F(3, FIXED64, "timeUnixNano"),
+    F(4, FIXED64, "count"),
+    F(5, DOUBLE, "sum"),
+    F(6, S32, "scale"),
+    F(7, FIXED64, "zeroCount"),
+    MSG(8, "positive", exp_buckets),
+    MSG(9, "negative", exp_buckets),
+    F(10, U32, "flags"),
+    MANY(11, "exemplars", exemplar),
+    F(12, DOUBLE, "min"),
+    F(13, DOUBLE, "max"),
+    F(14, DOUBLE, "zeroThreshold"),
+};
+static const struct otlp_message exp_point = MESSAGE(exp_point_fields, false);
+
+static const struct otlp_field quantile_fields[] = {F(1, DOUBLE, "quantile"), F(2, DOUBLE, "value")};
+static const struct otlp_message quantile = MESSAGE(quantile_fields, false);
+static const struct otlp_field summary_point_fields[] = {
+    F(2, FIXED64, "startTimeUnixNano"),  F(3, FIXED64, "timeUnixNano"),         F(4, FIXED64, "count"), F(5, DOUBLE, "sum"),
+    MANY(6, "quantileValues", quantile), MANY(7, "attributes", otlp_key_value), F(8, U32, "flags"),
+};
+static const struct otlp_message summary_point = MESSAGE(summary_point_fields, false);
+
+static const struct otlp_field gauge_fields[] = {MANY(1, "dataPoints", number_point)};
+static const struct otlp_message gauge = MESSAGE(gauge_fields, false);
+static const struct otlp_field sum_fields[] = {MANY(1, "dataPoints", number_point), F(2, U32, "aggregationTemporality"),
+                                               F(3, BOOL, "isMonotonic")};
+static const struct otlp_message sum = MESSAGE(sum_fields, false);
+static const struct otlp_field histogram_fields[] = {MANY(1, "dataPoints", histogram_point), F(2, U32, "aggregationTemporality")};
+static const struct otlp_message histogram = MESSAGE(histogram_fields, false);
+static const struct otlp_field exp_histogram_fields[] = {MANY(1, "dataPoints", exp_point), F(2, U32, "aggregationTemporality")};
+static const struct otlp_message exp_histogram = MESSAGE(exp_histogram_fields, false);
+static const struct otlp_field summary_fields[] = {MANY(1, "dataPoints", summary_point)};
+static const struct otlp_message summary = MESSAGE(summary_fields, false);
+
+static const struct otlp_field metric_fields[] = {
+    F(1, STRING, "name"),
+    F(2, STRING, "description"),
+    F(3, STRING, "unit"),
+    MSG(5, "gauge", gauge),
+    MSG(7, "sum", sum),
+    MSG(9, "histogram", histogram),
+    MSG(10, "exponentialHistogram", exp_histogram),
+    MSG(11, "summary", summary),
+    MANY(12, "metadata", otlp_key_value),
+};
+static const struct otlp_message metric = MESSAGE(metric_fields, false);
+
+static const struct otlp_field scope_metrics_fields[] = {
+    MSG(1, "scope", scope),
+    MANY(2, "metrics", metric),
+    F(3, STRING, "schemaUrl"),
+};
+static const struct otlp_message scope_metrics = MESSAGE(scope_metrics_fields, false);
+static const struct otlp_field resource_metrics_fields[] = {
+    MSG(1, "resource", resource),
+    MANY(2, "scopeMetrics", scope_metrics),
+    F(3, STRING, "schemaUrl"),
+};
+static const struct otlp_message resource_metrics = MESSAGE(resource_metrics_fields, false);
+static const struct otlp_field metrics_request_fields[] = {MANY(1, "resourceMetrics", resource_metrics)};
+const struct otlp_message otlp_metrics_request = MESSAGE(metrics_request_fields, false);
+
 // ---- walks ------------------------------------------------------------------------------------------------------
 
 const struct otlp_field *otlp_field_by_number(const struct otlp_message *m, uint32_t number)
@@ -169,6 +275,11 @@ const struct otlp_field *otlp_field_by_name(const struct otlp_message *m, struct
     return NULL;
 }
 
+bool otlp_packed(const struct otlp_field *f, enum pb_wire wire)
+{
+    return f->repeated && wire == PB_LEN && f->type != OTLP_MESSAGE && f->type > OTLP_BASE64;
+}
+
 static bool check_scalar(struct pb *r, enum otlp_type t, bool *dirty)
 {
     uint64_t u;
@@ -184,6 +295,7 @@ static bool check_scalar(struct pb *r, enum otlp_type t, bool *dirty)
     case OTLP_BASE64:
         return pb_bytes(r, &s);
     case OTLP_FIXED64:
+    case OTLP_SFIXED64:
     case OTLP_DOUBLE:
         return pb_fixed64(r, &u);
     case OTLP_FIXED32:
@@ -198,7 +310,7 @@ bool otlp_check(struct pb *r, const struct otlp_message *m, bool *dirty)
     while (pb_next(r)) {
         const struct otlp_field *f = otlp_field_by_number(m, r->field);
         struct pb child;
-        if (!f)
+        if (!f || otlp_packed(f, r->wire)) // the numbers of metrics are checked by who reads them
             pb_skip(r);
         else if (f->type != OTLP_MESSAGE)
             check_scalar(r, f->type, dirty);

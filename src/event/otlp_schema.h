@@ -1,4 +1,4 @@
-// The messages of OTLP (opentelemetry-proto 1.x: common, resource, logs, trace) as tables: names of the JSON mapping,
+// The messages of OTLP (opentelemetry-proto 1.x: common, resource, logs, trace, metrics) as tables: names of the JSON mapping,
 // field numbers, types. One table serves the reader of JSON, its writer, and the check of messages that are kept encoded.
 #pragma once
 #include "base/json.h"
@@ -11,6 +11,9 @@ enum otlp_type {
     OTLP_U32,     // varint; JSON: number (enums too)
     OTLP_I64,     // varint; JSON: string
     OTLP_FIXED64, // JSON: string
+    OTLP_SFIXED64,
+    OTLP_U64, // varint; JSON: string
+    OTLP_S32, // zigzag varint; JSON: number
     OTLP_FIXED32,
     OTLP_DOUBLE,
     OTLP_BOOL,
@@ -21,7 +24,7 @@ struct otlp_message;
 struct otlp_field {
     uint32_t number;
     enum otlp_type type;
-    bool repeated;
+    bool repeated; // numbers: packed on the wire (read unpacked, too)
     struct slice json;
     const struct otlp_message *message; // OTLP_MESSAGE only
 };
@@ -32,10 +35,12 @@ struct otlp_message {
 };
 
 extern const struct otlp_message otlp_any_value, otlp_key_value, otlp_span, otlp_log_record, otlp_logs_request,
-    otlp_traces_request;
+    otlp_traces_request, otlp_metrics_request;
 
 const struct otlp_field *otlp_field_by_number(const struct otlp_message *m, uint32_t number); // null if unknown
 const struct otlp_field *otlp_field_by_name(const struct otlp_message *m, struct slice json);
+
+bool otlp_packed(const struct otlp_field *f, enum pb_wire wire); // the value holds many numbers
 
 // Walks the rest of r and everything below it. False (r->failed) when something cannot be read; *dirty is set when a string
 // is not UTF-8.

@@ -2,9 +2,9 @@
 #include "base/limits.h"
 #include "base/pb.h"
 #include "base/utf8.h"
+#include "sdk/env.h"
 #include "sdk/value.h"
 #include <stdio.h>
-#include <unistd.h>
 
 // ---- values -----------------------------------------------------------------------------------------------------------
 static void put_string(struct buf *b, uint32_t field, struct slice s)
@@ -82,8 +82,52 @@ static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slic
 }
 
 // KeyValue {1 key, 2 AnyValue}
+// Lengths below 128 take one byte each, which is most attributes: no back-patching then.
+static bool put_short(struct buf *b, uint32_t field, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
+{
+    bool text = type == SONDE_TYPE_STR, number = type == SONDE_TYPE_INT || (type == SONDE_TYPE_UINT && u <= INT64_MAX);
+    size_t value = text ? 2 + s.n : type == SONDE_TYPE_BOOL ? 2 : type == SONDE_TYPE_F64 ? 9 : 11;
+    if (key.n > 60 || (text && s.n > 40) || !(text || number || type == SONDE_TYPE_BOOL || type == SONDE_TYPE_F64))
+        return false;
+    if (!utf8_valid(key) || (text && !utf8_valid(s)))
+        return false;
+    char *start = buf_reserve(b, key.n + value + 8), *p = start;
+    if (!p)
+        return true; // the buffer remembers
+    *p++ = (char)(field << 3 | 2);
+    char *kv = p++;
+    *p++ = 1 << 3 | 2;
+    *p++ = (char)key.n;
+    memcpy(p, key.p, key.n);
+    p += key.n;
+    *p++ = 2 << 3 | 2;
+    char *any = p++;
+    if (text) {
+        *p++ = 1 << 3 | 2;
+        *p++ = (char)s.n;
+        memcpy(p, s.p, s.n);
+        p += s.n;
+    } else if (type == SONDE_TYPE_F64) {
+        *p++ = 4 << 3 | 1;
+        memcpy(p, &u, 8);
+        p += 8;
+    } else {
+        *p++ = (type == SONDE_TYPE_BOOL ? 2 : 3) << 3;
+        u = type == SONDE_TYPE_BOOL ? u != 0 : u;
+        for (; u >= 0x80; u >>= 7)
+            *p++ = (char)(u | 0x80);
+        *p++ = (char)u;
+    }
+    *any = (char)(p - any - 1);
+    *kv = (char)(p - kv - 1);
+    b->n += (size_t)(p - start);
+    return true;
+}
+
 static void put_attr(struct buf *b, uint32_t field, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
 {
+    if (field < 16 && put_short(b, field, key, type, u, s))
+        return;
     size_t kv = pb_w_begin(b, field);
     put_string(b, 1, key);
     size_t any = pb_w_begin(b, 2);
@@ -92,19 +136,102 @@ static void put_attr(struct buf *b, uint32_t field, struct slice key, enum sonde
     pb_w_end(b, kv);
 }
 
-static void put_packed(struct buf *b, struct slice fields)
+void encode_attr(struct buf *out, uint32_t field, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
+{
+    put_attr(out, field, key, type, u, s);
+}
+
+// ---- limits of log records ----------------------------------------------------------------------------------------------
+static struct {
+    uint32_t count, length; // characters
+} limits = {128, UINT32_MAX};
+
+static uint32_t limit_env(const char *own, const char *general, uint32_t otherwise)
+{
+    const char *v = env_get(own);
+    int64_t n = env_int(v && *v ? own : general);
+    return n < 0 ? otherwise : (uint32_t)n;
+}
+
+void encode_limits_read(void)
+{
+    limits.count = limit_env("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT", 128);
+    limits.length = limit_env("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", UINT32_MAX);
+}
+
+static struct slice shorten(struct slice s)
+{
+    size_t chars = 0, i = 0;
+    for (; i < s.n && (chars < limits.length || (s.p[i] & 0xc0) == 0x80); i++)
+        chars += (s.p[i] & 0xc0) != 0x80;
+    return slice_cut(s, i);
+}
+
+struct log_attrs {
+    struct buf *b;
+    uint32_t n, dropped;
+};
+
+static void put_log_attr(struct log_attrs *a, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
+{
+    struct buf cut;
+    if (a->n == limits.count) {
+        a->dropped++;
+        return;
+    }
+    a->n++;
+    if (__builtin_expect(limits.length == UINT32_MAX, 1) || (type != SONDE_TYPE_STR && type != SONDE_TYPE_STRS)) {
+        put_attr(a->b, 6, key, type, u, s);
+        return;
+    }
+    if (type == SONDE_TYPE_STR) {
+        put_attr(a->b, 6, key, type, u, shorten(s));
+        return;
+    }
+    struct rec_value v;
+    buf_init(&cut, LINE_MAX);
+    while (rec_value_next(type, &s, &v)) { // elements as they stand in a record: length, bytes
+        struct slice e = shorten(v.s);
+        uint32_t n = (uint32_t)e.n;
+        buf_put(&cut, &n, sizeof n);
+        buf_add(&cut, e);
+    }
+    put_attr(a->b, 6, key, type, u, buf_slice(&cut));
+    buf_free(&cut);
+}
+
+// An error also under the names of the conventions.
+static void put_exception(struct log_attrs *a, struct slice s)
+{
+    struct buf text;
+    buf_init(&text, LINE_MAX);
+    rec_value_string(&text, SONDE_TYPE_ERROR, 0, s);
+    bool system = s.n == 9 && s.p[8] == (char)0xff;
+    put_log_attr(a, SLICE("exception.type"), SONDE_TYPE_STR, 0, system ? SLICE("errno") : SLICE("error"));
+    put_log_attr(a, SLICE("exception.message"), SONDE_TYPE_STR, 0, text.err == ERR_OK ? buf_slice(&text) : SLICE_NONE);
+    buf_free(&text);
+}
+
+static void put_field(struct log_attrs *a, struct slice key, const struct rec_value *v, struct slice *error)
+{
+    put_log_attr(a, key, v->type, v->u, v->s);
+    if (v->type == SONDE_TYPE_ERROR && !error->p)
+        *error = v->s;
+}
+
+static void put_packed(struct log_attrs *a, struct slice fields, struct slice *error)
 {
     struct packed p;
     packed_read(&p, fields);
     for (size_t i = 0; i < p.n; i++)
         if (!p.field[i].replaced)
-            put_attr(b, 6, p.field[i].key, p.field[i].v.type, p.field[i].v.u, p.field[i].v.s);
+            put_field(a, p.field[i].key, &p.field[i].v, error);
     packed_free(&p);
 }
 
 // ---- LogRecord --------------------------------------------------------------------------------------------------------
-// 1 time_unix_nano, 11 observed_time_unix_nano, 2 severity_number, 3 severity_text, 5 body, 6 attributes, 8 flags, 9 trace_id,
-// 10 span_id, 12 event_name
+// 1 time_unix_nano, 11 observed_time_unix_nano, 2 severity_number, 3 severity_text, 5 body, 6 attributes, 7 dropped attributes,
+// 8 flags, 9 trace_id, 10 span_id, 12 event_name
 void encode_log(struct buf *b, const struct line *l, int64_t observed)
 {
     static const uint8_t severity[] = {0, 17, 13, 9, 5, 1};
@@ -116,11 +243,17 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
     size_t body = pb_w_begin(b, 5);
     put_string(b, 1, l->message.p ? l->message : site->message);
     pb_w_end(b, body);
+    struct log_attrs attrs = {.b = b};
+    struct slice error = SLICE_NONE;
     for (unsigned i = 0; l->rec && i < site->n; i++)
         if (!l->rec->v[i].absent && memchr(site->order, (int)i, site->n_order))
-            put_attr(b, 6, site->key[i], l->rec->v[i].type, l->rec->v[i].u, l->rec->v[i].s);
+            put_field(&attrs, site->key[i], &l->rec->v[i], &error);
     if (l->rec && site->with_fields)
-        put_packed(b, l->rec->v[1].s);
+        put_packed(&attrs, l->rec->v[1].s, &error);
+    if (error.p)
+        put_exception(&attrs, error);
+    if (attrs.dropped)
+        pb_w_u64(b, 7, attrs.dropped);
     for (uint32_t i = 0; i < l->n_extra; i++)
         put_attr(b, 6, slice_str(l->extra[i].key), l->extra[i].type ? l->extra[i].type : SONDE_TYPE_INT,
                  (uint64_t)l->extra[i].value, SLICE_NONE);
@@ -141,37 +274,109 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
 }
 
 // ---- Span -------------------------------------------------------------------------------------------------------------
-// 1 trace_id, 2 span_id, 3 trace_state, 4 parent_span_id, 5 name, 6 kind, 7 start, 8 end, 9 attributes, 10 dropped attributes,
-// 11 events {1 time, 2 name}, 12 dropped events, 15 status {2 message, 3 code}, 16 flags
+static void put_fields(struct buf *b, uint32_t number, const struct field *f, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        put_attr(b, number, f[i].key, f[i].type, f[i].u, f[i].s);
+}
+
+// Bit 8: it is known whether the parent is remote; bit 9: it is.
+static uint32_t span_flags(uint8_t flags, bool remote)
+{
+    return flags | 0x100u | (remote ? 0x200u : 0);
+}
+
+// Link {1 trace_id, 2 span_id, 3 trace_state, 4 attributes, 5 dropped attributes, 6 flags}
+static void put_link(struct buf *b, const struct span_link *l)
+{
+    size_t link = pb_w_begin(b, 13);
+    pb_w_bytes(b, 1, slice_of(l->trace_id, 16));
+    pb_w_bytes(b, 2, slice_of(l->span_id, 8));
+    if (l->tracestate.n)
+        put_string(b, 3, l->tracestate);
+    put_fields(b, 4, l->field, l->n_fields);
+    if (l->dropped_fields)
+        pb_w_u64(b, 5, l->dropped_fields);
+    pb_w_fixed32(b, 6, span_flags(l->flags, l->remote));
+    pb_w_end(b, link);
+}
+
+// Event {1 time, 2 name, 3 attributes, 4 dropped attributes}
+static void put_event(struct buf *b, const struct moment *m)
+{
+    size_t event = pb_w_begin(b, 11);
+    pb_w_fixed64(b, 1, (uint64_t)m->time);
+    put_string(b, 2, m->name);
+    put_fields(b, 3, m->field, m->n_fields);
+    if (m->dropped_fields)
+        pb_w_u64(b, 4, m->dropped_fields);
+    pb_w_end(b, event);
+}
+
+// 1 trace_id, 2 span_id, 4 parent_span_id, 6 kind, 7 start, 8 end, 16 flags, whose lengths are known. Returns false without
+// memory.
+static bool put_fixed(struct buf *b, const struct bspan *s, int64_t end)
+{
+    char *p = buf_reserve(b, 18 + 10 + 10 + 2 + 9 + 9 + 6), *start = p;
+    if (!p)
+        return false;
+    *p++ = 1 << 3 | 2;
+    *p++ = 16;
+    memcpy(p, s->trace_id, 16);
+    p += 16;
+    *p++ = 2 << 3 | 2;
+    *p++ = 8;
+    memcpy(p, s->span_id, 8);
+    p += 8;
+    if (s->has_parent) {
+        *p++ = 4 << 3 | 2;
+        *p++ = 8;
+        memcpy(p, s->parent_id, 8);
+        p += 8;
+    }
+    *p++ = 6 << 3;
+    *p++ = (char)s->kind;
+    end = end > s->start_ns ? end : s->start_ns;
+    *p++ = 7 << 3 | 1;
+    memcpy(p, &s->start_ns, 8);
+    p += 8;
+    *p++ = 8 << 3 | 1;
+    memcpy(p, &end, 8);
+    p += 8;
+    uint32_t flags = span_flags(s->flags, s->remote);
+    *p++ = (char)0x85; // 16 << 3 | 5
+    *p++ = 1;
+    memcpy(p, &flags, 4);
+    p += 4;
+    b->n += (size_t)(p - start);
+    return true;
+}
+
+// 3 trace_state, 5 name, 9 attributes, 10 dropped attributes, 11 events, 12 dropped events, 13 links, 14 dropped links,
+// 15 status {2 message, 3 code}
 void encode_span(struct buf *b, const struct bspan *s, int64_t end)
 {
-    pb_w_bytes(b, 1, slice_of(s->trace_id, 16));
-    pb_w_bytes(b, 2, slice_of(s->span_id, 8));
+    bool told = false;
+    if (!put_fixed(b, s, end))
+        return;
     if (s->tracestate.n)
         put_string(b, 3, s->tracestate);
-    if (s->has_parent)
-        pb_w_bytes(b, 4, slice_of(s->parent_id, 8));
     put_string(b, 5, s->name);
-    pb_w_u64(b, 6, s->kind);
-    pb_w_fixed64(b, 7, (uint64_t)s->start_ns);
-    pb_w_fixed64(b, 8, (uint64_t)(end > s->start_ns ? end : s->start_ns));
-    bool told = false;
-    for (uint32_t i = 0; i < s->n_fields; i++) {
-        put_attr(b, 9, s->field[i].key, s->field[i].type, s->field[i].u, s->field[i].s);
-        told = told || slice_eq(s->field[i].key, SLICE("x_request_id"));
-    }
+    put_fields(b, 9, s->field, s->n_fields);
+    for (uint32_t i = 0; s->request_id.n && i < s->n_fields && !told; i++)
+        told = slice_eq(s->field[i].key, SLICE("x_request_id"));
     if (s->request_id.n && !told)
         put_attr(b, 9, SLICE("x_request_id"), SONDE_TYPE_STR, 0, s->request_id);
     if (s->dropped_fields)
         pb_w_u64(b, 10, s->dropped_fields);
-    for (uint32_t i = 0; i < s->n_events; i++) {
-        size_t event = pb_w_begin(b, 11);
-        pb_w_fixed64(b, 1, (uint64_t)s->event[i].time);
-        put_string(b, 2, s->event[i].name);
-        pb_w_end(b, event);
-    }
+    for (uint32_t i = 0; i < s->n_events; i++)
+        put_event(b, &s->event[i]);
     if (s->dropped_events)
         pb_w_u64(b, 12, s->dropped_events);
+    for (uint32_t i = 0; i < s->n_links; i++)
+        put_link(b, &s->link[i]);
+    if (s->dropped_links)
+        pb_w_u64(b, 14, s->dropped_links);
     if (s->status) {
         size_t status = pb_w_begin(b, 15);
         if (s->status_message.n)
@@ -179,96 +384,57 @@ void encode_span(struct buf *b, const struct bspan *s, int64_t end)
         pb_w_u64(b, 3, s->status);
         pb_w_end(b, status);
     }
-    // Bit 8: it is known whether the parent is remote; bit 9: it is.
-    pb_w_fixed32(b, 16, s->flags | 0x100u | (s->remote ? 0x200u : 0));
-}
-
-// ---- Resource ---------------------------------------------------------------------------------------------------------
-enum { RESOURCE_ATTRS = 64 };
-struct pair {
-    struct slice key, value;
-};
-
-static size_t set_pair(struct pair *pairs, size_t n, struct slice key, struct slice value)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (slice_eq(pairs[i].key, key)) {
-            pairs[i].value = value;
-            return n;
-        }
-    }
-    if (n < RESOURCE_ATTRS)
-        pairs[n++] = (struct pair){key, value};
-    return n;
-}
-
-// Percent escapes in place; text is the caller's copy.
-static struct slice unescape(char *p, size_t n)
-{
-    size_t o = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t byte;
-        if (p[i] == '%' && i + 2 < n && hex_decode(&byte, 1, slice_of(p + i + 1, 2))) {
-            p[o++] = (char)byte;
-            i += 2;
-        } else {
-            p[o++] = p[i];
-        }
-    }
-    return slice_of(p, o);
-}
-
-void encode_resource(struct buf *out, const char *service, const char *const *lists, size_t n_lists)
-{
-    struct pair pairs[RESOURCE_ATTRS];
-    char copies[4][4096], host[256] = "", instance[280];
-    size_t n = 0;
-    gethostname(host, sizeof host - 1);
-    snprintf(instance, sizeof instance, "%s:%d", host, (int)getpid()); // tells two workers of one service apart
-    n = set_pair(pairs, n, SLICE("telemetry.sdk.name"), SLICE("sonde"));
-    n = set_pair(pairs, n, SLICE("telemetry.sdk.language"), SLICE("c"));
-    n = set_pair(pairs, n, SLICE("telemetry.sdk.version"), SLICE(SONDE_VERSION));
-    if (host[0])
-        n = set_pair(pairs, n, SLICE("host.name"), slice_str(host));
-    n = set_pair(pairs, n, SLICE("service.instance.id"), slice_str(instance));
-    for (size_t l = 0; l < n_lists && l < 4; l++) {
-        snprintf(copies[l], sizeof copies[l], "%s", lists[l] ? lists[l] : "");
-        struct slice rest = slice_str(copies[l]), part;
-        while (slice_split(&rest, ',', &part)) {
-            ptrdiff_t eq = slice_find(part, SLICE("="));
-            struct slice key = eq > 0 ? slice_trim(slice_cut(part, (size_t)eq)) : SLICE_NONE;
-            struct slice value = eq > 0 ? slice_trim(slice_from(part, (size_t)eq + 1)) : SLICE_NONE;
-            if (key.n)
-                n = set_pair(pairs, n, key, unescape((char *)(uintptr_t)value.p, value.n));
-        }
-    }
-    // The service's name is decided before: OTEL_SERVICE_NAME, the program's own, the list's.
-    n = set_pair(pairs, n, SLICE("service.name"), slice_str(service));
-    for (size_t i = 0; i < n; i++)
-        put_attr(out, 1, pairs[i].key, SONDE_TYPE_STR, 0, pairs[i].value);
-    put_attr(out, 1, SLICE("process.pid"), SONDE_TYPE_INT, (uint64_t)getpid(), SLICE_NONE);
 }
 
 // ---- request ----------------------------------------------------------------------------------------------------------
-// 1 Resource{Logs,Spans} {1 resource, 2 Scope{Logs,Spans} {1 scope {1 name}, 2 message …}}
-void encode_request(struct buf *b, struct slice resource, const char *bytes, const struct encode_message *m, size_t n)
+struct encode_scope encode_span_scope(const struct bspan *s)
+{
+    if (s->scope)
+        return (struct encode_scope){s->scope->identity, s->scope};
+    return (struct encode_scope){s->site ? s->site->target : SLICE("sonde"), NULL};
+}
+
+static bool same_scope(const struct encode_scope *a, const struct encode_scope *b)
+{
+    return a->more == b->more && (a->more || (a->name.n == b->name.n && (a->name.p == b->name.p || slice_eq(a->name, b->name))));
+}
+
+// InstrumentationScope {1 name, 2 version, 3 attributes}
+static void put_scope(struct buf *b, const struct encode_scope *s)
+{
+    size_t scope = pb_w_begin(b, 1);
+    put_string(b, 1, s->more ? s->more->name : s->name);
+    if (s->more && s->more->version.n)
+        put_string(b, 2, s->more->version);
+    for (uint32_t i = 0; s->more && i < s->more->n_fields; i++) {
+        const struct field *f = &s->more->field[i];
+        put_attr(b, 3, f->key, f->type, f->u, f->s);
+    }
+    pb_w_end(b, scope);
+}
+
+// 1 Resource{Logs,Spans} {1 resource, 2 Scope{Logs,Spans} {1 scope, 2 message …, 3 schema URL}, 3 schema URL}
+void encode_request(struct buf *b, struct slice resource, struct slice schema, const char *bytes, const struct encode_message *m,
+                    size_t n)
 {
     size_t top = pb_w_begin(b, 1);
     pb_w_bytes(b, 1, resource);
     for (size_t i = 0; i < n; i++) {
         bool first = true;
         for (size_t k = 0; k < i && first; k++)
-            first = !slice_eq(m[k].scope, m[i].scope);
+            first = !same_scope(&m[k].scope, &m[i].scope);
         if (!first)
             continue;
         size_t group = pb_w_begin(b, 2);
-        size_t scope = pb_w_begin(b, 1);
-        put_string(b, 1, m[i].scope);
-        pb_w_end(b, scope);
+        put_scope(b, &m[i].scope);
         for (size_t k = i; k < n; k++)
-            if (slice_eq(m[k].scope, m[i].scope))
+            if (same_scope(&m[k].scope, &m[i].scope))
                 pb_w_bytes(b, 2, slice_of(bytes + m[k].at, m[k].n));
+        if (m[i].scope.more && m[i].scope.more->schema_url.n)
+            put_string(b, 3, m[i].scope.more->schema_url);
         pb_w_end(b, group);
     }
+    if (schema.n)
+        pb_w_bytes(b, 3, schema);
     pb_w_end(b, top);
 }

@@ -1,52 +1,172 @@
-// What the exporter's three files share: export.c (queues, thread, life), export_settings.c (environment), export_send.c
-// (requests, retries). Lock: export.lock; "the thread" is the exporter's own.
+// What the exporter's files share: export.c (queues, batcher, life), export_dest.c (what waits at a destination, its workers),
+// export_send.c (OTLP requests), export_settings.c (environment), export_custom.c (the program's own), export_reader.c (metrics),
+// exporter_console.c, exporter_file.c (local destinations), spool.c (files).
+//
+// Lock: export.lock, for everything marked so. Records are logged without it: a full ring waits for the backend, which takes it.
 #pragma once
+#include "net/http.h"
 #include "sdk/encode.h"
 #include "sdk/export.h"
-#include "sdk/net_part.h"
+#include "sdk/resource.h"
+#include "sdk/spool.h"
 
-enum { HEADERS_MAX = 32, SIGNALS = 2 };
+enum { HEADERS_MAX = 32, DESTS_MAX = 12, WORKERS_MAX = 16, EXPORT_SHUTDOWN_MS = 1000 };
 
-// One signal: where it goes and what waits.
+enum dest_kind { DEST_OTLP, DEST_CONSOLE, DEST_STDOUT, DEST_FILE, DEST_ZIPKIN, DEST_CUSTOM };
+enum protocol { PROTOCOL_GRPC, PROTOCOL_PROTOBUF, PROTOCOL_JSON };
+
+// A request, made once, given to all destinations. Never changed; counted under the lock.
+struct export_batch {
+    int refs;
+    enum export_signal signal;
+    size_t items;
+    struct buf request; // Export…ServiceRequest
+};
+
+// One batch at one destination.
+struct export_item {
+    struct export_item *next;
+    struct export_batch *batch;
+    uint64_t number;       // ascending in the order of making; 0: from the spool
+    int64_t began;         // of the export under way, which ends at the signal's timeout; 0: none yet
+    char file[SPOOL_NAME]; // from the spool
+};
+
+struct export_queue;
+struct export_dest {
+    struct export *e;
+    struct export_queue *q;
+    enum dest_kind kind;
+    char url[1024];
+    struct sonde_exporter custom;
+    pthread_mutex_t call; // around the program's callbacks
+    struct spool *spool;  // null: none
+    bool has_wake;
+    pthread_cond_t wake;
+    // under the lock
+    struct export_item *first;
+    size_t waiting, bytes; // in the list and under way
+    unsigned n_workers, busy, ended;
+    pthread_t worker[WORKERS_MAX];
+    struct export_item *doing[WORKERS_MAX];
+    bool in_spool; // there may be files
+    int64_t retry_at, backoff_ns;
+    unsigned tried, failed; // tickets of the flushes that saw an attempt begin, and one fail
+    bool away, broken;      // broken: can never deliver (no network part, bad certificate files)
+};
+
+// One signal: what waits to become batches, and where they go.
 struct export_queue {
+    struct export *e;
+    enum export_signal signal;
     const char *word, *env; // "traces", "TRACES"
     const char *grpc_path;
-    bool on, grpc, gzip;
-    char url[1024];
+    bool on, closed;
+    enum protocol protocol;
+    bool gzip;
     char header_text[4096];
     struct http_header header[HEADERS_MAX];
     size_t n_headers;
-    int64_t delay_ns, timeout_ns;
-    size_t batch, max;
+    struct tls_options tls;
+    int64_t delay_ns, timeout_ns, zipkin_timeout_ns;
+    size_t batch, max, request_max;
+    struct export_dest *dest[DESTS_MAX];
+    size_t n_dests;
     // under the lock
     struct buf bytes;
     struct encode_message *m;
     size_t n, cap;
     int64_t first_at; // when the oldest of m came
-    uint64_t sent, dropped;
-    // the thread's own: taken from m, being sent
+    size_t taken;     // in the batcher's hands
+    unsigned flushed; // ticket: all that came before it has been given to the destinations
+    uint64_t flushed_to;
+    struct export_stats stats;
+    // the batcher's own
     struct buf out_bytes;
     struct encode_message *out;
-    size_t out_n, out_at, out_cap;
-    int64_t retry_at, backoff_ns;
-    struct http_session *session;
+    size_t out_n, out_cap;
 };
 
 struct export
 {
     pthread_mutex_t lock;
-    pthread_cond_t wake, done;
-    pthread_t thread;
-    bool has_thread, stop, finished;
-    unsigned flush_asked, flush_done;
-    bool flush_ok;
-    int64_t until; // deadline of the flush or stop that is under way
-    bool away;
-    struct export_queue q[SIGNALS]; // traces, logs
-    struct buf resource;
+    pthread_cond_t wake, done, tick; // of the batcher, of who waits for it, of the metrics reader
+    pthread_t thread, reader;
+    bool has_thread, has_reader, stop, finished, reader_ended;
+    unsigned flush_asked, flushers;
+    uint64_t numbered;
+    int64_t until; // deadline of the latest flush or stop
+    unsigned collect_asked, collect_done;
+    unsigned concurrency;
+    size_t reply_max;
+    struct export_queue q[EXPORT_SIGNALS];
+    bool describe; // the resource is to be made (anew)
+    char service[128], options[1024];
+    struct buf resource, schema; // encoded; read and written by the batcher and reader under resource_lock
+    pthread_mutex_t resource_lock;
+    pthread_mutex_t describing; // while the resource is made: detectors run, perhaps fork
+    struct meter_otlp *meter;
+    int64_t interval_ns;
+    bool has_processors; // under the lock
+    struct buf scratch;  // of the backend
 };
 
-// Fills q from the environment; word, env and grpc_path are set. prefix: "BSP" or "BLRP".
-void export_configure(struct export_queue *q, const char *prefix);
-// Sends what waits in q; false if something could not be delivered now. The thread.
-bool export_send_queue(struct export *e, struct export_queue *q);
+// export_settings.c
+void export_configure(struct export *e, struct export_queue *q);
+// A destination of that kind for q; false when there are too many or no memory.
+bool export_dest_add(struct export_queue *q, enum dest_kind kind, struct export_dest **out);
+bool export_wanted(enum export_signal s); // the environment asks for it
+
+// export_dest.c; under the lock
+void dest_push(struct export_dest *d, struct export_batch *b); // takes a reference, or drops and counts
+bool dest_has_room(const struct export_dest *d, size_t n);
+bool dest_settled(const struct export_dest *d, uint64_t number, unsigned ticket,
+                  bool *ok);                 // nothing up to number is left, or it failed
+bool dest_idle(const struct export_dest *d); // all workers have ended
+void dest_leave(struct export_dest *d);      // the end: what is left goes to the spool or is dropped
+void batch_put(struct export_batch *b);      // one reference less
+void export_give(struct export *e, struct export_queue *q, struct export_batch *b); // to all; takes the batch over
+
+// export_send.c: one attempt. Without the lock.
+enum outcome { SENT, RETRY, REFUSED };
+struct attempt {
+    enum outcome outcome;
+    uint64_t rejected; // of an accepted request: items that the collector did not take
+    int64_t after;     // it asks to be left alone for so long; -1: it does not
+    bool answered;     // somebody is there
+    bool broken;
+    char why[ERROR_MESSAGE_MAX + 300];
+};
+struct http_session;
+void export_attempt(struct export_dest *d, struct http_session **session, const struct export_batch *b, int64_t timeout,
+                    struct attempt *out);
+// A Retry-After header: seconds or an HTTP date; -1 if neither.
+int64_t export_retry_after(struct slice value, int64_t wall_ns);
+
+// exporter_console.c, exporter_file.c
+bool export_json(struct buf *out, enum export_signal s, struct slice request); // one object, no line feed
+bool export_console(const struct export_batch *b);                             // a line a record, on stdout
+bool export_stdout(const struct export_batch *b);
+bool export_file(const struct export_batch *b, char *why, size_t n);
+void export_file_forked(void);
+// exporter_zipkin.c: the spans as a Zipkin v2 list
+bool export_zipkin(struct buf *out, struct slice request);
+
+// export_custom.c
+void custom_attach(struct export *e); // destinations for what the program has added
+enum outcome custom_send(struct export_dest *d, const struct export_batch *b);
+bool custom_flush(struct export_dest *d, int64_t until);
+void custom_stop(struct export_dest *d, int64_t until);
+bool processors_any(void);
+bool processors_emit(const struct line *l, int64_t observed, struct buf *encoded); // false: goes no further
+bool processors_flush(int64_t until);
+void processors_stop(int64_t until);
+void custom_before_fork(void);
+void custom_after_fork(void);
+
+// export_reader.c
+void reader_start(struct export *e);
+void reader_collect(struct export *e); // at once; the reader's thread
+
+// Resource and schema for a request being made.
+void export_resource(struct export *e);
