@@ -1,57 +1,23 @@
 // What a log call costs, beside the floors of the machine, and how fast the backend writes JSON lines.
-// bench_log [--json]: with --json the last line is one JSON object.
-#include "base/clock.h"
-#include "sdk/sdk.h"
+// bench_log [--json] [FILE]: with --json the last line is one JSON object. FILE (default bench_log.out, removed again) is where
+// lines are written that go to a file.
+#include "bench.h"
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
+#include <time.h>
 
-enum { BURST = 2000, BURSTS = 100, COLD = 1000, LINES = 60000, DISABLED = 20000000, ROUNDS = 5 };
+enum { BURST = 2000, BURSTS = 100, COLD = 1000, LINES = 60000, DISABLED = 20000000, ROUNDS = 5, THREADS = 2 };
 
-static double tick_ns; // nanoseconds a tick
+static const char *path = "bench_log.out";
 
-static int by_value(const void *a, const void *b)
+static void lines_to(const char *file)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
-}
-
-struct quantiles {
-    double p50, p90, p99, p999;
-};
-
-static struct quantiles quantiles(uint64_t *ticks, size_t n, double floor_ns)
-{
-    qsort(ticks, n, sizeof *ticks, by_value);
-#define AT(q) ((double)ticks[(size_t)((double)(n - 1) * (q))] * tick_ns - floor_ns)
-    return (struct quantiles){AT(0.5), AT(0.9), AT(0.99), AT(0.999)};
-}
-
-static inline void call(int64_t i)
-{
-    SONDE_INFO("kv transfer done", SONDE_STR("worker", "decode-worker-1"), SONDE_INT("tokens", i), SONDE_INT("blocks", 17),
-               SONDE_F64("ms", 1.25));
-}
-
-static double calibrate(void)
-{
-    int64_t a = clock_mono_ns();
-    uint64_t ta = clock_tick();
-    usleep(50000);
-    int64_t b = clock_mono_ns();
-    return (double)(b - a) / (double)(clock_tick() - ta);
-}
-
-// The cost of timing itself: two clock reads with nothing between them.
-static double clock_floor(void)
-{
-    static uint64_t d[20000];
-    for (size_t i = 0; i < 20000; i++) {
-        uint64_t t = clock_tick();
-        d[i] = clock_tick() - t;
+    sonde_flush(5000);
+    int fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0644);
+    if (fd < 0 || dup2(fd, STDERR_FILENO) < 0) {
+        printf("bench_log: %s cannot be written\n", file);
+        exit(1);
     }
-    return quantiles(d, 20000, 0).p50;
+    close(fd);
 }
 
 static double copy_floor(void)
@@ -69,21 +35,50 @@ static double copy_floor(void)
     return ns;
 }
 
-static struct quantiles warm(double floor_ns)
+// ---- warm: threads begin each burst in the same microsecond, with an empty ring ------------------------------------------
+static pthread_barrier_t barrier;
+static unsigned n_threads;
+static uint64_t *timed[THREADS], start_at;
+
+static void *bursts(void *arg)
 {
-    uint64_t *d = malloc(sizeof *d * BURST * BURSTS);
-    size_t n = 0;
+    int id = (int)(intptr_t)arg;
     for (int b = -50; b < BURSTS; b++) { // the first bursts touch the whole ring
+        pthread_barrier_wait(&barrier);
+        if (id == 0) {
+            sonde_flush(1000);
+            start_at = n_threads > 1 ? clock_tick() + (uint64_t)(50000 / tick_ns) : 0;
+        }
+        pthread_barrier_wait(&barrier);
+        uint64_t *d = timed[id] + (b < 0 ? 0 : b) * BURST;
+        while (clock_tick() < start_at)
+            ;
         for (int i = 0; i < BURST; i++) {
             uint64_t t = clock_tick();
             call(i);
-            if (b >= 0)
-                d[n++] = clock_tick() - t;
+            d[i] = clock_tick() - t;
         }
-        sonde_flush(1000);
     }
-    struct quantiles q = quantiles(d, n, floor_ns);
-    free(d);
+    return NULL;
+}
+
+static struct quantiles warm(unsigned threads, double floor_ns)
+{
+    enum { N = BURST * BURSTS };
+    uint64_t *all = malloc(sizeof *all * N * threads);
+    pthread_t t[THREADS];
+    memset(all, 1, sizeof *all * N * threads); // no page fault between two clock reads
+    n_threads = threads;
+    pthread_barrier_init(&barrier, NULL, threads);
+    for (unsigned i = 0; i < threads; i++) {
+        timed[i] = all + i * N;
+        pthread_create(&t[i], NULL, bursts, (void *)(intptr_t)i);
+    }
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(t[i], NULL);
+    pthread_barrier_destroy(&barrier);
+    struct quantiles q = quantiles(all, N * threads, floor_ns);
+    free(all);
     return q;
 }
 
@@ -101,18 +96,75 @@ static double average(void)
     return best;
 }
 
-static struct quantiles cold(double floor_ns)
+// ---- cold: one call after 0.5 ms ---------------------------------------------------------------------------------------
+enum other_work { ASLEEP, CACHES, PAGES };
+static char *memory;
+
+// Reads and writes 4 MiB (more than the caches of a core hold), or a part of 32 MiB (also more pages than its TLB), for 0.5 ms.
+static void work(enum other_work what)
+{
+    static size_t at;
+    const size_t size = what == CACHES ? 4 << 20 : 32 << 20;
+    int64_t until = clock_mono_ns() + 500000;
+    if (what == ASLEEP) {
+        usleep(500);
+        return;
+    }
+    do {
+        for (int k = 0; k < 64; k++) {
+            at = (at + 4160) % size;
+            for (size_t i = 0; i < 1024; i += 64)
+                memory[(at + i) % size]++;
+        }
+    } while (clock_mono_ns() < until);
+}
+
+static __attribute__((noinline)) uint64_t timed_call(int64_t i)
+{
+    uint64_t t = clock_tick();
+    call(i);
+    return clock_tick() - t;
+}
+static __attribute__((noinline)) uint64_t timed_nothing(void)
+{
+    uint64_t t = clock_tick();
+    __asm__ volatile("" : : : "memory");
+    return clock_tick() - t;
+}
+
+static struct quantiles cold(enum other_work what, bool floor, double off_ns)
 {
     static uint64_t d[COLD];
     for (int i = 0; i < COLD; i++) {
-        usleep(500);
-        uint64_t t = clock_tick();
-        call(i);
-        d[i] = clock_tick() - t;
+        work(what);
+        d[i] = floor ? timed_nothing() : timed_call(i);
     }
-    return quantiles(d, COLD, floor_ns);
+    return quantiles(d, COLD, off_ns);
 }
 
+static void report_cold(double clock_ns)
+{
+    static const struct {
+        enum other_work what;
+        const char *name, *key;
+    } rows[] = {
+        {ASLEEP, "0.5 ms asleep", "cold"}, {CACHES, "0.5 ms in 4 MiB", "cold_caches"}, {PAGES, "0.5 ms in 32 MiB", "cold_pages"}};
+    char text[80];
+    memory = malloc(32 << 20);
+    memset(memory, 1, 32 << 20);
+    for (size_t i = 0; i < 3; i++) {
+        struct quantiles floor = cold(rows[i].what, true, 0), q = cold(rows[i].what, false, clock_ns);
+        snprintf(text, sizeof text, "cold, one after %s", rows[i].name);
+        say_quantiles(text, q);
+        printf("    the clock read alone, cold: p50 %.1f  p99 %.1f ns\n", floor.p50, floor.p99);
+        note_quantiles(rows[i].key, q);
+        snprintf(text, sizeof text, "%s_clock_ns", rows[i].key);
+        note(text, "%.1f", floor.p50);
+    }
+    free(memory);
+}
+
+// ---- what is not written ------------------------------------------------------------------------------------------------
 static double disabled(void)
 {
     int64_t start = clock_mono_ns();
@@ -137,67 +189,92 @@ static double held(void)
     return best;
 }
 
-static double span_ns(void)
-{
-    double best = 1e9;
-    for (int r = 0; r < ROUNDS; r++) {
-        int64_t start = clock_mono_ns();
-        for (int i = 0; i < 10000; i++)
-            sonde_span_end(sonde_span_start("bench", SONDE_KIND_INTERNAL, NULL));
-        double ns = (double)(clock_mono_ns() - start) / 10000;
-        best = ns < best ? ns : best;
-        sonde_flush(1000);
-    }
-    return best;
-}
-
-// The backend's rate: the ring is filled while it is kept from draining, then drained while nothing is written.
-static double lines_per_second(void)
+// ---- the backend alone --------------------------------------------------------------------------------------------------
+// The ring is filled while the backend is kept from draining it, then drained while nothing is written. Its write calls count.
+static double backend_rate(const char *file)
 {
     double best = 0;
+    lines_to(file);
     for (int r = 0; r < ROUNDS; r++) {
         sonde_flush(1000);
+        if (ftruncate(STDERR_FILENO, 0) != 0 && strcmp(file, "/dev/null") != 0)
+            break;
+        uint64_t lost = ring_lost(sdk.ring);
         pthread_mutex_lock(&sdk.drain);
         for (int i = 0; i < LINES; i++)
             call(i);
-        uint64_t lost = ring_lost(sdk.ring);
         int64_t start = clock_mono_ns();
         pthread_mutex_unlock(&sdk.drain);
         sonde_flush(5000);
         double rate = LINES / ((double)(clock_mono_ns() - start) * 1e-9);
-        if (lost == 0 || r == 0)
+        if (ring_lost(sdk.ring) == lost)
             best = rate > best ? rate : best;
     }
+    lines_to("/dev/null");
+    return best;
+}
+
+// What the file costs by itself: as many bytes in writes as large as the backend's.
+static double file_floor(void)
+{
+    enum { SIZE = 256 << 10, N = 48 };
+    char *p = calloc(1, SIZE);
+    double best = 0;
+    for (int r = 0; r < ROUNDS; r++) {
+        int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+        int64_t start = clock_mono_ns();
+        for (int i = 0; i < N; i++)
+            if (write(fd, p, SIZE) != SIZE)
+                break;
+        double rate = (double)SIZE * N / (double)(clock_mono_ns() - start);
+        best = rate > best ? rate : best;
+        close(fd);
+    }
+    free(p);
     return best;
 }
 
 int main(int argc, char **argv)
 {
     bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
+    if (argc > 1 + json)
+        path = argv[1 + json];
     setenv("DYN_LOGGING_JSONL", "1", 1);
     setenv("DYN_LOG", "info", 1);
     setenv("SONDE_FLIGHT_LEVEL", "debug", 1); // TRACE is disabled, DEBUG kept only by the flight recorder
     unsetenv("OTEL_EXPORT_ENABLED");
-    dup2(open("/dev/null", O_WRONLY), 2);
+    lines_to("/dev/null");
     sonde_init(&(struct sonde_options){.service = "bench-log"});
-    tick_ns = calibrate();
+    calibrate();
     double clock_ns = clock_floor(), copy = copy_floor();
-    struct quantiles w = warm(clock_ns), c = cold(clock_ns);
-    double mean = average(), off = disabled(), kept = held(), span = span_ns(), rate = lines_per_second();
     printf("floor: clock read %.1f ns, 64-byte copy %.1f ns\n", clock_ns, copy);
     printf("call with 1 string, 2 ints, 1 double (clock's cost taken off)\n");
-    printf("  warm      p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f ns, mean in a loop %.1f ns\n", w.p50, w.p90, w.p99, w.p999,
-           mean);
-    printf("  cold      p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f ns (one call after 0.5 ms)\n", c.p50, c.p90, c.p99, c.p999);
-    printf("  disabled  %.2f ns\n", off);
-    printf("  record kept only by the flight recorder %.1f ns, mean in a loop\n", kept);
-    printf("span start and end %.1f ns\n", span);
-    printf("backend: %.2f M JSON lines/s on one core, to /dev/null\n", rate * 1e-6);
+    note("clock_ns", "%.1f", clock_ns);
+    note("copy64_ns", "%.1f", copy);
+    struct quantiles one = warm(1, clock_ns);
+    lines_to(path);
+    struct quantiles one_file = warm(1, clock_ns), two_file = warm(2, clock_ns);
+    lines_to("/dev/null");
+    say_quantiles("warm, 1 thread, /dev/null", one);
+    say_quantiles("warm, 1 thread, file", one_file);
+    say_quantiles("warm, 2 threads, file", two_file);
+    note_quantiles("warm", one);
+    note_quantiles("file1", one_file);
+    note_quantiles("file2", two_file);
+    report_cold(clock_ns);
+    double mean = average(), off = disabled(), kept = held();
+    printf("  mean in a loop %.1f, below the level %.2f, kept only by the flight recorder %.1f ns\n", mean, off, kept);
+    note("loop_mean_ns", "%.1f", mean);
+    note("disabled_ns", "%.2f", off);
+    note("held_ns", "%.1f", kept);
+    double null = backend_rate("/dev/null"), file = backend_rate(path), floor = file_floor();
+    printf("backend: %.2f M JSON lines/s on one core to /dev/null, %.2f to a file (which takes %.1f GB/s of zeros)\n",
+           null * 1e-6, file * 1e-6, floor);
+    note("json_lines_per_s", "%.0f", null);
+    note("json_file_lines_per_s", "%.0f", file);
+    note("file_gb_per_s", "%.2f", floor);
+    unlink(path);
     if (json)
-        printf("{\"log\":{\"clock_ns\":%.1f,\"copy64_ns\":%.1f,\"warm_p50_ns\":%.1f,\"warm_p90_ns\":%.1f,\"warm_p99_ns\":%.1f,"
-               "\"warm_p999_ns\":%.1f,\"loop_mean_ns\":%.1f,\"cold_p50_ns\":%.1f,\"cold_p99_ns\":%.1f,\"disabled_ns\":%.2f,"
-               "\"held_ns\":%.1f,"
-               "\"span_ns\":%.1f,\"json_lines_per_s\":%.0f}}\n",
-               clock_ns, copy, w.p50, w.p90, w.p99, w.p999, mean, c.p50, c.p99, off, kept, span, rate);
+        printf("{\"log\":{%s}}\n", found);
     return 0;
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The figures: libsonde (bench_log), the store (bench_store), the server (bench_server.py), each beside the machine's floor, as text
-# and in BUILD/bench.json. About two minutes; runs on whatever else the machine is doing, so compare ratios.
+# The figures: libsonde (bench_log, bench_loss), the store (bench_store), the server (bench_server.py), each beside the
+# machine's floor, as text and in BUILD/bench.json. About three minutes; runs on whatever else the machine is doing, so compare ratios.
 #   scripts/bench.sh [BUILD_DIR]      BENCH_RUNS (default 3)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,7 +20,8 @@ program() { # NAME: runs it, shows its text, keeps its last line, a JSON object
     head -n -1 "$out/$1.$runs"
     echo
 }
-program bench_log
+program bench_log "$out/lines"
+program bench_loss "$out/loss"
 program bench_store --seconds 2 "$out/store"
 python3 bench/bench_server.py "$build" --runs "$runs" --dir "$out" --json "$out/server.json"
 
@@ -34,11 +35,11 @@ def spread(name):
     return {k: {"low": min(r[k] for r in runs), "median": sorted(r[k] for r in runs)[len(runs) // 2], "high": max(r[k] for r in runs)}
             if isinstance(v, (int, float)) and not isinstance(v, bool) else v for k, v in runs[-1].items()}
 
-log, store = spread("bench_log"), spread("bench_store")
-json.dump({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(), "log": log, "store": store,
+log, loss, store = spread("bench_log"), spread("bench_loss"), spread("bench_store")
+json.dump({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(), "log": log, "loss": loss, "store": store,
            "server": json.load(open(f"{out}/server.json"))}, open(target, "w"), indent=1)
 print(f"\nall figures: {os.path.relpath(target)}; lowest and highest of the runs:")
-for title, figures in (("bench_log", log), ("bench_store", store)):
+for title, figures in (("bench_log", log), ("bench_loss", loss), ("bench_store", store)):
     for k, v in figures.items():
         if isinstance(v, dict):
             print(f"  {title:<12}{k:<32}{v['low']:>14,.1f} … {v['high']:,.1f}")
