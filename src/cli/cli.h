@@ -21,7 +21,7 @@ struct command {
     size_t n_settings;
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
-extern const struct command cmd_serve, cmd_logs, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_env, cmd_man,
+extern const struct command cmd_serve, cmd_logs, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_results, cmd_env, cmd_man,
     cmd_completion, cmd_version;
 void command_help(const struct command *c, struct buf *out);
 

@@ -1,0 +1,243 @@
+#include "results/logline.h"
+#include <ctype.h>
+
+// ---- escape sequences ---------------------------------------------------------------------------------------------------
+void logline_plain(struct slice raw, struct buf *out)
+{
+    buf_reset(out);
+    for (size_t i = 0; i < raw.n;) {
+        const char *esc = memchr(raw.p + i, 0x1b, raw.n - i);
+        size_t until = esc ? (size_t)(esc - raw.p) : raw.n;
+        buf_put(out, raw.p + i, until - i);
+        i = until;
+        if (!esc)
+            break;
+        i++;
+        if (i < raw.n && raw.p[i] == '[') {
+            i++;
+            while (i < raw.n && (unsigned char)raw.p[i] < 0x40)
+                i++;
+        }
+        i++;
+    }
+}
+
+// ---- levels -------------------------------------------------------------------------------------------------------------
+static const struct {
+    struct slice word;
+    enum logline_level level;
+} words[] = {
+    {{"ERROR", 5}, LOGLINE_ERROR}, {{"CRITICAL", 8}, LOGLINE_ERROR}, {{"FATAL", 5}, LOGLINE_ERROR},
+    {{"ERR", 3}, LOGLINE_ERROR},   {{"WARNING", 7}, LOGLINE_WARN},   {{"WARN", 4}, LOGLINE_WARN},
+    {{"INFO", 4}, LOGLINE_INFO},   {{"DEBUG", 5}, LOGLINE_DEBUG},    {{"TRACE", 5}, LOGLINE_TRACE},
+    {{"PANIC", 5}, LOGLINE_ERROR}, {{"NOTICE", 6}, LOGLINE_INFO},    {{"EXCEPTION", 9}, LOGLINE_ERROR},
+};
+
+static enum logline_level level_of(struct slice word)
+{
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (slice_ieq(word, words[i].word))
+            return words[i].level;
+    return LOGLINE_NONE;
+}
+
+// A word in capitals, alone, near the beginning of the line.
+static enum logline_level text_level(struct slice s, size_t *behind)
+{
+    s = slice_cut(s, LOGLINE_LEVEL_REACH);
+    for (size_t i = 0; i < s.n;) {
+        while (i < s.n && !(s.p[i] >= 'A' && s.p[i] <= 'Z'))
+            i++;
+        size_t from = i;
+        while (i < s.n && s.p[i] >= 'A' && s.p[i] <= 'Z')
+            i++;
+        bool alone = (from == 0 || !isalnum((unsigned char)s.p[from - 1])) && (i == s.n || !isalnum((unsigned char)s.p[i])) &&
+                     (i == s.n || s.p[i] != '_');
+        enum logline_level level =
+            i - from >= 3 && i - from <= 9 && alone ? level_of(slice_of(s.p + from, i - from)) : LOGLINE_NONE;
+        if (level != LOGLINE_NONE) {
+            *behind = i;
+            return level;
+        }
+    }
+    return LOGLINE_NONE;
+}
+
+// The value of "key": in a JSON line, without reading all of it; strings as written, without quotes.
+static struct slice json_value(struct slice s, const char *key)
+{
+    size_t k = strlen(key);
+    s = slice_cut(s, LOGLINE_JSON_REACH);
+    for (const char *p = s.p, *end = s.p + s.n; (p = memchr(p, '"', (size_t)(end - p))) != NULL; p++) {
+        if ((size_t)(end - p) < k + 3 || memcmp(p + 1, key, k) != 0 || p[k + 1] != '"')
+            continue;
+        const char *v = p + k + 2;
+        while (v < end && (*v == ' ' || *v == '\t'))
+            v++;
+        if (v == end || *v++ != ':')
+            continue;
+        while (v < end && (*v == ' ' || *v == '\t'))
+            v++;
+        const char *from = v;
+        if (v < end && *v == '"') {
+            for (from = ++v; v < end && *v != '"'; v++)
+                v += *v == '\\';
+        } else {
+            while (v < end && *v != ',' && *v != '}' && *v != ' ')
+                v++;
+        }
+        return slice_of(from, (size_t)((v < end ? v : end) - from));
+    }
+    return SLICE_NONE;
+}
+
+static struct slice json_first(struct slice s, const char *const *keys, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct slice v = json_value(s, keys[i]);
+        if (v.p)
+            return v;
+    }
+    return SLICE_NONE;
+}
+static const char *const time_keys[] = {"time", "timestamp", "ts", "@timestamp"};
+static const char *const level_keys[] = {"level", "severity", "levelname"};
+static const char *const message_keys[] = {"message", "msg", "event", "error"};
+#define FIRST(s, keys) json_first((s), (keys), sizeof(keys) / sizeof *(keys))
+
+static bool is_json(struct slice s)
+{
+    return s.n > 1 && s.p[0] == '{' && s.p[s.n - 1] == '}';
+}
+
+static bool is_crash(struct slice s)
+{
+    static const struct slice marks[] = {
+        {"Traceback (most recent call last)", 33},
+        {"panicked at", 11},
+        {"egmentation fault", 17},
+        {"CUDA out of memory", 18},
+        {"terminate called", 16},
+        {"core dumped", 11},
+        {"Out of memory: Killed", 21},
+        {"AddressSanitizer", 16},
+    };
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (slice_find(s, marks[i]) >= 0)
+            return true;
+    return false;
+}
+
+enum logline_level logline_level(struct slice raw, bool *crash)
+{
+    size_t behind;
+    *crash = false;
+    if (raw.n > 1 && raw.p[0] == '{') {
+        struct slice v = FIRST(slice_cut(raw, 512), level_keys);
+        return v.p ? level_of(v) : LOGLINE_NONE;
+    }
+    enum logline_level level = text_level(raw, &behind);
+    if (level == LOGLINE_NONE)
+        *crash = is_crash(slice_cut(raw, LOGLINE_MESSAGE));
+    return level;
+}
+
+// ---- a line ---------------------------------------------------------------------------------------------------------------
+static struct slice writer(struct slice *line)
+{
+    struct slice s = *line;
+    const char *close = s.n > 2 && s.p[0] == '[' ? memchr(s.p, ']', s.n < 80 ? s.n : 80) : NULL;
+    if (!close || close + 1 >= s.p + s.n || close[1] != ' ')
+        return SLICE("");
+    struct slice who = slice_of(s.p + 1, (size_t)(close - s.p) - 1);
+    struct stamp t;
+    if (stamp_read(who, &t) || level_of(who) != LOGLINE_NONE)
+        return SLICE("");
+    *line = slice_from(s, (size_t)(close - s.p) + 2);
+    return who;
+}
+
+void logline_read(struct slice raw, struct buf *plain, struct logline *out)
+{
+    *out = (struct logline){.who = SLICE("")};
+    if (memchr(raw.p, 0x1b, raw.n)) {
+        logline_plain(raw, plain);
+        raw = buf_slice(plain);
+    }
+    raw = slice_trim(raw);
+    out->who = writer(&raw);
+    if (is_json(raw)) {
+        out->json = true;
+        out->timed = stamp_value(FIRST(raw, time_keys), &out->time);
+        out->level = level_of(FIRST(raw, level_keys));
+        out->message = slice_cut(FIRST(raw, message_keys), LOGLINE_MESSAGE);
+        return;
+    }
+    size_t behind = 0;
+    out->timed = stamp_find(slice_cut(raw, LOGLINE_LEVEL_REACH), &out->time);
+    out->level = text_level(raw, &behind);
+    if (out->level == LOGLINE_NONE && is_crash(raw))
+        out->level = LOGLINE_ERROR;
+    struct slice rest = slice_from(raw, behind);
+    while (rest.n && (rest.p[0] == ' ' || rest.p[0] == ':' || rest.p[0] == ']' || rest.p[0] == '-' || rest.p[0] == '\t'))
+        rest = slice_from(rest, 1);
+    out->message = slice_cut(rest, LOGLINE_MESSAGE);
+}
+
+// ---- shape ----------------------------------------------------------------------------------------------------------------
+static bool wordish(char c)
+{
+    return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '.';
+}
+
+static struct slice mask_of(struct slice word)
+{
+    size_t digits = 0, hex = 0, letters = 0;
+    for (size_t i = 0; i < word.n; i++) {
+        char c = word.p[i];
+        digits += c >= '0' && c <= '9';
+        hex += isxdigit((unsigned char)c) != 0;
+        letters += isalpha((unsigned char)c) != 0;
+    }
+    if (digits == 0)
+        return SLICE_NONE;
+    if (word.n >= 8 && hex + (size_t)(word.n > 30 ? 4 : 0) >= word.n && letters)
+        return SLICE("<id>"); // UUIDs too, with their four dashes
+    if (letters <= 2 || (word.n > 2 && word.p[0] == '0' && word.p[1] == 'x'))
+        return SLICE("<n>"); // 12, 3.5ms, 0x7f
+    return word.n >= 12 && digits * 4 >= word.n ? SLICE("<id>") : SLICE_NONE;
+}
+
+// Digits within a word that stays: worker-17 and worker-18 are of one shape.
+static void put_word(struct slice w, struct buf *out)
+{
+    struct slice mask = mask_of(w);
+    if (mask.n) {
+        buf_add(out, mask);
+        return;
+    }
+    for (size_t i = 0; i < w.n;) {
+        if (!isdigit((unsigned char)w.p[i])) {
+            buf_char(out, w.p[i++]);
+            continue;
+        }
+        buf_str(out, "<n>");
+        while (i < w.n && isdigit((unsigned char)w.p[i]))
+            i++;
+    }
+}
+
+void logline_shape(struct slice message, struct buf *out)
+{
+    buf_reset(out);
+    message = slice_cut(message, LOGLINE_MESSAGE);
+    for (size_t i = 0; i < message.n;) {
+        size_t from = i;
+        while (i < message.n && wordish(message.p[i]))
+            i++;
+        if (i > from)
+            put_word(slice_of(message.p + from, i - from), out);
+        else
+            buf_char(out, message.p[i++]);
+    }
+}
