@@ -238,7 +238,7 @@ def main():
         for k, v in run(pin + [program("floors"), f"{out}/log"]).items():
             floors.add(k, v)
         if os.access(f"{build}/bench/bench_log", os.X_OK):
-            for k, v in run([f"{build}/bench/bench_log", "--json"])["log"].items():
+            for k, v in run([f"{build}/bench/bench_log", "--json", f"{out}/log"])["log"].items():
                 bench_log.add(k, v)
         steps = [list(measure(program, r, out, figures[r[0]])) for r in rows]
         for i in range(max(map(len, steps))):
