@@ -10,7 +10,7 @@ build=${1:-build}
 # One list: to build, to test, to check. Node comes from Debian unless a newer one is there already.
 packages="build-essential pkgconf git ca-certificates meson ninja-build python3 python3-venv nodejs npm
  libnghttp2-dev libssl-dev zlib1g-dev libdeflate-dev libzstd-dev libsnappy-dev libxxhash-dev libre2-dev libexpat1-dev
- libcmocka-dev spin curl chromium procps
+ libyaml-dev libcmocka-dev spin curl chromium procps
  clang clang-format libclang-rt-14-dev llvm"
 
 say() { printf 'setup: %s\n' "$*"; }

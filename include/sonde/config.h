@@ -32,6 +32,8 @@
 extern "C" {
 #endif
 
+struct sonde_meter_provider;
+
 struct sonde_dump_options {
     const char *path; // file to write, folders are made; null: one DEBUG record, if DEBUG is let out
     // The caller's configuration: a JSON object as text, or (also beside it) pairs asked for until it returns false.
@@ -54,6 +56,58 @@ SONDE_API void sonde_config_dump(const struct sonde_dump_options *o);
 SONDE_API char *sonde_config_dump_text(const struct sonde_dump_options *o);
 // The hash of the last dump that a caller asked for, or of one without a config.
 SONDE_API void sonde_config_hash(char out[17]);
+
+// ---- declarative configuration ------------------------------------------------------------------------------------------
+// A YAML file after OpenTelemetry's schema (file_format 0.x and 1.x), read with libyaml, which is looked for at run time. With
+// OTEL_CONFIG_FILE the library reads it while it starts: no other OTEL_ variable counts then, except in ${…}. A file that cannot
+// be used is told on stderr, and the environment holds.
+// Scalars may hold ${NAME}, ${env:NAME} and ${NAME:-default} (used when NAME is unset or empty); $$ is a $. What is put in
+// becomes part of the one value and is not looked at again; without quotes around it, it may make a number or true of it.
+enum sonde_node_type {
+    SONDE_NODE_NULL,
+    SONDE_NODE_BOOL, // text: "true" or "false"
+    SONDE_NODE_INT,  // text as written
+    SONDE_NODE_F64,
+    SONDE_NODE_STR,
+    SONDE_NODE_LIST,
+    SONDE_NODE_MAP,
+};
+// The model: nothing of the file is left out, known or not. Valid as long as its sonde_config.
+struct sonde_config_node {
+    enum sonde_node_type type;
+    int line;
+    const char *key;  // in a map, else null
+    const char *text; // of a scalar; null: ""
+    const struct sonde_config_node *first, *next;
+};
+struct sonde_config;
+// Null when it is none; error gets the reason with its line.
+SONDE_API struct sonde_config *sonde_config_parse(const char *yaml, size_t n, char *error, size_t error_n);
+SONDE_API struct sonde_config *sonde_config_parse_file(const char *path, char *error, size_t error_n);
+SONDE_API void sonde_config_free(struct sonde_config *c);
+SONDE_API const struct sonde_config_node *sonde_config_root(const struct sonde_config *c);
+// By path: "tracer_provider.processors.0.batch"; null if absent.
+SONDE_API const struct sonde_config_node *sonde_config_get(const struct sonde_config_node *from, const char *path);
+// The model of OTEL_CONFIG_FILE or of the last sonde_config_create; null if none holds.
+SONDE_API const struct sonde_config_node *sonde_config_current(void);
+
+// What the model asks for, made: the process's tracer, meter and logger provider (off where the model has none) and propagators.
+struct sonde_config_parts {
+    bool disabled, tracer_provider, meter_provider, logger_provider;
+    char propagators[256];              // "tracecontext,baggage"; "" if none
+    struct sonde_meter_provider *meter; // sonde/meter.h: the default provider with the model's views; null without any
+    unsigned components;                // made by registered providers
+};
+// Before sonde_init and the first record. False: error tells why (the library runs, no file_format …); nothing is changed then.
+// What is not known and has no provider is left out and told on stderr. parts may be null. The model must live on.
+SONDE_API bool sonde_config_create(const struct sonde_config *c, struct sonde_config_parts *parts, char *error, size_t error_n);
+
+// Makers of components that the library does not know, by kind and name in the model. kind: span_processor, span_exporter,
+// log_record_processor, log_record_exporter, metric_reader, metric_exporter, sampler, propagator, resource_detector. Called by
+// sonde_config_create with the properties (may be null); it makes the component and hands it to the library
+// (sonde_exporter_add …). False: it could not. At most 64; a second one of the same name replaces the first, fn null removes it.
+typedef bool sonde_component_fn(void *arg, const char *kind, const char *name, const struct sonde_config_node *properties);
+SONDE_API bool sonde_component_register(const char *kind, const char *name, sonde_component_fn *fn, void *arg);
 
 #ifdef __cplusplus
 }

@@ -91,8 +91,10 @@ static const char *get(const char *name, char *(*from)(const char *))
 {
     int i = sdk_setting_find(name);
     struct setting_found found;
+    if (i >= 0 && config_file_active() && config_file_setting(name, &found))
+        return found.text; // some of its entries are settings of our own
     if (i >= 0 && ruled_by_file(name))
-        return config_file_setting(name, &found) ? found.text : NULL;
+        return NULL;
     const char *v = from(name);
     if ((!v || !*v) && settings_runtime(name, &found))
         v = found.text;
@@ -276,11 +278,10 @@ struct env_value sdk_setting_value(size_t i)
     struct kept *program = said[i];
     if (program && program->call)
         v = (struct env_value){.from = ENV_FROM_PROGRAM, .text = program->text, .file = program->call};
-    if (ruled_by_file(s.name)) {
-        if (config_file_setting(s.name, &found))
-            v = (struct env_value){.from = ENV_FROM_FILE, .text = found.text, .file = found.file, .line = found.line};
+    if (config_file_active() && config_file_setting(s.name, &found))
+        return (struct env_value){.from = ENV_FROM_FILE, .text = found.text, .file = found.file, .line = found.line};
+    if (ruled_by_file(s.name))
         return v;
-    }
     const char *now = s.type == 'p' ? secure_getenv(s.name) : getenv(s.name);
     struct kept *read = seen[i]; // what the library works with, whatever the environment says since
     if (read && !settings_runtime_row(s.name))

@@ -1,6 +1,7 @@
 #include "sdk/sdk.h"
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "sdk/config_file.h"
 #include "sdk/env.h"
 #include "sdk/export.h"
 #include "sdk/flight.h"
@@ -345,6 +346,7 @@ void sdk_start(void)
         return;
     if (!sdk_enter())
         return;
+    config_file_start(); // loads a library: before our locks
     bool anew = false;
     pthread_once(&once, first_time);
     pthread_mutex_lock(&sdk.life);
@@ -362,6 +364,7 @@ void sdk_start(void)
 void sonde_init(const struct sonde_options *o)
 {
     static bool done;
+    config_file_start();
     pthread_once(&once, first_time);
     pthread_mutex_lock(&sdk.life);
     bool mine = !done;

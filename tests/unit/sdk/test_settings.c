@@ -29,6 +29,18 @@ static void test_rows(void **state)
     check_done();
 }
 
+// Names that are put together have a row that begins so.
+static bool has_row(const char *name)
+{
+    size_t n = strlen(name);
+    for (size_t i = 0; i < sdk_settings_n(); i++) {
+        const char *row = sdk_setting(i).name;
+        if (strncmp(row, name, n) == 0 && (row[n] == 0 || row[n] == '_'))
+            return true;
+    }
+    return false;
+}
+
 // Whoever reads a variable in src/sdk has a row for it: all literals of the sources that look like one.
 static void names_of(const char *path)
 {
@@ -52,7 +64,7 @@ static void names_of(const char *path)
         char name[128];
         snprintf(name, sizeof name, "%.*s", (int)n, p);
         check_row("%s: %s", path, name);
-        CHECK(sdk_setting_find(name) >= 0);
+        CHECK(has_row(name));
         p += n + 1;
     }
     buf_free(&b);
