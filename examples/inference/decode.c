@@ -1,6 +1,7 @@
 // The decode worker: pulls a prompt's KV cache from the prefill worker, then streams tokens.
 //
 //   POST /generate {"request_id", "prompt_tokens", "max_tokens", "finish_reason", "kv": {"url"}} →
+//        (the URL "none": there is no cache to pull, as a canary has none)
 //        one JSON object a line: {"text": "word "} for each token, at last {"finish_reason", "tokens"} or {"error": {…}}
 #define SONDE_TARGET "inference::decode"
 #include "decode.h"
@@ -30,6 +31,7 @@ static const struct setting rows[] = {
         engine_metrics),
     ROW("fault", SETTING_STR, NULL, 0, 0, "NAME[=SHARE],…",
         "faults for a share of the requests; here: kv-timeout, cuda-oom, crash, hang, retry-storm, lost-worker", fault),
+    ROW("dump-config-to", SETTING_STR, NULL, 0, 0, "FILE", DUMP_ABOUT, dump),
 };
 
 struct wanted {
@@ -140,6 +142,7 @@ static void on_generate(struct http_req *r, void *arg)
                       .prompt = w.prompt,
                       .max_tokens = w.max_tokens,
                       .fault = fault,
+                      .baggage = baggage_of_request(r),
                       .received_ns = received_ns,
                       .word = random_u64() >> 8};
     copy(s->finish, sizeof s->finish, w.finish);
@@ -182,15 +185,9 @@ static void on_health(struct http_req *r, void *arg)
     reply_json(r, decode.service.draining ? 503 : 200, &b);
 }
 
-static void on_metrics(struct http_req *r, void *arg)
-{
-    reply_metrics(r, work.page);
-}
-
 static const struct http_route routes[] = {
     {"POST", "/generate", on_generate, NULL, MAX_SERVICE_BODY, "generate tokens"},
     {"GET", "/health", on_health, NULL, 0, "state"},
-    {"GET", "/metrics", on_metrics, NULL, 0, "what it counts"},
 };
 
 int main(int argc, char **argv)
@@ -200,7 +197,9 @@ int main(int argc, char **argv)
     service_settings("decode: a simulated decode worker", rows, sizeof rows / sizeof *rows, &decode.set, argc, argv);
     decode.pool.total = decode.set.blocks;
     if (fault_mix_parse(decode.set.fault, &decode.faults, &err) != ERR_OK ||
-        service_start(&decode.service, "decode", decode.set.listen, &o, &err) != ERR_OK) {
+        service_start(&decode.service,
+                      &(const struct service_about){"decode", rows, sizeof rows / sizeof *rows, &decode.set, decode.set.dump},
+                      decode.set.listen, &o, &err) != ERR_OK) {
         fprintf(stderr, "decode: %s\n", err.msg);
         return 1;
     }
@@ -208,6 +207,8 @@ int main(int argc, char **argv)
                        decode.set.engine_metrics);
     if (engine_start() != ERR_OK)
         return 1;
+    work_status_start(&decode.service, "backend",
+                      "{\"request_id\":\"canary\",\"prompt_tokens\":1,\"max_tokens\":1,\"kv\":{\"url\":\"none\"}}", engine_kick);
     SONDE_INFO("engine ready", SONDE_INT("max_seqs", decode.set.max_seqs), SONDE_INT("kv_blocks", decode.set.blocks));
     return service_run(&decode.service);
 }

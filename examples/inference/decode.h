@@ -9,6 +9,7 @@
 #include "kv_pool.h"
 #include "service.h"
 #include "work_metrics.h"
+#include "work_status.h"
 
 enum seq_state { SEQ_WAITING, SEQ_LOADING, SEQ_RECOMPUTING, SEQ_RUNNING };
 
@@ -18,6 +19,7 @@ struct seq {
     struct http_req *req;
     struct sonde_span *span, *phase; // handle_payload and the phase it is in
     struct http_call *pull;          // of the KV cache, while LOADING
+    struct sonde_ctx *baggage;       // the caller's; null: none
     struct loop_timer *timer;        // end of RECOMPUTING
     int64_t prompt, max_tokens, made, blocks, received_ns, token_ns, preemptions, pulled_bytes; // token_ns: of its latest token
     int pull_status;
@@ -31,7 +33,7 @@ struct seq {
 };
 
 struct decode_settings {
-    const char *listen, *fault;
+    const char *listen, *fault, *dump;
     int64_t max_seqs, queue, blocks, itl_ns, itl_seq_ns, recompute_ns, kv_timeout_ns;
     bool engine_metrics;
 };

@@ -68,6 +68,7 @@ static void seq_free(struct seq *s)
     tell_state();
     sonde_span_end(s->phase);
     sonde_span_end(s->span);
+    sonde_ctx_unref(s->baggage);
     loop_timer_free(s->timer);
     free(s);
     decode.service.active--;
@@ -135,6 +136,7 @@ static bool strike(struct seq *s)
         IN_SPAN(s->phase, SONDE_ERROR("torch.OutOfMemoryError: CUDA out of memory", SONDE_STR("error", oom), SONDE_INT("gpu", 0),
                                       SONDE_INT("running", decode.n_running)));
         sonde_span_status(s->phase, SONDE_STATUS_ERROR, "CUDA out of memory");
+        sonde_span_exception(s->phase, &(struct sonde_exception){.type = "torch.OutOfMemoryError", .message = oom});
         seq_fail(s, 500, "cuda_out_of_memory", oom);
         return true;
     case FAULT_CRASH:
@@ -285,7 +287,7 @@ static int64_t n_admitted(void)
 // In order of arrival, so that preempted ones come before newer ones; the first that does not fit stops the rest.
 static void on_admit(struct loop_timer *t, void *arg)
 {
-    int64_t room = decode.set.max_seqs - n_admitted();
+    int64_t room = work_paused() ? 0 : decode.set.max_seqs - n_admitted();
     for (struct seq *s = decode.seqs, *next; s && room > 0; s = next) {
         next = s->next;
         if (s->state != SEQ_WAITING)

@@ -17,6 +17,8 @@ static void fail(struct seq *s, bool timeout, const char *why)
 {
     sonde_span_str(s->phase, "error.type", timeout ? "timeout" : "kv_transfer_failed");
     sonde_span_status(s->phase, SONDE_STATUS_ERROR, why);
+    sonde_span_exception(s->phase,
+                         &(struct sonde_exception){.type = timeout ? "TimeoutError" : "ConnectionError", .message = why});
     if (timeout)
         IN_SPAN(s->phase, SONDE_ERROR("pulling KV caches failed: Timeout waiting for P side ready", SONDE_STR("peer", s->kv_url),
                                       SONDE_STR("request_id", s->request_id), SONDE_INT("received_bytes", s->pulled_bytes),
@@ -56,8 +58,12 @@ void kv_pull(struct seq *s)
     seq_phase(s, "kv_transfer");
     sonde_span_str(s->phase, "peer", s->kv_url);
     sonde_span_int(s->phase, "kv_bytes", s->prompt * KV_BYTES_PER_TOKEN);
+    if (strcmp(s->kv_url, "none") == 0) {
+        seq_run(s);
+        return;
+    }
     struct headers hs = {0};
-    headers_context(&hs, s->phase);
+    headers_context(&hs, s->phase, s->baggage, false);
     if (s->fault != FAULT_NONE)
         headers_add(&hs, SLICE("x-sonde-fault"), slice_str(fault_names[s->fault]));
     const struct http_call_options o = {.method = "GET",

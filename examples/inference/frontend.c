@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "front_metrics.h"
 
+#include <sonde/status.h>
 #include <stddef.h>
 
 struct front front;
@@ -27,6 +28,7 @@ static const struct setting rows[] = {
     ROW("retry-delay", SETTING_DURATION, "5ms", 0, 0, "TIME", "pause between attempts", retry_delay_ns),
     ROW("fault", SETTING_STR, NULL, 0, 0, "NAME[=SHARE],…", "faults for a share of the requests, passed on to the workers",
         fault),
+    ROW("dump-config-to", SETTING_STR, NULL, 0, 0, "FILE", DUMP_ABOUT, dump),
 };
 
 static void on_models(struct http_req *r, void *arg)
@@ -127,11 +129,15 @@ int main(int argc, char **argv)
     if (pool_read(&front.prefill, "prefill", front.set.prefill, &err) != ERR_OK ||
         pool_read(&front.decode, "decode", front.set.decode, &err) != ERR_OK ||
         fault_mix_parse(front.set.fault, &front.faults, &err) != ERR_OK ||
-        service_start(&front.service, "frontend", front.set.listen, &o, &err) != ERR_OK) {
+        service_start(&front.service,
+                      &(const struct service_about){"frontend", rows, sizeof rows / sizeof *rows, &front.set, front.set.dump},
+                      front.set.listen, &o, &err) != ERR_OK) {
         fprintf(stderr, "frontend: %s\n", err.msg);
         return 1;
     }
     front_metrics_start();
+    sonde_status_metrics(fm.page);
+    sonde_status_ready(true);
     front.probe = loop_timer_new(front.service.loop, workers_probe, NULL);
     if (!front.probe)
         return 1;

@@ -28,7 +28,7 @@ struct pool {
 };
 
 struct front_settings {
-    const char *listen, *prefill, *decode, *model, *fault;
+    const char *listen, *prefill, *decode, *model, *fault, *dump;
     int64_t context, timeout_ns, aside_ns, retries, storm_retries, retry_delay_ns;
 };
 
@@ -55,6 +55,8 @@ void workers_probe(struct loop_timer *t, void *arg); // asks all for their id an
 struct chat {
     struct http_req *req;
     struct sonde_span *span, *route; // http-request, and the router.route_request under way
+    struct sonde_context failed;     // of the attempt before, while there is another one
+    struct sonde_ctx *baggage;       // the client's, for the workers; null: none
     struct http_call *call;
     struct loop_timer *tick;
     struct chat_params p;

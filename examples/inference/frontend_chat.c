@@ -65,6 +65,7 @@ static void chat_free(struct chat *c, int status)
         gen_ai_response(c);
     sonde_span_end(c->route);
     sonde_span_end(c->span);
+    sonde_ctx_unref(c->baggage);
     loop_timer_free(c->tick);
     buf_free(&c->reply);
     buf_free(&c->lines.rest);
@@ -165,6 +166,7 @@ static void start_span(struct chat *c)
 {
     struct sonde_context caller;
     context_of_request(&caller, c->req);
+    c->baggage = baggage_of_request(c->req);
     sonde_new_request_id(c->request_id);
     if (!caller.request_id[0])
         memcpy(caller.request_id, c->request_id, sizeof c->request_id);

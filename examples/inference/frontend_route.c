@@ -30,6 +30,7 @@ void route_end(struct chat *c, const char *outcome, const char *error_type)
         IN_SPAN(c->route,
                 SONDE_DEBUG("route request completed", SONDE_F64("elapsed_ms", ms_since(c->route_ns, clock_mono_ns()))));
     }
+    c->failed = *sonde_span_context(c->route);
     sonde_span_end(c->route);
     c->route = NULL;
 }
@@ -73,6 +74,7 @@ static void worker_refused(struct chat *c)
 // The connection failed, or broke.
 static void worker_lost(struct chat *c, const struct error *why)
 {
+    sonde_span_exception(c->route, &(struct sonde_exception){.type = "ConnectionError", .message = why->msg});
     bool connect =
         c->status == 0 && slice_starts(slice_str(why->msg), SLICE("cannot ")); // "cannot connect to …", "cannot find …"
     route_end(c, connect ? "connection_failed" : "worker_disconnected", connect ? "cannot_connect" : "disconnected");
@@ -281,10 +283,7 @@ static enum errc start_call(struct chat *c, struct error *err)
 {
     struct headers hs = {0};
     headers_add(&hs, SLICE("content-type"), SLICE("application/json"));
-    headers_context(&hs, c->route);
-    char sent[24];
-    snprintf(sent, sizeof sent, "%" PRId64, clock_wall_ns());
-    headers_add(&hs, SLICE("x-frontend-send-ts-ns"), slice_str(sent));
+    headers_context(&hs, c->route, c->baggage, true);
     if (c->fault != FAULT_NONE)
         headers_add(&hs, SLICE("x-sonde-fault"), slice_str(fault_names[c->fault]));
     char url[MAX_WORKER_URL + 16];
@@ -327,6 +326,10 @@ void route_attempt(struct chat *c)
     sonde_span_str(c->route, "router_mode", "round-robin");
     sonde_span_str(c->route, "request_id", c->request_id);
     sonde_span_int(c->route, "request.attempt", c->attempt);
+    if (c->attempt) {
+        const struct sonde_field why[] = {SONDE_FIELD(SONDE_STR("link.reason", "retry"))};
+        sonde_span_link(c->route, &(struct sonde_link){&c->failed, why, 1});
+    }
     c->route_ns = c->heard_ns = clock_mono_ns();
     IN_SPAN(c->route, SONDE_INFO("Selected worker", SONDE_STR("url", c->worker->url)));
     struct error err = {0};

@@ -10,15 +10,17 @@
 #include "kv_pool.h"
 #include "service.h"
 #include "work_metrics.h"
+#include "work_status.h"
 
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
 
+#define CANARY "canary" // the request id of the payload that the status server sends
 enum { KV_WIRE_BYTES = 16, KV_PIECES = 4, SWEEP_NS = 50 * 1000000 };
 
 struct settings {
-    const char *listen, *fault;
+    const char *listen, *fault, *dump;
     int64_t slots, queue, blocks, chunk, base_ns, token_ns, slow_factor, bandwidth, kv_ttl_ns;
     bool engine_metrics;
 };
@@ -42,6 +44,7 @@ static const struct setting rows[] = {
         engine_metrics),
     ROW("fault", SETTING_STR, NULL, 0, 0, "NAME[=SHARE],…", "faults for a share of the requests; here: slow-prefill, kv-timeout",
         fault),
+    ROW("dump-config-to", SETTING_STR, NULL, 0, 0, "FILE", DUMP_ABOUT, dump),
 };
 
 struct job { // one request to /generate
@@ -173,7 +176,10 @@ static void job_done(struct job *job)
     IN_SPAN(job->span, SONDE_INFO("Prefill completed", SONDE_INT("prompt_tokens", job->tokens), SONDE_F64("prefill_ms", ms),
                                   SONDE_INT("kv_blocks", job->blocks)));
     job_reply(job, k);
+    bool canary = strcmp(job->request_id, CANARY) == 0;
     job_free(job);
+    if (canary) // nobody comes for it
+        kv_drop(k);
 }
 
 // Sets the timer for the next chunk: its tokens, slowed by the prompts that share the device.
@@ -227,7 +233,7 @@ static void job_start(struct job *job)
 // Starts what waits, in order, while there are slots and blocks.
 static void admit(struct loop_timer *t, void *arg)
 {
-    while (my.waiting && my.n_running < my.set.slots) {
+    while (my.waiting && my.n_running < my.set.slots && !work_paused()) {
         struct job *job = my.waiting;
         if (!kv_take(&my.pool, job->blocks)) {
             if (!job->told_waiting)
@@ -243,6 +249,11 @@ static void admit(struct loop_timer *t, void *arg)
         my.n_waiting--;
         job_start(job);
     }
+}
+
+static void kick(void)
+{
+    loop_timer_set(my.admit, 0);
 }
 
 // ---- POST /generate ---------------------------------------------------------------------------------------------
@@ -481,16 +492,10 @@ static void on_health(struct http_req *r, void *arg)
     reply_json(r, my.service.draining ? 503 : 200, &b);
 }
 
-static void on_metrics(struct http_req *r, void *arg)
-{
-    reply_metrics(r, work.page);
-}
-
 static const struct http_route routes[] = {
     {"POST", "/generate", on_generate, NULL, MAX_SERVICE_BODY, "compute a prompt"},
     {"GET", "/kv/{id}", on_kv, NULL, 0, "pull a KV cache"},
     {"GET", "/health", on_health, NULL, 0, "state"},
-    {"GET", "/metrics", on_metrics, NULL, 0, "what it counts"},
 };
 
 int main(int argc, char **argv)
@@ -501,7 +506,9 @@ int main(int argc, char **argv)
     my.pool.total = my.set.blocks;
     my.waiting_end = &my.waiting;
     if (fault_mix_parse(my.set.fault, &my.faults, &err) != ERR_OK ||
-        service_start(&my.service, "prefill", my.set.listen, &o, &err) != ERR_OK) {
+        service_start(&my.service,
+                      &(const struct service_about){"prefill", rows, sizeof rows / sizeof *rows, &my.set, my.set.dump},
+                      my.set.listen, &o, &err) != ERR_OK) {
         fprintf(stderr, "prefill: %s\n", err.msg);
         return 1;
     }
@@ -511,6 +518,7 @@ int main(int argc, char **argv)
     if (!my.sweep || !my.admit)
         return 1;
     loop_timer_set(my.sweep, SWEEP_NS);
+    work_status_start(&my.service, "prefill", "{\"request_id\":\"" CANARY "\",\"prompt_tokens\":1}", kick);
     SONDE_INFO("engine ready", SONDE_INT("slots", my.set.slots), SONDE_INT("kv_blocks", my.set.blocks),
                SONDE_INT("chunk_tokens", my.set.chunk));
     return service_run(&my.service);

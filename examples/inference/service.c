@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
+#include <sonde/config.h>
+#include <sonde/status.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
@@ -57,6 +59,7 @@ static void on_signal(struct loop_io *io, unsigned events, void *arg)
         return;
     }
     s->draining = true;
+    sonde_status_ready(false);
     SONDE_INFO("shutting down, waiting for requests under way", SONDE_INT("signal", info.ssi_signo),
                SONDE_INT("active", s->active));
     s->drain_until = clock_mono_ns() + MAX_SERVICE_DRAIN_MS * (int64_t)1000000;
@@ -76,13 +79,43 @@ static enum errc block_signals(struct service *s, struct error *err)
     return ERR_OK;
 }
 
-enum errc service_start(struct service *s, const char *name, const char *listen, const struct http_server_options *o,
-                        struct error *err)
+// ---- the configuration dump -----------------------------------------------------------------------------------------
+struct dumping {
+    const struct service_about *about;
+    struct buf value;
+};
+
+static bool config_pair(void *arg, size_t i, const char **key, const char **value)
 {
-    *s = (struct service){.name = name, .signal_fd = -1};
+    struct dumping *d = arg;
+    if (i >= d->about->n_rows)
+        return false;
+    buf_reset(&d->value);
+    setting_print(&d->about->rows[i], d->about->settings, &d->value);
+    buf_char(&d->value, 0);
+    *key = d->about->rows[i].flag;
+    *value = d->value.err ? "" : d->value.p;
+    return true;
+}
+
+static void dump(const struct service_about *about)
+{
+    struct dumping d = {.about = about};
+    buf_init(&d.value, MAX_SERVICE_LINE);
+    sonde_config_dump(&(struct sonde_dump_options){.path = about->dump_to, .config_pair = config_pair, .arg = &d});
+    buf_free(&d.value);
+}
+
+enum errc service_start(struct service *s, const struct service_about *about, const char *listen,
+                        const struct http_server_options *o, struct error *err)
+{
+    *s = (struct service){.name = about->name, .signal_fd = -1};
     TRY(block_signals(s, err));
     snprintf(s->instance, sizeof s->instance, "%" PRIu64, random_u64());
-    sonde_init(&(struct sonde_options){.service = name});
+    sonde_init(&(struct sonde_options){.service = about->name});
+    if (sonde_status_error()[0])
+        return ERR(err, IO, "no status server: %s", sonde_status_error());
+    dump(about);
     TRY(loop_new(&s->loop, err));
     TRY(loop_io_add(s->loop, s->signal_fd, LOOP_READ, on_signal, s, &s->signals, err));
     s->drain = loop_timer_new(s->loop, drain_tick, s);
@@ -95,6 +128,8 @@ enum errc service_start(struct service *s, const char *name, const char *listen,
     bool any = host == 0 || strncmp(listen, "0.0.0.0", 7) == 0;
     snprintf(s->url, sizeof s->url, "http://%.*s:%d", any ? 9 : host, any ? "127.0.0.1" : listen, http_server_port(s->server));
     printf("listening on %s\n", s->url);
+    if (sonde_status_port() >= 0)
+        printf("status on http://127.0.0.1:%d\n", sonde_status_port());
     fflush(stdout);
     SONDE_INFO("HTTP service started", SONDE_STR("address", s->url), SONDE_STR("instance_id", s->instance));
     return ERR_OK;
@@ -144,14 +179,36 @@ void headers_add(struct headers *hs, struct slice name, struct slice value)
     hs->used += name.n + value.n;
 }
 
+static const char *name_of_header(void *carrier, int nth)
+{
+    // names are not terminated; baggage is looked for by its one name
+    return nth == 0 ? "baggage" : NULL;
+}
+
+struct sonde_ctx *baggage_of_request(const struct http_req *r)
+{
+    if (!http_req_has_header(r, SLICE("baggage")))
+        return NULL;
+    struct sonde_baggage *b = sonde_baggage_new();
+    struct sonde_ctx *c =
+        b && sonde_extract_baggage(b, get_header, name_of_header, (void *)r) ? sonde_ctx_with_baggage(NULL, b) : NULL;
+    sonde_baggage_free(b);
+    return c;
+}
+
 static void set_header(void *carrier, const char *name, const char *value, size_t len)
 {
     headers_add(carrier, slice_str(name), slice_of(value, len));
 }
 
-void headers_context(struct headers *hs, const struct sonde_span *span)
+void headers_context(struct headers *hs, const struct sonde_span *span, struct sonde_ctx *baggage, bool to_worker)
 {
-    sonde_inject(sonde_span_context(span), set_header, hs);
+    struct sonde_ctx *before = sonde_ctx_attach(baggage);
+    if (to_worker)
+        sonde_inject_dynamo(sonde_span_context(span), set_header, hs);
+    else
+        sonde_inject(sonde_span_context(span), set_header, hs);
+    sonde_ctx_detach(before);
 }
 
 // ---- replies ------------------------------------------------------------------------------------------------------

@@ -5,16 +5,17 @@
 #include "base/json.h"
 #include "base/setting.h"
 #include "net/http.h"
+#include <sonde/context.h>
 #include <sonde/sonde.h>
 #include <stdio.h>
 
 enum {
-    MAX_SERVICE_BODY = 4 << 20,     // a request to any of the programs
-    MAX_SERVICE_REPLY = 8 << 20,    // a reply that is gathered before it is read
-    MAX_SERVICE_LINE = 64 << 10,    // one line of a streamed reply
-    MAX_SERVICE_HEADERS = 8,        // headers set on an outgoing call
-    MAX_SERVICE_HEADER_TEXT = 2048, // and their values together
-    MAX_SERVICE_DRAIN_MS = 5000,    // after SIGTERM, before what is left is broken off
+    MAX_SERVICE_BODY = 4 << 20,         // a request to any of the programs
+    MAX_SERVICE_REPLY = 8 << 20,        // a reply that is gathered before it is read
+    MAX_SERVICE_LINE = 64 << 10,        // one line of a streamed reply
+    MAX_SERVICE_HEADERS = 16,           // headers set on an outgoing call
+    MAX_SERVICE_HEADER_TEXT = 12 << 10, // and their values together, with 8 KiB of baggage
+    MAX_SERVICE_DRAIN_MS = 5000,        // after SIGTERM, before what is left is broken off
 };
 
 struct service {
@@ -35,15 +36,29 @@ struct service {
 // Reads the settings (--help prints about and the rows, and ends the program with 0; a mistake ends it with 2).
 void service_settings(const char *about, const struct setting *rows, size_t n, void *out, int argc, char **argv);
 
-// Starts logging, loop, client and server, and prints "listening on http://HOST:PORT" on stdout.
-enum errc service_start(struct service *s, const char *name, const char *listen, const struct http_server_options *o,
-                        struct error *err);
+// What a program tells of itself: its rows with their values are the "config" of the configuration dump, which is written to the
+// file, or is a DEBUG record where the file is null.
+struct service_about {
+    const char *name;
+    const struct setting *rows;
+    size_t n_rows;
+    const void *settings;
+    const char *dump_to; // --dump-config-to
+};
+#define DUMP_ABOUT "write the configuration, as it is in effect, to this file at the start"
+
+// Starts logging, the status server if DYN_SYSTEM_PORT asks for it, loop, client and server; prints "listening on
+// http://HOST:PORT" on stdout, and "status on http://HOST:PORT" where there is one.
+enum errc service_start(struct service *s, const struct service_about *about, const char *listen,
+                        const struct http_server_options *o, struct error *err);
 // Until SIGTERM or SIGINT and the end of the requests under way, at most MAX_SERVICE_DRAIN_MS. Frees all; the exit code.
 int service_run(struct service *s);
 
 // ---- context ------------------------------------------------------------------------------------------------------
 // The caller's context; a zero trace id if it sent none (or none that is valid).
 void context_of_request(struct sonde_context *out, const struct http_req *r);
+// The caller's baggage, to be passed on; null if there is none. sonde_ctx_unref.
+struct sonde_ctx *baggage_of_request(const struct http_req *r);
 
 // Headers of an outgoing call, with the bytes of their values.
 struct headers {
@@ -52,7 +67,8 @@ struct headers {
     char text[MAX_SERVICE_HEADER_TEXT];
 };
 void headers_add(struct headers *hs, struct slice name, struct slice value); // copied; an empty value or one too many is left out
-void headers_context(struct headers *hs, const struct sonde_span *span);     // traceparent, tracestate, x-request-id
+// traceparent, tracestate, baggage and request ids; to_worker: as Dynamo's frontend does, with the time now. baggage may be null.
+void headers_context(struct headers *hs, const struct sonde_span *span, struct sonde_ctx *baggage, bool to_worker);
 
 // Runs the statement (a log line) with the span as this thread's current one.
 #define IN_SPAN(span, ...)      \

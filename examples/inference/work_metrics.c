@@ -1,6 +1,7 @@
 #define SONDE_TARGET "inference::metrics"
 #include "work_metrics.h"
 #include "base/clock.h"
+#include "work_status.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -172,5 +173,7 @@ void work_end(struct sonde_span *span, int64_t received_ns, bool cancelled)
     sonde_int_gauge_add(work.inflight, -1);
     if (cancelled)
         sonde_int_counter_add(work.cancelled, 1);
+    else
+        work_served();
     IN_SPAN(span, sonde_histogram_observe(work.duration, since(received_ns)));
 }
