@@ -152,6 +152,16 @@ def receiver(request):
     r.stop()
 
 
+# ---- a status server ----------------------------------------------------------------------------------------------------
+class Status:
+    """Where a worker's status server is: it says so in its second line."""
+
+    def __init__(self, process):
+        line = process.process.stdout.readline()
+        assert line.startswith("status on http://127.0.0.1:"), line
+        self.name, self.port = process.name, int(line.rsplit(":", 1)[1])
+
+
 # ---- the example ------------------------------------------------------------------------------------------------------------
 @pytest.fixture
 def trio(build_dir, tmp_path):

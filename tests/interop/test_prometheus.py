@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 
 import pytest
-from conftest import Server, free_port, wait_for
+from conftest import Status, free_port, wait_for
 from test_inference import body, call, chat
 
 GET_IT = "scripts/interop_tools.sh gets it"
@@ -22,10 +22,19 @@ def page(process, accept="text/plain", path="/metrics"):
     return head["content-type"], data.decode()
 
 
+def with_pages(stack):
+    """Adds where the pages are: the frontend's on its port, the workers' on their status servers."""
+    stack.page_of = {"frontend": stack.frontend, "prefill": Status(stack.prefill), "decode": Status(stack.decode[0])}
+    return stack
+
+
+SYSTEM = {"DYN_SYSTEM_PORT": "0"}
+
+
 @pytest.fixture
 def busy(trio):
     """The trio after some requests: 6 served, 1 failed, 1 refused."""
-    stack = trio()
+    stack = with_pages(trio(SYSTEM))
     for i in range(6):
         assert chat(stack, body(5, stream=False), {"x-request-id": f"p-{i}"})[0] == 200
     assert chat(stack, body(5), {"x-sonde-fault": "cuda-oom"})[0] == 500
@@ -59,7 +68,7 @@ def value(found, name, **labels):
 # ---- the pages -----------------------------------------------------------------------------------------------------------
 def test_promtool_has_nothing_to_say(busy, tool):
     promtool = tool("promtool", GET_IT)
-    for process in busy.processes():
+    for process in busy.page_of.values():
         p = subprocess.run([promtool, "check", "metrics"], input=page(process)[1], capture_output=True, text=True, timeout=20)
         said = set((p.stdout + p.stderr).splitlines()) - BY_DYNAMO
         assert not said, (process.name, said)
@@ -68,7 +77,7 @@ def test_promtool_has_nothing_to_say(busy, tool):
 
 def test_both_parsers_of_prometheus_client_read_each_page(busy):
     pytest.importorskip("prometheus_client")
-    for process in busy.processes():
+    for process in busy.page_of.values():
         kind, text = page(process)
         assert kind == "text/plain; version=0.0.4; charset=utf-8"
         kind, om = page(process, OPENMETRICS)
@@ -119,7 +128,7 @@ def bounds(found, name):
 
 def test_buckets_are_dynamos(busy):
     pytest.importorskip("prometheus_client")
-    front, decode = samples(page(busy.frontend)[1]), samples(page(busy.decode[0])[1])
+    front, decode = samples(page(busy.frontend)[1]), samples(page(busy.page_of["decode"])[1])
     for name, want in BUCKETS.items():
         got = bounds(decode if name.startswith("dynamo_component") else front, name)
         assert got == [float(x) for x in want.split()], name
@@ -136,7 +145,7 @@ def test_buckets_and_prefix_follow_the_environment(trio):
 def test_the_workers_count_requests_bytes_and_blocks(busy):
     pytest.importorskip("prometheus_client")
     p = "dynamo_component_"
-    for process, component, served, failed in ((busy.prefill, "prefill", 7, 0), (busy.decode[0], "backend", 7, 1)):
+    for process, component, served, failed in ((busy.page_of["prefill"], "prefill", 7, 0), (busy.page_of["decode"], "backend", 7, 1)):
         found = samples(page(process)[1])
         here = {"dynamo_namespace": "dynamo", "dynamo_component": component, "dynamo_endpoint": "generate"}
         assert value(found, p + "requests_total", **here) == served
@@ -155,17 +164,17 @@ def test_the_workers_count_requests_bytes_and_blocks(busy):
 
 def test_a_busy_engine_shows_its_state_and_its_own_families(trio):
     pytest.importorskip("prometheus_client")
-    stack = trio(decode=["--itl", "30ms", "--engine-metrics"])
+    stack = with_pages(trio(SYSTEM, decode=["--itl", "30ms", "--engine-metrics"]))
     import concurrent.futures
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         jobs = [pool.submit(chat, stack, body(30)) for _ in range(3)]
-        wait_for(lambda: value(samples(page(stack.decode[0])[1]), "vllm:num_requests_running") == 3)
-        found, front = samples(page(stack.decode[0])[1]), samples(page(stack.frontend)[1])
+        wait_for(lambda: value(samples(page(stack.page_of["decode"])[1]), "vllm:num_requests_running") == 3)
+        found, front = samples(page(stack.page_of["decode"])[1]), samples(page(stack.frontend)[1])
         assert value(found, "dynamo_component_kvstats_active_blocks") > 10
         assert value(found, "dynamo_component_inflight_requests") == 3
         assert value(front, "dynamo_frontend_inflight_requests") == 3
         assert [j.result()[0] for j in jobs] == [200] * 3
-    found = samples(page(stack.decode[0])[1])
+    found = samples(page(stack.page_of["decode"])[1])
     assert value(found, "vllm:num_requests_running", engine="0", model_name="tiny") == 0
     assert value(found, "dynamo_component_kvstats_active_blocks") == 0
     assert value(found, "vllm:inter_token_latency_seconds_count") == 3 * 29
@@ -174,13 +183,13 @@ def test_a_busy_engine_shows_its_state_and_its_own_families(trio):
 # ---- exemplars --------------------------------------------------------------------------------------------------------------
 def test_an_exemplar_leads_to_the_request(trio, server):
     pytest.importorskip("prometheus_client")
-    stack = trio({"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": server.url(port="otlp-grpc")})
+    stack = with_pages(trio({**SYSTEM, "OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": server.url(port="otlp-grpc")}))
     assert chat(stack, body(5), {"x-request-id": "slow-one"})[0] == 200
     for process, name in ((stack.frontend, "dynamo_frontend_time_to_first_token_seconds_bucket"),
                           (stack.frontend, "dynamo_frontend_inter_token_latency_seconds_bucket"),
                           (stack.frontend, "dynamo_frontend_request_duration_seconds_bucket"),
-                          (stack.decode[0], "dynamo_component_request_duration_seconds_bucket"),
-                          (stack.prefill, "dynamo_component_request_duration_seconds_bucket")):
+                          (stack.page_of["decode"], "dynamo_component_request_duration_seconds_bucket"),
+                          (stack.page_of["prefill"], "dynamo_component_request_duration_seconds_bucket")):
         found = samples(page(process, OPENMETRICS)[1], openmetrics=True)
         exemplars = [s.exemplar for (n, _), s in found.items() if n == name and s.exemplar]
         assert exemplars, name
@@ -224,7 +233,7 @@ class Prometheus:
 
 
 def test_prometheus_scrapes_the_trio(busy, tool, tmp_path):
-    ports = {p.name: p.port for p in busy.processes()}
+    ports = {name: p.port for name, p in busy.page_of.items()}
     prometheus = Prometheus(tool("prometheus", GET_IT), tmp_path, ports)
     try:
         def up():

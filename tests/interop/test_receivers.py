@@ -5,7 +5,7 @@ import time
 
 import pytest
 from conftest import attributes, wait_for
-from test_inference import body, chat
+from test_inference import body, call, chat
 
 SERVICES = {"frontend", "prefill", "decode"}
 NAMES = {"http-request": 1, "router.route_request": 2, "handle_payload": 2, "queue": 2, "prefill": 1, "kv_transfer": 1, "kv_send": 1, "decode": 1}
@@ -75,7 +75,7 @@ def test_every_span_and_record_of_the_example_arrives_whole(receiver, trio):
     assert told == collections.Counter((name, r["message"]) for name, r in lines)
     ids = {s.span_id: s.trace_id for spans in got.values() for _, _, s in spans}
     for resource, scope, x in records:
-        assert x.time_unix_nano and 1 <= x.severity_number <= 24 and x.severity_text and scope.startswith("inference::"), x
+        assert x.time_unix_nano and 1 <= x.severity_number <= 24 and x.severity_text and scope.startswith(("inference::", "sonde")), x
         if x.span_id:
             assert ids[x.span_id] == x.trace_id, "a record of a span that never came"
     assert sum(1 for _, _, x in records if x.span_id) > 10 * n
@@ -89,7 +89,7 @@ def test_the_wire_is_as_asked(receiver, trio, packing):
     assert receiver.heads and all(h["authorization"] == "Bearer x" and h["x-tenant"] == "a" for h in receiver.heads)
     if receiver.protocol != "grpc":
         assert {h.get("content-encoding", "none") for h in receiver.heads} == {packing}
-    assert all("sonde" in h["user-agent"].lower() for h in receiver.heads)
+    assert all(h["user-agent"].startswith("OTel-OTLP-Exporter-") for h in receiver.heads), receiver.heads[0]
 
 
 def test_a_callers_trace_goes_on_through_all_three(receiver, trio):
@@ -114,3 +114,65 @@ def test_a_request_that_fails_is_an_error_in_each_span_on_its_way(receiver, trio
     bad = {(r["service.name"], s.name) for r, _, s in spans if s.status.code == 2}
     assert bad >= {("frontend", "http-request"), ("frontend", "router.route_request"), ("decode", "handle_payload"), ("decode", "decode")}
     assert all(s.status.message for _, _, s in spans if s.status.code == 2)
+
+
+def test_a_retry_is_linked_to_the_attempt_before(receiver, trio):
+    stack = trio(exporting(receiver))
+    assert chat(stack, body(3), {"x-request-id": "storm-1", "x-sonde-fault": "retry-storm"})[0] == 529
+    assert stack.stop() == [0, 0, 0]
+    routes = sorted((s for _, _, s in by_request(receiver)["storm-1"] if s.name == "router.route_request" and attributes(s)["phase"] == "decode"),
+                    key=lambda s: s.start_time_unix_nano)
+    assert len(routes) == 7 and [attributes(s)["request.attempt"] for s in routes] == list(range(7))
+    assert not routes[0].links
+    for before, s in zip(routes, routes[1:]):
+        assert [(x.trace_id, x.span_id, attributes(x)) for x in s.links] == [(before.trace_id, before.span_id, {"link.reason": "retry"})]
+
+
+@pytest.mark.parametrize("fault,kind", [("cuda-oom", "torch.OutOfMemoryError"), ("kv-timeout", "TimeoutError")])
+def test_a_fault_is_an_exception_on_the_span_it_met(receiver, trio, fault, kind):
+    stack = trio(exporting(receiver))
+    assert chat(stack, body(4), {"x-request-id": "x-1", "x-sonde-fault": fault})[0] >= 500
+    assert stack.stop() == [0, 0, 0]
+    found = [(s.name, attributes(e)) for _, _, s in by_request(receiver)["x-1"] for e in s.events if e.name == "exception"]
+    assert [(n, a["exception.type"]) for n, a in found] == [("decode" if fault == "cuda-oom" else "kv_transfer", kind)]
+    assert found[0][1]["exception.message"]
+
+
+def test_baggage_is_passed_on_to_the_workers(build_dir, tmp_path):
+    """The decode worker behind the frontend is ours here, and sees the headers."""
+    import http.server
+    import threading
+
+    from test_inference import Process
+    seen = {}
+
+    class Worker(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            seen.update({k.lower(): v for k, v in self.headers.items()})
+            self.send_response(400)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Worker)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    frontend = Process(build_dir, tmp_path, "frontend", ["--prefill", url, "--decode", url])
+    try:
+        call(frontend, "POST", "/v1/chat/completions", json.dumps(body(3)).encode(),
+             {"baggage": "tenant=a%20b;p=1,user=7", "x-request-id": "b-1", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        assert seen["baggage"].replace(" ", "") in ("tenant=a%20b;p=1,user=7", "user=7,tenant=a%20b;p=1")
+        assert seen["x-request-id"] == "b-1" and seen["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c-")
+        assert abs(int(seen["x-frontend-send-ts-ns"]) - time.time_ns()) < 60 * 10**9 and seen["request-id"]
+    finally:
+        frontend.stop()
+        server.shutdown()
+        server.server_close()

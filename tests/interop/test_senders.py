@@ -54,7 +54,7 @@ def test_traces_of_telemetrygen(server, tool, protocol):
 
 
 def test_logs_of_telemetrygen(server, tool, protocol):
-    code, said = generate(tool, server, protocol, "logs", "--logs", "300", "--workers", "2", "--service", "tg", "--body", "a line of telemetrygen",
+    code, said = generate(tool, server, protocol, "logs", "--logs", "600", "--service", "tg", "--body", "a line of telemetrygen",
                           "--severity-number", "17", "--severity-text", "Error", "--trace-id", "0af7651916cd43dd8448eb211c80319c",
                           "--span-id", "b7ad6b7169203331", "--telemetry-attributes", 'kind="made"')
     assert code == 0, said

@@ -1,0 +1,102 @@
+"""The trio as an operator meets it: status servers, readiness, canaries, the engine's callbacks, configuration dumps."""
+import concurrent.futures
+import json
+import time
+
+import pytest
+from conftest import Status, wait_for
+from test_inference import body, call, chat
+
+
+@pytest.fixture
+def ops(trio):
+    """The trio with status servers: stack, {name: Status}."""
+
+    def make(env=None, **options):
+        stack = trio({"DYN_SYSTEM_PORT": "0", **(env or {})}, **options)
+        return stack, {p.name: Status(p) for p in stack.processes()}
+
+    return make
+
+
+def get(where, path, method="GET", data=None):
+    status, head, text = call(where, method, path, data)
+    return status, json.loads(text) if text[:1] in b"{[" and b"\n" not in text.strip() else text.decode()
+
+
+def test_health_metadata_and_metrics_of_the_workers(ops):
+    stack, status = ops()
+    for name, component in (("prefill", "prefill"), ("decode", "backend")):
+        for path in ("/health", "/live"):
+            code, doc = get(status[name], path)
+            assert (code, doc["status"], doc["endpoints"]) == (200, "ready", {"generate": "ready"}) and doc["uptime"]["secs"] >= 0
+        code, doc = get(status[name], "/metadata")
+        assert code == 200 and doc["component"] == component and doc["endpoint"] == "generate"
+        assert doc["transport"]["http"] == (stack.prefill if name == "prefill" else stack.decode[0]).url
+        code, text = get(status[name], "/metrics")
+        assert code == 200 and f'dynamo_component_requests_total{{dynamo_component="{component}"' in text
+        assert get(status[name], "/nothing")[0] == 404
+    code, text = get(stack.frontend, "/metrics")
+    assert code == 200 and "dynamo_frontend_inflight_requests" in text
+
+
+def test_pausing_an_engine_holds_requests_back(ops):
+    stack, status = ops()
+    code, doc = get(status["decode"], "/engine/pause", "POST")
+    assert code == 200 and doc["paused"] is True
+    assert get(status["decode"], "/health")[0] == 503
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(chat, stack, body(3))
+        wait_for(lambda: "dynamo_work_handler_queue_depth 1" in get(status["decode"], "/metrics")[1])
+        time.sleep(0.2)
+        assert not job.done()
+        assert get(status["decode"], "/engine/resume", "POST", b"{}")[1]["paused"] is False
+        assert job.result(10)[0] == 200
+    assert get(status["decode"], "/health")[0] == 200
+    code, doc = get(status["decode"], "/engine/kv")
+    assert code == 200 and doc == {"block_tokens": 16, "total_blocks": 2048, "active_blocks": 0, "usage": 0}
+    assert get(status["decode"], "/engine/nothing")[0] == 404
+    assert get(status["decode"], "/engine/pause", "POST", b"{not json")[0] == 400
+
+
+def test_a_canary_keeps_an_idle_worker_ready_and_finds_a_stuck_one(ops):
+    stack, status = ops({"DYN_HEALTH_CHECK_ENABLED": "1", "DYN_CANARY_WAIT_TIME": "1", "DYN_HEALTH_CHECK_REQUEST_TIMEOUT": "1"})
+
+    def served(name):
+        text = get(status[name], "/metrics")[1]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("dynamo_component_requests_total{"))
+
+    wait_for(lambda: served("decode") >= 1 and served("prefill") >= 1, 10)  # nobody else asks them
+    assert get(status["decode"], "/health")[0] == get(status["prefill"], "/health")[0] == 200
+    active = [line for line in get(status["prefill"], "/metrics")[1].splitlines() if line.startswith("dynamo_component_kvstats_active_blocks")]
+    assert active[0].endswith(" 0"), active  # what a canary computed is not kept
+    get(status["decode"], "/engine/pause", "POST")
+    time.sleep(2.5)  # a canary is sent, and is not answered in time
+    assert get(status["decode"], "/health")[1]["endpoints"]["generate"] == "notready"
+
+
+def test_a_dump_tells_how_each_process_was_set_up(trio, tmp_path):
+    stack = trio({"DYN_X_API_KEY": "verysecret"}, prefill=["--dump-config-to", str(tmp_path / "dumps/p.json")],
+                 decode=["--dump-config-to", str(tmp_path / "dumps/d.json"), "--kv-blocks", "777"],
+                 frontend=["--dump-config-to", str(tmp_path / "dumps/f.json")])
+    assert chat(stack, body(2))[0] == 200
+    for name, key, want in (("p", "listen", "127.0.0.1:0"), ("d", "kv-blocks", "777"), ("f", "model", "tiny")):
+        text = (tmp_path / "dumps" / f"{name}.json").read_text()
+        doc = json.loads(text)
+        assert doc["config"][key] == want and "verysecret" not in text
+        assert doc["environment"]["DYN_X_API_KEY"] == "<REDACTED>"
+        assert doc["settings"]["DYN_LOG"]["value"] == "debug" and doc["settings"]["DYN_LOG"]["from"] == "environment", doc["settings"]["DYN_LOG"]
+
+
+def test_debug_pages_tell_of_a_request_under_way(ops):
+    stack, status = ops(decode=["--itl", "40ms"])
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        job = pool.submit(chat, stack, body(25), {"x-request-id": "under-way"})
+        wait_for(lambda: "dynamo_component_inflight_requests" in get(status["decode"], "/metrics")[1]
+                 and '"decode"' in json.dumps(get(status["decode"], "/debug/spans")[1]))
+        spans = json.dumps(get(status["decode"], "/debug/spans")[1])
+        assert "handle_payload" in spans and "decode" in spans
+        assert "under-way" in str(get(status["decode"], "/debug/ring?n=50&format=jsonl")[1])
+        assert job.result(10)[0] == 200
+    code, doc = get(status["decode"], "/debug/level")
+    assert code == 200 and "debug" in str(doc)
