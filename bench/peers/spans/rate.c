@@ -22,18 +22,11 @@ static double cpu_seconds(void)
 static void one(int64_t i, bool attributes)
 {
     struct sonde_span *s = sonde_span_start("handle_payload", SONDE_KIND_SERVER, NULL);
-    if (attributes) {
-        sonde_span_str(s, "component", "backend");
-        sonde_span_str(s, "endpoint", "generate");
-        sonde_span_str(s, "worker_id", "7389121209872234");
-        sonde_span_str(s, "model", "llama-3-8b");
-        sonde_span_int(s, "input_tokens", i);
-        sonde_span_int(s, "output_tokens", 128);
-        sonde_span_int(s, "attempt", 0);
-        sonde_span_f64(s, "ttft_ms", 12.5);
-        sonde_span_f64(s, "share", 0.25);
-        sonde_span_bool(s, "stream", true);
-    }
+    if (attributes)
+        SONDE_SPAN_SET(s, SONDE_STR("component", "backend"), SONDE_STR("endpoint", "generate"),
+                       SONDE_STR("worker_id", "7389121209872234"), SONDE_STR("model", "llama-3-8b"), SONDE_INT("input_tokens", i),
+                       SONDE_INT("output_tokens", 128), SONDE_INT("attempt", 0), SONDE_F64("ttft_ms", 12.5),
+                       SONDE_F64("share", 0.25), SONDE_BOOL("stream", true));
     sonde_span_end(s);
 }
 
