@@ -3,9 +3,9 @@
 #include "meter_dump.h"
 #include <math.h>
 
-#define OPTIONS(...) (&(struct sonde_instrument_options){__VA_ARGS__})
+#define OPTIONS(...)  (&(struct sonde_instrument_options){__VA_ARGS__})
 #define PROVIDER(...) sonde_meter_provider_new(&(struct sonde_meter_provider_options){__VA_ARGS__})
-#define READER(...) ((struct sonde_reader_options){__VA_ARGS__})
+#define READER(...)   ((struct sonde_reader_options){__VA_ARGS__})
 
 static struct sonde_meter *meter(struct sonde_meter_provider *p, const char *name)
 {
@@ -32,9 +32,10 @@ static void deltas(void **state)
     (void)state;
     struct dump d;
     struct sonde_meter_provider *p = PROVIDER(.is_private = true);
-    struct sonde_reader *r = dump_reader(p, &d, READER(.temporality = {[SONDE_INSTRUMENT_COUNTER] = SONDE_TEMPORALITY_DELTA,
-                                                                       [SONDE_INSTRUMENT_HISTOGRAM] = SONDE_TEMPORALITY_DELTA,
-                                                                       [SONDE_INSTRUMENT_ASYNC_COUNTER] = SONDE_TEMPORALITY_DELTA}));
+    struct sonde_reader *r = dump_reader(p, &d,
+                                         READER(.temporality = {[SONDE_INSTRUMENT_COUNTER] = SONDE_TEMPORALITY_DELTA,
+                                                                [SONDE_INSTRUMENT_HISTOGRAM] = SONDE_TEMPORALITY_DELTA,
+                                                                [SONDE_INSTRUMENT_ASYNC_COUNTER] = SONDE_TEMPORALITY_DELTA}));
     struct sonde_meter *m = meter(p, "l");
     struct sonde_instrument *c = sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"));
     struct sonde_instrument *u = sonde_instrument_new(m, SONDE_INSTRUMENT_UPDOWN_COUNTER, OPTIONS(.name = "u"));
@@ -45,12 +46,14 @@ static void deltas(void **state)
     sonde_instrument_add(c, 5, NULL, 0);
     sonde_instrument_add(u, 5, NULL, 0);
     sonde_instrument_add(h, 5, NULL, 0);
-    dump_is(r, &d, "l c [] sum+ delta {} 5\nl u [] sum total {} 5\nl h [] histogram delta {} 1/5 <=5:1\nl a [] sum+ delta {} 100\n");
+    dump_is(r, &d,
+            "l c [] sum+ delta {} 5\nl u [] sum total {} 5\nl h [] histogram delta {} 1/5 <=5:1\nl a [] sum+ delta {} 100\n");
     sonde_instrument_add(c, 2, NULL, 0);
     sonde_instrument_add(u, 2, NULL, 0);
     sonde_instrument_add(h, 7, NULL, 0);
     total = 130;
-    dump_is(r, &d, "l c [] sum+ delta {} 2\nl u [] sum total {} 7\nl h [] histogram delta {} 1/7 <=10:1\nl a [] sum+ delta {} 30\n");
+    dump_is(r, &d,
+            "l c [] sum+ delta {} 2\nl u [] sum total {} 7\nl h [] histogram delta {} 1/7 <=10:1\nl a [] sum+ delta {} 30\n");
     dump_is(r, &d, "l u [] sum total {} 7\n");
     total = 10; // its counter began anew
     dump_is(r, &d, "l u [] sum total {} 7\nl a [] sum+ delta {} 10\n");
@@ -63,15 +66,21 @@ static void delta_exponential(void **state)
     (void)state;
     struct dump d;
     struct sonde_meter_provider *p = PROVIDER(.is_private = true);
-    struct sonde_reader *r = dump_reader(p, &d, READER(.aggregation = {[SONDE_INSTRUMENT_HISTOGRAM] = SONDE_AGGREGATION_EXPONENTIAL_HISTOGRAM},
-                                                       .temporality = {SONDE_TEMPORALITY_DELTA}));
-    struct sonde_instrument *h = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_HISTOGRAM, OPTIONS(.name = "h", .f64 = true));
+    struct sonde_reader *r =
+        dump_reader(p, &d,
+                    READER(.aggregation = {[SONDE_INSTRUMENT_HISTOGRAM] = SONDE_AGGREGATION_EXPONENTIAL_HISTOGRAM},
+                           .temporality = {SONDE_TEMPORALITY_DELTA}));
+    struct sonde_instrument *h =
+        sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_HISTOGRAM, OPTIONS(.name = "h", .f64 = true));
     sonde_instrument_add_f64(h, 1, NULL, 0);
     sonde_instrument_add_f64(h, 0, NULL, 0);
     dump_is(r, &d, "l h [] exponential delta {} 2/1 scale 8 zero 1 +-1:1\n");
     sonde_instrument_add_f64(h, 4, NULL, 0); // 512 fine buckets away: the scale falls to 6
-    dump_is(r, &d, "l h [] exponential delta {} 1/4 scale 6 zero 0 +-1:0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
-                  "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,1\n");
+    dump_is(r, &d,
+            "l h [] exponential delta {} 1/4 scale 6 zero 0 "
+            "+-1:0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
+            "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,"
+            "0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,1\n");
     done(p, &d);
 }
 
@@ -81,7 +90,8 @@ static void starts(void **state)
     (void)state;
     struct dump d, e;
     struct sonde_meter_provider *p = PROVIDER(.is_private = true);
-    struct sonde_reader *r = dump_reader(p, &d, READER(0)), *s = dump_reader(p, &e, READER(.temporality = {SONDE_TEMPORALITY_DELTA}));
+    struct sonde_reader *r = dump_reader(p, &d, READER(0)),
+                        *s = dump_reader(p, &e, READER(.temporality = {SONDE_TEMPORALITY_DELTA}));
     int64_t before = clock_wall_ns();
     struct sonde_instrument *c = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"));
     usleep(2000);
@@ -119,7 +129,8 @@ static void batches(void **state)
     struct sonde_reader *r = dump_reader(p, &d, READER(.max_points = 7, .timeout_ms = 1234));
     for (int k = 0; k < 3; k++) {
         char name[] = {'c', (char)('0' + k), 0};
-        struct sonde_instrument *c = sonde_instrument_new(meter(p, k == 2 ? "m" : "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = name));
+        struct sonde_instrument *c =
+            sonde_instrument_new(meter(p, k == 2 ? "m" : "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = name));
         for (int i = 0; i < 10; i++)
             sonde_instrument_add(c, i, ATTRS(I("i", i)));
     }
@@ -168,8 +179,10 @@ static void life(void **state)
     CHECK(sonde_reader_flush(r, 10000));
     d.sleep_ms = 0;
     CHECK(sonde_meter_provider_shutdown(p, 10000) && d.shutdowns == 1);
-    CHECK(!sonde_meter_provider_shutdown(p, 1000) && !sonde_reader_flush(r, 1000) && !sonde_reader_shutdown(r, 1000) && d.shutdowns == 1);
-    CHECK(!sonde_instrument_enabled(c) && !sonde_instrument_enabled(sonde_instrument_new(meter(p, "late"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"))));
+    CHECK(!sonde_meter_provider_shutdown(p, 1000) && !sonde_reader_flush(r, 1000) && !sonde_reader_shutdown(r, 1000) &&
+          d.shutdowns == 1);
+    CHECK(!sonde_instrument_enabled(c) &&
+          !sonde_instrument_enabled(sonde_instrument_new(meter(p, "late"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"))));
     done(p, &d);
 }
 
@@ -230,25 +243,40 @@ static void producers(void **state)
     const struct sonde_field hidden[] = {A("hide", "me")};
     struct sonde_point sum[] = {{.i = 5, .start_ns = 100}, {.i = 1, .attributes = hidden, .n_attributes = 1}};
     static struct sonde_point histogram = {.count = 3, .sum = 9, .counts = counts, .start_ns = 100}, secret = {.i = 1};
-    produced[0] = (struct sonde_metric_data){.scope = &scope, .name = "s", .kind = SONDE_DATA_SUM, .monotonic = true,
-                                             .temporality = SONDE_TEMPORALITY_DELTA, .points = sum, .n_points = 2};
-    produced[1] = (struct sonde_metric_data){.scope = &scope, .name = "h", .kind = SONDE_DATA_HISTOGRAM, .bounds = bounds, .n_bounds = 1,
-                                             .temporality = SONDE_TEMPORALITY_DELTA, .points = &histogram, .n_points = 1};
-    produced[2] = (struct sonde_metric_data){.scope = &scope, .name = "secret.s", .kind = SONDE_DATA_GAUGE, .points = &secret, .n_points = 1};
+    produced[0] = (struct sonde_metric_data){.scope = &scope,
+                                             .name = "s",
+                                             .kind = SONDE_DATA_SUM,
+                                             .monotonic = true,
+                                             .temporality = SONDE_TEMPORALITY_DELTA,
+                                             .points = sum,
+                                             .n_points = 2};
+    produced[1] = (struct sonde_metric_data){.scope = &scope,
+                                             .name = "h",
+                                             .kind = SONDE_DATA_HISTOGRAM,
+                                             .bounds = bounds,
+                                             .n_bounds = 1,
+                                             .temporality = SONDE_TEMPORALITY_DELTA,
+                                             .points = &histogram,
+                                             .n_points = 1};
+    produced[2] = (struct sonde_metric_data){
+        .scope = &scope, .name = "secret.s", .kind = SONDE_DATA_GAUGE, .points = &secret, .n_points = 1};
     struct sonde_meter_provider *p = PROVIDER(.is_private = true);
     struct sonde_reader *r = dump_reader(p, &d, READER(.filter = &filter));
     struct sonde_reader *s = dump_reader(p, &e, READER(.temporality = {SONDE_TEMPORALITY_DELTA}));
     CHECK(sonde_reader_producer(r, produce, NULL) && sonde_reader_producer(s, produce, NULL));
-    sonde_instrument_add(sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "secret.own")), 1, NULL, 0);
+    sonde_instrument_add(sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "secret.own")), 1, NULL,
+                         0);
     struct sonde_instrument *own = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "own"));
     sonde_instrument_add(own, 1, NULL, 0);
     sonde_instrument_add(own, 1, ATTRS(A("hide", "x")));
     dump_is(r, &d, "l own [] sum+ total {} 1\nbridge s [] sum+ total {} 5\nbridge h [] histogram total {} 3/9 <=1:2 <=+Inf:1\n");
-    dump_is(r, &d, "l own [] sum+ total {} 1\nbridge s [] sum+ total {} 10\nbridge h [] histogram total {} 6/18 <=1:4 <=+Inf:2\n");
+    dump_is(r, &d,
+            "l own [] sum+ total {} 1\nbridge s [] sum+ total {} 10\nbridge h [] histogram total {} 6/18 <=1:4 <=+Inf:2\n");
     CHECK(filter_seen == 2);
-    dump_is(s, &e,
-            "l secret.own [] sum+ delta {} 1\nl own [] sum+ delta {} 1\nl own [] sum+ delta {hide=x} 1\nbridge s [] sum+ delta {} 5\n"
-            "bridge s [] sum+ delta {hide=me} 1\nbridge h [] histogram delta {} 3/9 <=1:2 <=+Inf:1\nbridge secret.s [] gauge {} 1\n");
+    dump_is(
+        s, &e,
+        "l secret.own [] sum+ delta {} 1\nl own [] sum+ delta {} 1\nl own [] sum+ delta {hide=x} 1\nbridge s [] sum+ delta {} 5\n"
+        "bridge s [] sum+ delta {hide=me} 1\nbridge h [] histogram delta {} 3/9 <=1:2 <=+Inf:1\nbridge secret.s [] gauge {} 1\n");
     produced[0].temporality = SONDE_TEMPORALITY_CUMULATIVE;
     produced[1].name = produced[2].name = NULL;
     sum[0].i = 12;
@@ -301,17 +329,21 @@ static void exemplars(void **state)
         bool span;
         const char *counter, *histogram;
     } rows[] = {
-        {SONDE_EXEMPLARS_TRACE_BASED, true, "l c [] sum+ total {} 3 ~3@span{user=u}\n", "l h [] histogram total {} 3/57 <=5:2 <=50:1 ~3@span ~50@span\n"},
+        {SONDE_EXEMPLARS_TRACE_BASED, true, "l c [] sum+ total {} 3 ~3@span{user=u}\n",
+         "l h [] histogram total {} 3/57 <=5:2 <=50:1 ~3@span ~50@span\n"},
         {SONDE_EXEMPLARS_TRACE_BASED, false, "l c [] sum+ total {} 3\n", "l h [] histogram total {} 3/57 <=5:2 <=50:1\n"},
-        {SONDE_EXEMPLARS_ALWAYS_ON, false, "l c [] sum+ total {} 3 ~3{user=u}\n", "l h [] histogram total {} 3/57 <=5:2 <=50:1 ~3 ~50\n"},
-        {SONDE_EXEMPLARS_ALWAYS_ON, true, "l c [] sum+ total {} 3 ~3@span{user=u}\n", "l h [] histogram total {} 3/57 <=5:2 <=50:1 ~3@span ~50@span\n"},
+        {SONDE_EXEMPLARS_ALWAYS_ON, false, "l c [] sum+ total {} 3 ~3{user=u}\n",
+         "l h [] histogram total {} 3/57 <=5:2 <=50:1 ~3 ~50\n"},
+        {SONDE_EXEMPLARS_ALWAYS_ON, true, "l c [] sum+ total {} 3 ~3@span{user=u}\n",
+         "l h [] histogram total {} 3/57 <=5:2 <=50:1 ~3@span ~50@span\n"},
         {SONDE_EXEMPLARS_ALWAYS_OFF, true, "l c [] sum+ total {} 3\n", "l h [] histogram total {} 3/57 <=5:2 <=50:1\n"},
     };
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         struct dump d;
         char want[400];
         check_row("%zu", i);
-        struct sonde_meter_provider *p = PROVIDER(.is_private = true, .views = &filtered, .n_views = 1, .exemplar_filter = rows[i].filter);
+        struct sonde_meter_provider *p =
+            PROVIDER(.is_private = true, .views = &filtered, .n_views = 1, .exemplar_filter = rows[i].filter);
         struct sonde_reader *r = dump_reader(p, &d, READER(0));
         struct sonde_instrument *c = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"));
         struct sonde_instrument *h = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_HISTOGRAM, OPTIONS(.name = "h"));
@@ -355,7 +387,8 @@ static void reservoirs(void **state)
     struct own own = {0};
     struct sonde_reservoir reservoir = {.make = own_make, .offer = own_offer, .collect = own_collect, .arg = &own};
     struct sonde_view v = {.instrument_name = "mine", .reservoir = &reservoir};
-    struct sonde_meter_provider *p = PROVIDER(.is_private = true, .views = &v, .n_views = 1, .exemplar_filter = SONDE_EXEMPLARS_ALWAYS_ON);
+    struct sonde_meter_provider *p =
+        PROVIDER(.is_private = true, .views = &v, .n_views = 1, .exemplar_filter = SONDE_EXEMPLARS_ALWAYS_ON);
     struct sonde_reader *r = sonde_reader_new(p, &(struct sonde_reader_options){.export_batch = keep_exemplars});
     struct sonde_instrument *c = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"));
     struct sonde_span *s = sonde_span_start("s", SONDE_KIND_INTERNAL, NULL);
@@ -384,7 +417,8 @@ static void reservoirs(void **state)
     sonde_instrument_add(mine, 41, ATTRS(A("a", "1")));
     sonde_instrument_add(mine, 42, ATTRS(A("a", "1")));
     CHECK(sonde_reader_collect(r, 10000));
-    CHECK(own.offered == 2 && own.collected == 1 && own.last == 42 && !own.span && own.time >= before && strcmp(own.keep.key, "a") == 0);
+    CHECK(own.offered == 2 && own.collected == 1 && own.last == 42 && !own.span && own.time >= before &&
+          strcmp(own.keep.key, "a") == 0);
     CHECK(most_exemplars == 1 && last_exemplar.value == 42);
     sonde_meter_provider_free(p);
     check_done();
@@ -427,8 +461,11 @@ static void settings(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(deltas),  cmocka_unit_test(delta_exponential), cmocka_unit_test(starts),    cmocka_unit_test(batches),    cmocka_unit_test(life),
-        cmocka_unit_test(hanging), cmocka_unit_test(producers),         cmocka_unit_test(exemplars), cmocka_unit_test(reservoirs), cmocka_unit_test(settings),
+        cmocka_unit_test(deltas),     cmocka_unit_test(delta_exponential),
+        cmocka_unit_test(starts),     cmocka_unit_test(batches),
+        cmocka_unit_test(life),       cmocka_unit_test(hanging),
+        cmocka_unit_test(producers),  cmocka_unit_test(exemplars),
+        cmocka_unit_test(reservoirs), cmocka_unit_test(settings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
