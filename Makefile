@@ -33,6 +33,9 @@ bench: all ## figures, each beside the machine's floor
 bench-peers: all ## libsonde beside spdlog, glog, tracing, zerolog and zap
 	@scripts/bench_peers.sh $(BUILD)
 
+soak: all ## libsonde at full rate for SOAK_SECONDS (default 300): memory stays flat, each loss is counted
+	@SONDE_BUILD=$(BUILD) SOAK_SECONDS=$${SOAK_SECONDS:-300} nice $(BUILD)/venv/bin/python -m pytest -q -s -p no:cacheprovider tests/blackbox/test_soak.py
+
 fuzz: ## every fuzz target for FUZZ_SECONDS (default 10) each
 	@scripts/fuzz.sh
 
@@ -58,4 +61,4 @@ format: setup ## clang-format every C file
 clean: ## remove what was built
 	rm -rf $(BUILD) build-address build-thread build-fuzz
 
-.PHONY: help setup all check interop demo demo-dynamo bench bench-peers fuzz asan tsan analyze install docs format clean
+.PHONY: help setup all check interop demo demo-dynamo bench bench-peers soak fuzz asan tsan analyze install docs format clean

@@ -73,9 +73,10 @@ static inline void sdk_wrote(void)
     if (__builtin_expect(atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) != 0, 0))
         sdk_wrote_slow();
 }
-void sdk_wake(void);    // ends the backend's rest, whatever it is
-void sdk_pressed(void); // the same, of a ring that fills up
-bool sdk_enter(void);   // before taking a lock; false in a signal handler that interrupted a holder
+void sdk_wake(void);                        // ends the backend's rest, whatever it is
+void sdk_pressed(void);                     // the same, of a ring that fills up
+void sdk_span_end_lost(const uint8_t *ids); // 24 bytes; the ring had no room for that span's end: the backend forgets it
+bool sdk_enter(void);                       // before taking a lock; false in a signal handler that interrupted a holder
 void sdk_leave(void);
 void sdk_register(struct sonde_site *site);        // gives it a number and a state
 uint64_t log_shape(const struct sonde_site *site); // log.c: what sonde_log_write wants to know of the types

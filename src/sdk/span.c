@@ -205,14 +205,17 @@ static inline bool conditions(void)
 }
 
 // ---- records ----------------------------------------------------------------------------------------------------------
-static void push_types(const struct sonde_span *s, enum rec_kind kind, uint32_t site, const uint8_t *types,
+static bool push_types(const struct sonde_span *s, enum rec_kind kind, uint32_t site, const uint8_t *types,
                        const struct sonde_arg *args, uint32_t n)
 {
     struct ring_thread *t = tls_ring ? tls_ring : sdk_thread();
-    if (!t)
-        return;
-    ring_push(t, (uint32_t)kind << 24 | site, s->context.trace_id, types, args, n, RING_WAIT);
+    if (!t) {
+        sdk_lost(0, false);
+        return false;
+    }
+    bool ok = ring_push(t, (uint32_t)kind << 24 | site, s->context.trace_id, types, args, n, RING_WAIT);
     sdk_wrote();
+    return ok;
 }
 
 static void push(const struct sonde_span *s, enum rec_kind kind, const struct sonde_arg *args)
@@ -649,7 +652,8 @@ void sonde_span_end_at(struct sonde_span *s, int64_t end_ns)
     if (heard(s)) {
         static const uint8_t types[] = {SONDE_TYPE_INT};
         struct sonde_arg a = {.value.i = end_ns};
-        push_types(s, REC_SPAN_END, 0, types, &a, 1);
+        if (!push_types(s, REC_SPAN_END, 0, types, &a, 1))
+            sdk_span_end_lost((const uint8_t *)&s->context); // it begins with both ids
     }
     __atomic_store_n(&s->ended, true, __ATOMIC_RELAXED);
     sonde_span_release(s);

@@ -404,6 +404,40 @@ static void from_then_on(void **state)
     check_done();
 }
 
+// ---- a full ring ---------------------------------------------------------------------------------------------------------
+enum { OPEN_SPANS = 300 };
+static int ends_without_room(void *arg)
+{
+    struct sonde_span *span[OPEN_SPANS];
+    struct sonde_counts c = {.records_lost = 0};
+    (void)arg;
+    sonde_init(NULL);
+    for (int round = 0; round < 3; round++) {
+        pthread_mutex_lock(&sdk.drain); // nobody reads
+        for (int i = 0; i < OPEN_SPANS; i++)
+            span[i] = sonde_span_start("open", SONDE_KIND_INTERNAL, NULL);
+        for (uint64_t before = c.records_lost; c.records_lost < before + 10; sonde_counts_get(&c))
+            SONDE_INFO("fills the ring");
+        for (int i = 0; i < OPEN_SPANS; i++)
+            sonde_span_end(span[i]);
+        pthread_mutex_unlock(&sdk.drain);
+        if (!sonde_flush(5000) || sdk.pipe.spans.n != 0)
+            return 1 + round;
+    }
+    sonde_counts_get(&c);
+    return c.records_lost_level[0] >= OPEN_SPANS ? 0 : 10; // the ends
+}
+
+// A span whose end found no room is not open for good.
+static void lost_ends(void **state)
+{
+    (void)state;
+    static const char *const env[] = {"SONDE_RING_BYTES=262144", NULL};
+    struct buf out;
+    assert_int_equal(child_run(ends_without_room, NULL, env, &out), 0);
+    buf_free(&out);
+}
+
 static int setup(void **state)
 {
     life = child_shared(sizeof *life);
@@ -425,6 +459,6 @@ int main(int argc, char **argv)
         return one_life(life, (enum call)atoi(argv[1]), atol(argv[2]), atoi(argv[3]));
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(each_allocation), cmocka_unit_test(each_call),
-                                       cmocka_unit_test(from_then_on)};
+                                       cmocka_unit_test(from_then_on), cmocka_unit_test(lost_ends)};
     return cmocka_run_group_tests(tests, setup, child_teardown);
 }
