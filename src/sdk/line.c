@@ -8,18 +8,30 @@
 #include <stdlib.h>
 
 // ---- values -----------------------------------------------------------------------------------------------------------
+static const char pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354"
+    "555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+// The text of that time in c->text, c->n bytes.
+static void tell_time(struct line_clock *c, int64_t ns, bool local)
+{
+    int64_t second = c->second, rest = ns - second * 1000000000;
+    if (!c->valid || rest < 0 || rest >= 1000000000 || c->local != local) {
+        second = ns / 1000000000 - (ns % 1000000000 < 0);
+        *c = (struct line_clock){.second = second, .valid = true, .local = local, .text = {0}};
+        c->n = time_format(c->text, second * 1000000000, 6, local);
+        rest = ns - second * 1000000000;
+    }
+    uint32_t us = (uint32_t)rest / 1000;
+    char *p = c->text + 20; // behind "2026-01-15T08:30:12."
+    memcpy(p, pairs + us / 10000 * 2, 2);
+    memcpy(p + 2, pairs + us / 100 % 100 * 2, 2);
+    memcpy(p + 4, pairs + us % 100 * 2, 2);
+}
+
 void line_time(struct buf *out, struct line_clock *c, int64_t ns, bool local)
 {
-    int64_t second = ns / 1000000000 - (ns % 1000000000 < 0);
-    if (!c->valid || c->second != second || c->local != local) {
-        c->n = time_format(c->text, second * 1000000000, 6, local);
-        *c = (struct line_clock){.second = second, .n = c->n, .valid = true, .local = local, .text = {0}};
-        c->n = time_format(c->text, second * 1000000000, 6, local);
-    }
-    int64_t us = (ns - second * 1000000000) / 1000;
-    char *p = c->text + 20; // behind "2026-01-15T08:30:12."
-    for (int i = 5; i >= 0; i--, us /= 10)
-        p[i] = (char)('0' + us % 10);
+    tell_time(c, ns, local);
     buf_put(out, c->text, (size_t)c->n);
 }
 
@@ -355,9 +367,170 @@ static void head_json(struct buf *out, const struct line *l)
     buf_char(out, '"');
 }
 
+// ---- the common line: no span, a fixed message, numbers and strings that need no escape, into room that is had once ----------
+enum { NUMBER_ROOM = 32, TIME_ROOM = 64 };
+
+static unsigned digits_of(uint64_t v)
+{
+    unsigned n = 1;
+    for (; v >= 10000; v /= 10000)
+        n += 4;
+    return n + (v >= 10) + (v >= 100) + (v >= 1000);
+}
+
+static char *put_digits(char *p, uint64_t v)
+{
+    char *end = p + digits_of(v), *at = end;
+    for (; v >= 100; v /= 100)
+        memcpy(at -= 2, pairs + v % 100 * 2, 2);
+    if (v >= 10)
+        memcpy(at - 2, pairs + v * 2, 2);
+    else
+        at[-1] = (char)('0' + v);
+    return end;
+}
+
+static char *put_integer(char *p, int64_t v)
+{
+    if (v < 0)
+        *p++ = '-';
+    return put_digits(p, v < 0 ? 0 - (uint64_t)v : (uint64_t)v);
+}
+
+// As put_f64 for decimals of up to six places; null for others.
+static char *put_decimal(char *p, double v)
+{
+    static const double scale[] = {1, 10, 100, 1000, 10000, 100000, 1000000};
+    double a = fabs(v), r = 0;
+    int k = 0;
+    if (!(a < 1e9) || (a < 1e-3 && a != 0))
+        return NULL;
+    for (; k <= 6; k++) {
+        r = nearbyint(a * scale[k]);
+        if (r / scale[k] == a)
+            break;
+    }
+    if (k > 6)
+        return NULL;
+    uint64_t whole = (uint64_t)r, unit = (uint64_t)scale[k];
+    if (signbit(v))
+        *p++ = '-';
+    p = put_digits(p, whole / unit);
+    *p++ = '.';
+    if (k == 0)
+        *p++ = '0';
+    uint64_t rest = whole % unit;
+    for (int i = k; i-- > 0; rest /= 10)
+        p[i] = (char)('0' + rest % 10);
+    return p + k;
+}
+
+// Whether one of eight bytes does not stand in JSON as it is: below 0x20, a quote, a backslash, or not ASCII. Where a byte
+// borrows, an earlier one is such a byte itself.
+static inline bool special(uint64_t w)
+{
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
+    return (((w - ones * ' ') | (quote - ones) | (slash - ones) | w) & high) != 0;
+}
+
+static inline uint64_t load(const char *p, size_t n)
+{
+    uint64_t w = 0;
+    memcpy(&w, p, n);
+    return w;
+}
+
+// Up to seven bytes, spaces behind them.
+static inline uint64_t load_short(const char *p, size_t n)
+{
+    uint64_t w = n >= 4   ? load(p, 4) | load(p + n - 4, 4) << (n - 4) * 8
+                 : n >= 2 ? load(p, 2) | load(p + n - 2, 2) << (n - 2) * 8
+                          : (uint8_t)p[0];
+    return w | 0x2020202020202020u << n * 8;
+}
+
+// Copies text that stands in JSON as it is; null for other text. Some bytes behind it are written, too.
+static char *put_ascii(char *p, struct slice s)
+{
+    uint64_t w;
+    if (s.n < 8) {
+        w = s.n ? load_short(s.p, s.n) : 0x2020202020202020u;
+        memcpy(p, &w, 8);
+        return special(w) ? NULL : p + s.n;
+    }
+    for (size_t i = 0; i + 8 <= s.n; i += 8) {
+        w = load(s.p + i, 8);
+        if (special(w))
+            return NULL;
+        memcpy(p + i, &w, 8);
+    }
+    w = load(s.p + s.n - 8, 8);
+    memcpy(p + s.n - 8, &w, 8);
+    return special(w) ? NULL : p + s.n;
+}
+
+static char *put_value(char *p, const struct rec_value *v)
+{
+    switch (v->type) {
+    case SONDE_TYPE_STR:
+        *p++ = '"';
+        if ((p = put_ascii(p, v->s)))
+            *p++ = '"';
+        return p;
+    case SONDE_TYPE_INT:
+        return put_integer(p, (int64_t)v->u);
+    case SONDE_TYPE_UINT:
+        return put_digits(p, v->u);
+    case SONDE_TYPE_F64:
+        return put_decimal(p, as_f64(v->u));
+    case SONDE_TYPE_BOOL:
+        memcpy(p, v->u ? "true" : "false", v->u ? 4 : 5);
+        return p + (v->u ? 4 : 5);
+    default:
+        return NULL;
+    }
+}
+
+// False, and nothing written, when the line is not a common one.
+static bool write_common(struct buf *out, const struct line_style *style, struct line_clock *clock, const struct line *l)
+{
+    const struct site *s = l->site;
+    size_t room = TIME_ROOM + s->json_head.n;
+    if (!l->rec || l->span || l->message.p || l->n_extra || s->with_fields || out->err != ERR_OK)
+        return false;
+    for (unsigned k = 0; k < s->n_order; k++)
+        room += s->json_key[s->order[k]].n + l->rec->v[s->order[k]].s.n + NUMBER_ROOM;
+    char *p = buf_reserve(out, room);
+    if (!p)
+        return false; // the other way says what is wrong
+    memcpy(p, "{\"time\":\"", 9);
+    tell_time(clock, l->time, style->local_tz);
+    memcpy(p + 9, clock->text, sizeof clock->text);
+    p += 9 + clock->n;
+    *p++ = '"';
+    memcpy(p, s->json_head.p, s->json_head.n);
+    p += s->json_head.n;
+    for (unsigned k = 0; k < s->n_order; k++) {
+        unsigned i = s->order[k];
+        if (l->rec->v[i].absent)
+            continue;
+        rec_copy(p, s->json_key[i].p, s->json_key[i].n);
+        p = put_value(p + s->json_key[i].n, &l->rec->v[i]);
+        if (!p)
+            return false;
+    }
+    *p++ = '}';
+    *p++ = '\n';
+    out->n = (size_t)(p - out->p);
+    return true;
+}
+
 static void write_json(struct buf *out, const struct line_style *style, struct line_clock *clock, const struct line *l)
 {
     uint32_t n_span = 0;
+    if (write_common(out, style, clock, l))
+        return;
     const struct field *span = l->span ? span_items(l->span, &n_span) : NULL;
     buf_str(out, "{\"time\":\"");
     line_time(out, clock, l->time, style->local_tz);
