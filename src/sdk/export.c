@@ -331,6 +331,9 @@ static void *loop(void *arg)
     struct export *e = arg;
     pthread_setname_np(pthread_self(), "sonde-export");
     pthread_mutex_lock(&e->lock);
+    for (int i = 0; i < EXPORT_SIGNALS; i++)
+        for (size_t k = 0; k < e->q[i].n_dests; k++)
+            dest_begin(e->q[i].dest[k]);
     for (;;) {
         int64_t next = turn(e);
         if (!next)

@@ -71,6 +71,12 @@ static void hire(struct export_dest *d)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
+void dest_begin(struct export_dest *d)
+{
+    if (d->in_spool && !d->n_workers)
+        hire(d);
+}
+
 void dest_push(struct export_dest *d, struct export_batch *b)
 {
     struct export_item *it = NULL;

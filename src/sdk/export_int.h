@@ -118,6 +118,7 @@ bool export_dest_add(struct export_queue *q, enum dest_kind kind, struct export_
 bool export_wanted(enum export_signal s); // the environment asks for it
 
 // export_dest.c; under the lock
+void dest_begin(struct export_dest *d);                        // delivers what an earlier process left
 void dest_push(struct export_dest *d, struct export_batch *b); // takes a reference, or drops and counts
 bool dest_has_room(const struct export_dest *d, size_t n);
 bool dest_settled(const struct export_dest *d, uint64_t number, unsigned ticket,

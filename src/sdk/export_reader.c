@@ -2,13 +2,28 @@
 // the program. Delivery is the destinations' business; what could not be delivered within the timeout is told, and the next
 // reading has newer values.
 #include "base/alloc.h"
+#include "base/limits.h"
+#include "base/pb.h"
 #include "sdk/export_int.h"
 #include "sdk/meter_otlp.h"
 #include "sdk/sdk.h"
 #include <signal.h>
 
-#pragma weak meter_otlp_new
-#pragma weak meter_otlp_collect
+// The request with the schema's URL behind its one ResourceMetrics {3 schema_url}.
+static void add_request(struct buf *to, struct slice request, struct slice schema)
+{
+    struct pb r;
+    struct slice body;
+    pb_init(&r, request, NULL);
+    if (!schema.n || !pb_next(&r) || r.field != 1 || !pb_bytes(&r, &body) || r.p != r.end) {
+        buf_add(to, request);
+        return;
+    }
+    size_t top = pb_w_begin(to, 1);
+    buf_add(to, body);
+    pb_w_bytes(to, 3, schema);
+    pb_w_end(to, top);
+}
 
 static bool give(void *arg, struct slice request, size_t points)
 {
@@ -18,8 +33,10 @@ static bool give(void *arg, struct slice request, size_t points)
     if (!b)
         return false;
     *b = (struct export_batch){.refs = 1, .signal = EXPORT_METRICS, .items = points};
-    buf_init(&b->request, request.n + 1);
-    buf_add(&b->request, request);
+    buf_init(&b->request, request.n + KIB(8));
+    pthread_mutex_lock(&e->resource_lock);
+    add_request(&b->request, request, buf_slice(&e->schema));
+    pthread_mutex_unlock(&e->resource_lock);
     pthread_mutex_lock(&e->lock);
     q->stats.processed += points;
     export_give(e, q, b);
@@ -37,7 +54,7 @@ static void collect(struct export *e)
     pthread_mutex_lock(&e->resource_lock);
     buf_add(&resource, buf_slice(&e->resource));
     pthread_mutex_unlock(&e->resource_lock);
-    e->meter = e->meter || !meter_otlp_new ? e->meter : meter_otlp_new();
+    e->meter = e->meter ? e->meter : meter_otlp_new();
     if (e->meter)
         meter_otlp_collect(e->meter, buf_slice(&resource), q->batch, give, e, NULL);
     buf_free(&resource);
