@@ -421,8 +421,12 @@ struct export *export_new(const char *service, const char *resource)
     };
     struct export *e = env_on("OTEL_SDK_DISABLED") ? NULL : mem_zalloc(sizeof *e);
     bool any = false;
-    if (!e)
+    if (!e) {
+        static const char text[] = "sonde: no memory for the exporter: nothing is exported\n";
+        if (!env_on("OTEL_SDK_DISABLED"))
+            sdk_note(text, sizeof text - 1);
         return NULL;
+    }
     pthread_mutex_init(&e->lock, NULL);
     pthread_mutex_init(&e->resource_lock, NULL);
     pthread_mutex_init(&e->describing, NULL);

@@ -172,8 +172,12 @@ bool export_dest_add(struct export_queue *q, enum dest_kind kind, struct export_
 {
     pthread_condattr_t attr;
     struct export_dest *d = q->n_dests < DESTS_MAX ? mem_zalloc(sizeof *d) : NULL;
-    if (!d)
+    if (!d) {
+        char text[100];
+        sdk_note(text, (size_t)snprintf(text, sizeof text, "sonde: %s for a destination: %s are not exported there\n",
+                                        q->n_dests < DESTS_MAX ? "no memory" : "no room", q->word));
         return false;
+    }
     d->e = q->e;
     d->q = q;
     d->kind = kind;
