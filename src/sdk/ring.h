@@ -91,7 +91,8 @@ enum rec_kind {
     REC_SPAN_EVENT,  // int time, str name
     REC_THREAD,      // uint tid, str name: another thread goes on with this lane
     REC_SPAN_ATTR,   // + type - 1: str key, the value
-    REC_SPAN_MORE = REC_SPAN_ATTR + 5, // uint enum rec_more | flags << 8 | remote << 16, int time, str text, bytes ids, packed fields
+    REC_SPAN_MORE =
+        REC_SPAN_ATTR + 5, // uint enum rec_more | flags << 8 | remote << 16, int time, str text, bytes ids, packed fields
     REC_KINDS,
 };
 #define REC_IN_SPAN 0x10000000u
@@ -103,8 +104,8 @@ enum rec_more {
     MORE_LINK,   // flags, remote, ids: trace and span, text: tracestate, fields
     MORE_NAME,   // text: the span's new name
 };
-#define REC_INHERITED (1u << 17)  // a forked child's copy of a span that its parent owns: never exported
-#define REC_KEEP      (1u << 18)  // not sampled, but exported when a span of the local trace ends in an error
+#define REC_INHERITED (1u << 17) // a forked child's copy of a span that its parent owns: never exported
+#define REC_KEEP      (1u << 18) // not sampled, but exported when a span of the local trace ends in an error
 
 struct rec_head {
     uint32_t size, what;

@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER, .sample_ratio = 1};
+struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER};
 struct sdk_hot sdk_hot;
 __thread struct ring_thread tls_ring_thread __attribute__((tls_model("initial-exec")));
 
@@ -116,10 +116,10 @@ static void configure(void)
                    !sdk_truthy("DYN_SDK_DISABLE_ANSI_LOGGING") && !(term && strcmp(term, "dumb") == 0);
     style->local_tz = sdk_truthy("DYN_LOG_USE_LOCAL_TZ");
     style->span_events = sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
-    trace_configure(&notes);
     flight_configure(&notes);
     sinks_configure(style, &notes);
     sdk.span_events = style->span_events && sinks_events();
+    trace_configure(&notes);
     sdk_held_level();
     level_configure(&notes);
     if (!env_service() && !sdk.service[0])

@@ -26,7 +26,6 @@ struct sdk {
     unsigned flight_level; // records up to it are held when the filter does not let them out; 0: none
     unsigned want_level;   // atomic: the same for sinks with their own filter
     unsigned held_level;   // atomic: the larger of both
-    double sample_ratio;   // of new traces; 1: all
     char service[128], resource[1024];
     struct site_table sites;
     uint32_t n_sites;

@@ -16,6 +16,9 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 // C code that takes the functions' addresses, and bindings, use these; the header's macros add the call site.
 #undef sonde_span_start
@@ -32,20 +35,28 @@ enum { LAZY_HIGH = 1, LAZY_LOW = 2, LAZY_SPAN = 4 }; // halves of the trace id a
 
 struct sonde_span {
     struct sonde_context context; // its first 24 bytes are the ids as records carry them
-    struct sonde_site *site;      // may be null
-    struct sonde_span *below;     // on the thread's stack; of the list of free handles
-    unsigned generation;          // of the ring that knows it
-    unsigned level;               // atomic: that a span directive gives to records inside it
-    unsigned level_of;            // atomic: generation of the filter that said so
-    uint32_t conditions;          // atomic: of that filter's span directives, fulfilled by its attributes
     uint32_t refs;                // atomic
-    bool entered, dead, ended, dropped, keep;
-    bool told, lock; // of a dropped one: atomics
-    uint8_t lazy, kind;
-    uint16_t said_n;
+    union {
+        struct {
+            uint64_t fresh[3]; // all of these, as a new span has them
+        };
+        struct {
+            bool entered, dead, ended, dropped, keep;
+            bool told, lock;     // of a dropped one: atomics
+            uint8_t lazy;        // LAZY_
+            unsigned level;      // atomic: that a span directive gives to records inside it
+            unsigned level_of;   // atomic: generation of the filter that said so
+            uint32_t conditions; // atomic: of that filter's span directives, fulfilled by its attributes
+            uint16_t said_n;
+        };
+    };
+    struct sonde_site *site;  // may be null
+    struct sonde_span *below; // on the thread's stack; of the list of free handles
+    uint64_t parent;          // id; 0: none
+    unsigned generation;      // of the ring that knows it
     uint32_t tracer;
-    uint64_t parent; // id; 0: none
-    char name[128];  // its beginning, for span directives and forked children
+    uint8_t kind;
+    char name[128]; // its beginning, for span directives and forked children
     char said[SAID_MAX];
 };
 _Static_assert(offsetof(struct sonde_context, span_id) == 16, "the ids lie together");
@@ -54,12 +65,13 @@ static struct sonde_span nothing = {.dead = true, .ended = true}; // for a proce
 
 __thread struct sonde_span *tls_span __attribute__((tls_model("initial-exec")));
 static __thread struct sonde_span *tls_free __attribute__((tls_model("initial-exec")));
+static __thread struct sonde_span *tls_spare __attribute__((tls_model("initial-exec"))); // the last one put back
 static __thread unsigned tls_n_free __attribute__((tls_model("initial-exec")));
 
-static struct sonde_span *handle_get(void)
+static __attribute__((noinline)) struct sonde_span *handle_get_slow(void)
 {
     struct sonde_span *s = tls_free;
-    if (__builtin_expect(s != NULL, 1)) {
+    if (s) {
         tls_free = s->below;
         tls_n_free--;
         return s;
@@ -69,7 +81,7 @@ static struct sonde_span *handle_get(void)
     return mem_alloc(sizeof *s);
 }
 
-static void handle_put(struct sonde_span *s)
+static __attribute__((noinline)) void handle_put_slow(struct sonde_span *s)
 {
     if (tls_n_free >= FREE_MAX) {
         mem_free(s);
@@ -80,9 +92,26 @@ static void handle_put(struct sonde_span *s)
     tls_n_free++;
 }
 
+static inline struct sonde_span *handle_get(void)
+{
+    struct sonde_span *s = tls_spare;
+    tls_spare = NULL;
+    return __builtin_expect(s != NULL, 1) ? s : handle_get_slow();
+}
+
+static inline void handle_put(struct sonde_span *s)
+{
+    if (__builtin_expect(FREE_MAX > 0 && !tls_spare, 1))
+        tls_spare = s;
+    else
+        handle_put_slow(s);
+}
+
 void sdk_span_forget(void)
 {
     tls_span = NULL;
+    mem_free(tls_spare);
+    tls_spare = NULL;
     while (tls_free) {
         struct sonde_span *s = tls_free;
         tls_free = s->below;
@@ -116,7 +145,7 @@ static void make_word(uint8_t *at)
 }
 
 // Several threads may look at the same time: the first one's ids hold.
-static void make_ids(struct sonde_span *s)
+static __attribute__((noinline)) void make_ids(struct sonde_span *s)
 {
     if (s->lazy & LAZY_HIGH)
         make_word(s->context.trace_id);
@@ -286,6 +315,8 @@ static void tell(struct sonde_span *s)
     if (!s->dropped || trace.disabled || __atomic_load_n(&s->told, __ATOMIC_ACQUIRE) || !try_lock(s))
         return; // locked: a signal handler inside of us, or another thread that is at it
     if (!s->told) {
+        if (s->site && __atomic_load_n(&s->site->state, __ATOMIC_ACQUIRE) == SONDE_SITE_NEW)
+            sdk_register(s->site);
         make_ids(s);
         push_start(s, s->name, s->generation == sdk.generation ? 0 : REC_INHERITED, 0);
         if (s->said_n)
@@ -372,25 +403,48 @@ struct begin { // what is known while a span starts
     struct sonde_sample_out out;
 };
 
-static void copy_text(char *to, const char *from, size_t size)
+// Apart, so that who calls it rarely needs no registers for it.
+static __attribute__((noinline)) void copy_most(char *to, const char *from, size_t size)
 {
-    if (__builtin_expect(!from[0], 1)) {
-        to[0] = 0;
-        return;
-    }
     size_t n = strnlen(from, size - 1);
     memcpy(to, from, n);
     to[n] = 0;
 }
 
-static void inherit(struct sonde_span *s, const struct begin *b)
+// A name's beginning. Most are shorter than 16 bytes, which are read at once where they lie in one page.
+#if defined(__SSE2__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static inline void copy_name(char to[128], const char *from)
+{
+    if (__builtin_expect(((uintptr_t)from & 4095) <= 4080, 1)) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)from);
+        if (__builtin_expect(_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_setzero_si128())) != 0, 1)) {
+            _mm_storeu_si128((__m128i *)(void *)to, v); // with the 0, and what lies behind it
+            return;
+        }
+    }
+    copy_most(to, from, 128);
+}
+#else
+static inline void copy_name(char to[128], const char *from)
+{
+    copy_most(to, from, 128);
+}
+#endif
+
+static inline void copy_text(char *to, const char *from, size_t size)
+{
+    to[0] = 0;
+    if (__builtin_expect(from[0] != 0, 0))
+        copy_most(to, from, size);
+}
+
+static inline void inherit(struct sonde_span *s, const struct begin *b)
 {
     struct sonde_context *c = &s->context;
     const struct sonde_context *parent = b->parent;
     c->remote = false;
     c->tracestate[0] = c->request_id[0] = c->dynamo_request_id[0] = 0;
     s->parent = 0;
-    s->lazy = 0;
     if (parent) {
         copy_text(c->request_id, parent->request_id, sizeof c->request_id);
         copy_text(c->dynamo_request_id, parent->dynamo_request_id, sizeof c->dynamo_request_id);
@@ -437,7 +491,7 @@ static void generate_now(struct sonde_span *s, bool new_trace)
 }
 
 // A dropped span's ids are made when somebody looks.
-static void generate_later(struct sonde_span *s, uint8_t lazy)
+static inline void generate_later(struct sonde_span *s, uint8_t lazy)
 {
     if (lazy & LAZY_HIGH)
         put_word(s->context.trace_id, 0);
@@ -536,8 +590,32 @@ static struct sonde_span *disabled(struct sonde_span *s, const struct begin *b)
     return s;
 }
 
-static struct sonde_span *start(struct sonde_site *site, const char *name, enum sonde_kind kind,
-                                const struct sonde_context *parent, const struct sonde_span_options *o)
+static inline bool zero_id(const uint8_t id[16])
+{
+    uint64_t word[2];
+    memcpy(word, id, 16);
+    return !(word[0] | word[1]);
+}
+
+static void begin(struct sonde_span *s, struct begin *b, const struct sonde_span_options *o)
+{
+    if (trace.disabled) {
+        disabled(s, b);
+        return;
+    }
+    decide(s, b, o);
+    if (b->decision == SONDE_DROP) {
+        s->dropped = true;
+        return;
+    }
+    s->keep = trace.keep_errors && b->decision == SONDE_RECORD_ONLY;
+    say_start(s, b, o);
+    if (__builtin_expect(atomic_load_explicit(&trace.n_processors, memory_order_relaxed) > 0, 0))
+        tell_processors(s, b);
+}
+
+static __attribute__((noinline)) struct sonde_span *start(struct sonde_site *site, const char *name, enum sonde_kind kind,
+                                                          const struct sonde_context *parent, const struct sonde_span_options *o)
 {
     if (__builtin_expect(atomic_load_explicit(&sdk.phase, memory_order_acquire) == SDK_NONE, 0))
         sdk_start();
@@ -550,33 +628,49 @@ static struct sonde_span *start(struct sonde_site *site, const char *name, enum 
     b.out.n_attributes = 0;
     b.name = name ? name : "";
     b.parent = parent ? parent : tls_span && !(o && o->root) ? context_of(tls_span) : NULL;
-    b.has_parent = b.parent && !(o && o->root) && !zero(b.parent->trace_id, 16);
+    b.has_parent = b.parent && !(o && o->root) && !zero_id(b.parent->trace_id);
     s->generation = sdk.generation;
     s->site = site;
     s->below = NULL;
     s->refs = 1;
-    s->entered = s->dead = s->ended = s->dropped = s->keep = s->told = s->lock = false;
+    memset(s->fresh, 0, sizeof s->fresh);
     s->kind = (uint8_t)kind;
-    s->said_n = 0;
     s->tracer = o && o->tracer ? o->tracer->number : 0;
-    s->level = s->conditions = s->level_of = 0;
-    size_t length = strnlen(b.name, sizeof s->name - 1);
-    memcpy(s->name, b.name, length);
-    s->name[length] = 0;
+    copy_name(s->name, b.name);
     if (__builtin_expect(__atomic_load_n(&level_now.max_span_level, __ATOMIC_RELAXED) > 0, 0))
         update_level(s);
-    if (__builtin_expect(trace.disabled, 0))
-        return disabled(s, &b);
     inherit(s, &b);
-    decide(s, &b, o);
-    if (b.decision == SONDE_DROP) {
-        s->dropped = true;
-        return s;
-    }
-    s->keep = trace.keep_errors && b.decision == SONDE_RECORD_ONLY;
-    say_start(s, &b, o);
-    if (__builtin_expect(atomic_load_explicit(&trace.n_processors, memory_order_relaxed) > 0, 0))
-        tell_processors(s, &b);
+    begin(s, &b, o);
+    return s;
+}
+
+// Without a question dropped: what the usual samplers decide, nothing replaced (trace.quick). As little as possible is written;
+// the call site registers when the span is told. Null: ask.
+static inline struct sonde_span *start_dropped(struct sonde_site *site, const char *name, enum sonde_kind kind,
+                                               const struct sonde_context *parent)
+{
+    unsigned quick = __atomic_load_n(&trace.quick, __ATOMIC_RELAXED);
+    if (!quick || !tls_spare || sdk.span_events || __atomic_load_n(&level_now.max_span_level, __ATOMIC_RELAXED))
+        return NULL;
+    parent = parent ? parent : tls_span ? context_of(tls_span) : NULL;
+    bool child = parent && !zero_id(parent->trace_id);
+    if (child ? !(quick & TRACE_QUICK_CHILD) || (parent->flags & 1) : !(quick & TRACE_QUICK_ROOT))
+        return NULL;
+    struct sonde_span *s = tls_spare;
+    tls_spare = NULL;
+    struct begin b = {.parent = parent, .has_parent = child};
+    s->refs = 1;
+    memset(s->fresh, 0, sizeof s->fresh);
+    s->site = site;
+    s->below = NULL;
+    s->generation = sdk.generation;
+    s->tracer = 0;
+    s->kind = (uint8_t)kind;
+    copy_name(s->name, name ? name : "");
+    inherit(s, &b);
+    s->dropped = true;
+    s->context.flags &= 2;
+    generate_later(s, child ? 0 : LAZY_HIGH | LAZY_LOW);
     return s;
 }
 
@@ -600,11 +694,12 @@ struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char 
 struct sonde_span *sonde_span_start_site(struct sonde_site *site, const char *name, enum sonde_kind kind,
                                          const struct sonde_context *parent)
 {
-    return start(site, name, kind, parent, NULL);
+    struct sonde_span *s = start_dropped(site, name, kind, parent);
+    return s ? s : start(site, name, kind, parent, NULL);
 }
 struct sonde_span *sonde_span_start(const char *name, enum sonde_kind kind, const struct sonde_context *parent)
 {
-    return start(NULL, name, kind, parent, NULL);
+    return sonde_span_start_site(NULL, name, kind, parent);
 }
 struct sonde_span *sonde_span_start_at(const char *name, enum sonde_kind kind, const struct sonde_context *parent,
                                        int64_t start_ns)
@@ -619,7 +714,8 @@ struct sonde_span *sonde_span_start_with(const char *name, const struct sonde_sp
 struct sonde_span *sonde_span_scope_(struct sonde_site *site, const char *name, const struct sonde_field *fields, size_t n)
 {
     struct sonde_span_options o = {.attributes = fields, .n_attributes = n};
-    struct sonde_span *s = n ? sonde_span_start_with_site(site, name, &o) : start(site, name, SONDE_KIND_INTERNAL, NULL, NULL);
+    struct sonde_span *s =
+        n ? sonde_span_start_with_site(site, name, &o) : sonde_span_start_site(site, name, SONDE_KIND_INTERNAL, NULL);
     sonde_span_enter(s);
     return s;
 }
@@ -631,37 +727,51 @@ struct sonde_span *sonde_span_hold(struct sonde_span *s)
     return s;
 }
 
-void sonde_span_release(struct sonde_span *s)
+static inline void release(struct sonde_span *s)
 {
     // Alone: nobody else can come to hold it now.
-    if (s && !s->dead &&
-        (__atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 1 || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0))
+    if (__atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 1 || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) == 0)
         handle_put(s);
 }
 
-void sonde_span_end_at(struct sonde_span *s, int64_t end_ns)
+void sonde_span_release(struct sonde_span *s)
+{
+    if (s && !s->dead)
+        release(s);
+}
+
+static __attribute__((noinline)) void end_recorded(struct sonde_span *s, int64_t end_ns)
+{
+    if (!s->dropped && __builtin_expect(atomic_load_explicit(&trace.n_processors, memory_order_acquire) > 0, 0))
+        for (unsigned i = 0; i < trace.n_processors; i++)
+            if (trace.processor[i].on_ending)
+                trace.processor[i].on_ending(trace.processor[i].arg, s, end_ns);
+    static const uint8_t types[] = {SONDE_TYPE_INT};
+    struct sonde_arg a = {.value.i = end_ns};
+    if (!push_types(s, REC_SPAN_END, 0, types, &a, 1))
+        sdk_span_end_lost((const uint8_t *)&s->context); // it begins with both ids
+}
+
+static inline void end(struct sonde_span *s, int64_t end_ns)
 {
     if (!s || s->dead || __atomic_load_n(&s->ended, __ATOMIC_RELAXED))
         return;
     if (s->entered)
         sonde_span_exit(s); // a forgotten exit must not leave a dangling current span
-    if (!s->dropped && __builtin_expect(atomic_load_explicit(&trace.n_processors, memory_order_acquire) > 0, 0))
-        for (unsigned i = 0; i < trace.n_processors; i++)
-            if (trace.processor[i].on_ending)
-                trace.processor[i].on_ending(trace.processor[i].arg, s, end_ns);
-    if (heard(s)) {
-        static const uint8_t types[] = {SONDE_TYPE_INT};
-        struct sonde_arg a = {.value.i = end_ns};
-        if (!push_types(s, REC_SPAN_END, 0, types, &a, 1))
-            sdk_span_end_lost((const uint8_t *)&s->context); // it begins with both ids
-    }
+    if (heard(s))
+        end_recorded(s, end_ns);
     __atomic_store_n(&s->ended, true, __ATOMIC_RELAXED);
-    sonde_span_release(s);
+    release(s);
+}
+
+void sonde_span_end_at(struct sonde_span *s, int64_t end_ns)
+{
+    end(s, end_ns);
 }
 
 void sonde_span_end(struct sonde_span *s)
 {
-    sonde_span_end_at(s, 0);
+    end(s, 0);
 }
 
 bool sonde_span_is_recording(const struct sonde_span *s)

@@ -167,10 +167,10 @@ void span_table_free(struct span_table *t)
 
 static bool grow(struct bspan *s, void **array, uint32_t n, uint32_t *cap, size_t size, uint32_t max)
 {
-    if (n < *cap)
-        return true;
     if (n >= max)
         return false;
+    if (n < *cap)
+        return true;
     uint32_t more = *cap ? *cap * 2 : 8;
     void *p = arena_grow(&s->arena, *array, *cap * size, more * size);
     if (!p)

@@ -98,6 +98,7 @@ bool sonde_span_processor_add(const struct sonde_span_processor *p)
 void sonde_id_generator_set(const struct sonde_id_generator *g)
 {
     atomic_store_explicit(&trace.ids, g, memory_order_release);
+    trace_refresh();
 }
 
 bool trace_has_on_end(void)

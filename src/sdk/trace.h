@@ -15,7 +15,9 @@ enum trace_mode {
     TRACE_PARENT,     // as the parent, if there is one; else by the threshold
     TRACE_PARENT_OFF, // parentbased_always_off
 };
+enum { TRACE_QUICK_CHILD = 1, TRACE_QUICK_ROOT = 2 };
 struct trace {
+    unsigned quick; // atomic, TRACE_QUICK_: what is dropped without a question: children of what is not sampled; new traces
     _Atomic(enum trace_mode) mode;
     uint64_t threshold; // of new traces in TRACE_PARENT, 56 bits; 0: all
     char state[32];     // "ot=th:…" for those that pass it; "" if all do
@@ -27,6 +29,7 @@ struct trace {
 };
 extern struct trace trace;
 
+void trace_refresh(void);                // after a change: sets quick
 void trace_configure(struct buf *notes); // from the environment; under sdk.life
 // 56-bit rejection threshold of a share of 0 to 1, and its text "th:…" without trailing zeros.
 uint64_t threshold_of(double ratio);

@@ -68,10 +68,20 @@ static void sampler(struct buf *notes)
     }
 }
 
+void trace_refresh(void)
+{
+    enum trace_mode mode = atomic_load(&trace.mode);
+    unsigned quick = mode == TRACE_PARENT ? TRACE_QUICK_CHILD : mode == TRACE_PARENT_OFF || mode == TRACE_OFF ? 3 : 0;
+    if (trace.keep_errors || trace.disabled || atomic_load(&trace.ids) || sdk.phase == SDK_STOPPED)
+        quick = 0;
+    __atomic_store_n(&trace.quick, quick, __ATOMIC_RELAXED);
+}
+
 void sonde_sampler_set(const struct sonde_sampler *s)
 {
     atomic_store_explicit(&trace.sampler, s ? s : env_sampler, memory_order_release);
     atomic_store_explicit(&trace.mode, s ? TRACE_ASK : env_mode, memory_order_release);
+    trace_refresh();
 }
 
 // A number from the first of the names that has one.
@@ -112,5 +122,6 @@ void trace_configure(struct buf *notes)
     const struct sonde_sampler *now = atomic_load(&trace.sampler);
     if (!now || now == before) // not the application's own
         sonde_sampler_set(NULL);
+    trace_refresh();
     propagate_configure(notes);
 }
