@@ -159,7 +159,7 @@ static void send_grpc(struct export_dest *d, struct http_session *s, struct slic
                              .path = q->grpc_path,
                              .metadata = h,
                              .message = message,
-                             .gzip = q->gzip,
+                             .gzip = q->gzip && net_gzip(),
                              .timeout_ns = timeout,
                              .reply_max = d->e->reply_max};
     struct grpc_answer g;
@@ -215,7 +215,8 @@ static void send_http(struct export_dest *d, struct http_session *s, struct slic
                            .body = body,
                            .timeout_ns = timeout,
                            .reply_max = d->e->reply_max,
-                           .gzip = q->gzip};
+                           .gzip = q->gzip && net_gzip(),
+                           .accept_gzip = true};
     struct http_answer answer;
     struct error err = {0};
     f.n_headers = headers_of(q, h, json ? SLICE("application/json") : SLICE("application/x-protobuf"));
