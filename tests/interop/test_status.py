@@ -33,6 +33,9 @@ def test_health_metadata_and_metrics_of_the_workers(ops):
         code, doc = get(status[name], "/metadata")
         assert code == 200 and doc["component"] == component and doc["endpoint"] == "generate"
         assert doc["transport"]["http"] == (stack.prefill if name == "prefill" else stack.decode[0]).url
+        code, listed = get(status[name], "/metrics_endpoints")
+        assert [(x["namespace"], x["url"]) for x in listed["data"]] == [("dynamo", f"http://127.0.0.1:{status[name].port}/metrics")]
+        assert int(listed["data"][0]["instance_id"], 16) == int(doc["instance_id"])
         code, text = get(status[name], "/metrics")
         assert code == 200 and f'dynamo_component_requests_total{{dynamo_component="{component}"' in text
         assert get(status[name], "/nothing")[0] == 404
