@@ -46,6 +46,16 @@ taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 port_or_free() { if [ -n "${DEMO_FREE_PORTS:-}" ] || taken "$1"; then echo 0; else echo "$1"; fi; }
 
+# A free port for a status server, which takes none above 32767: the given one if it can be had.
+system_port() {
+    local port=$1
+    while [ -n "${DEMO_FREE_PORTS:-}" ] || taken "$port"; do
+        port=$((20000 + RANDOM % 12000))
+        taken "$port" || break
+    done
+    echo "$port"
+}
+
 # NAME COMMAND…: in the background, in a session of its own, so that Ctrl-C reaches this script alone and not the server before its
 # clients; its output goes to NAME.out and NAME.log, its id to NAME.pid.
 start() {
@@ -118,13 +128,20 @@ await 10 reach "$url/ready" || fail "sonde serve is not ready" serve
 export OTEL_EXPORT_ENABLED=1 OTEL_EXPORTER_OTLP_ENDPOINT=$grpc OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=$grpc OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=$grpc
 export SONDE_RING_DIR=$dir/rings
 export DYN_LOG=${DYN_LOG:-debug} DYN_LOGGING_JSONL=${DYN_LOGGING_JSONL:-1}
-prefill=(env OTEL_SERVICE_NAME=prefill "$bin/prefill")
-decode=(env OTEL_SERVICE_NAME=decode "$bin/decode")
+prefill_system=$(system_port 8081)
+decode_system=$(system_port 8082)
+mkdir -p "$dir/config"
+worker() { # NAME SYSTEM-PORT: its command, into the array NAME
+    local -n command=$1
+    command=(env OTEL_SERVICE_NAME="$1" DYN_SYSTEM_PORT="$2" DYN_SYSTEM_HOST=127.0.0.1 "$bin/$1" --engine-metrics --dump-config-to "$dir/config/$1.json")
+}
+worker prefill "$prefill_system"
+worker decode "$decode_system"
 start prefill "${prefill[@]}" --listen 127.0.0.1:0
 start decode "${decode[@]}" --listen 127.0.0.1:0
 prefill_url=$(url_of prefill) || fail "the prefill worker did not start" prefill
 decode_url=$(url_of decode) || fail "the decode worker did not start" decode
-start frontend env OTEL_SERVICE_NAME=frontend "$bin/frontend" --listen 127.0.0.1:0 --prefill "$prefill_url" --decode "$decode_url" --aside 500ms
+start frontend env OTEL_SERVICE_NAME=frontend "$bin/frontend" --listen 127.0.0.1:0 --dump-config-to "$dir/config/frontend.json" --prefill "$prefill_url" --decode "$decode_url" --aside 500ms
 frontend_url=$(url_of frontend) || fail "the frontend did not start" frontend
 watch_over prefill "$prefill_url" "${prefill[@]}"
 watch_over decode "$decode_url" "${decode[@]}"
@@ -155,6 +172,13 @@ cat <<TEXT
     $program request ${option}demo-42
     $program logs $option'{service_name="decode"} | x_request_id = "demo-42"'
     curl -s $url/api/sonde/v1/requests/demo-42
+
+  Metrics              $frontend_url/metrics
+                       http://127.0.0.1:$prefill_system/metrics (prefill)   http://127.0.0.1:$decode_system/metrics (decode)
+  Health               the same with /health; /metadata, /engine/kv and /debug/spans of the workers
+    curl -s -H 'accept: application/openmetrics-text; version=1.0.0' $frontend_url/metrics | grep trace_id   # exemplars: "sonde request TRACE-ID"
+    curl -s -X POST http://127.0.0.1:$decode_system/engine/pause                     # requests wait until …/engine/resume
+    $program config diff $dir/config/prefill.json $dir/config/decode.json
 
   Send your own:
     curl -s $frontend_url/v1/chat/completions -H 'x-request-id: mine-1' -d '{"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}'

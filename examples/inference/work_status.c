@@ -70,10 +70,14 @@ static void tell_metadata(const struct service *s, const char *component)
 {
     char json[320];
     snprintf(json, sizeof json,
-             "{\"namespace\":\"dynamo\",\"component\":\"%s\",\"endpoint\":\"generate\",\"instance_id\":%s,\"transport\":{"
+             "{\"namespace\":\"dynamo\",\"component\":\"%s\",\"endpoint\":\"generate\",\"instance_id\":\"%s\",\"transport\":{"
              "\"http\":\"%s\"}}",
              component, s->instance, s->url);
     sonde_status_metadata(json);
+    char page[80];
+    snprintf(page, sizeof page, "http://127.0.0.1:%d/metrics", sonde_status_port());
+    if (sonde_status_port() >= 0)
+        sonde_status_metrics_endpoint("dynamo", strtoull(s->instance, NULL, 10), page, NULL, 0);
 }
 
 void work_status_start(struct service *s, const char *component, const char *payload, void (*resumed)(void))
