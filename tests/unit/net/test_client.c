@@ -232,6 +232,101 @@ static void test_fakes(void **state)
     }
 }
 
+// ---- peers that hold a call up: its deadline ends it, whatever they do ----------------------------------------------
+enum stall { SILENT, DRIPS_HEAD, DRIPS_BODY, DRIPS_CHUNKS, NEVER_READS, ENDLESS_HEAD, STALLS };
+
+struct staller {
+    int fd;
+    enum stall kind;
+    atomic_bool stop;
+};
+
+static void *stall_run(void *arg)
+{
+    static const char *const open_with[STALLS] = {[SILENT] = "",
+                                                  [DRIPS_HEAD] = "HTTP/1.1 200 OK\r\nA: ",
+                                                  [DRIPS_BODY] = "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+                                                  [DRIPS_CHUNKS] = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                                                  [NEVER_READS] = "",
+                                                  [ENDLESS_HEAD] = "HTTP/1.1 200 OK\r\n"};
+    struct staller *s = arg;
+    char in[KIB(4)];
+    int fd = accept(s->fd, NULL, NULL);
+    if (fd < 0)
+        return NULL;
+    if (s->kind != NEVER_READS)
+        hear(fd, in, sizeof in, "\r\n\r\n", 2000);
+    say(fd, open_with[s->kind], strlen(open_with[s->kind]));
+    while (!s->stop) {
+        const char *piece = s->kind == DRIPS_CHUNKS ? "1\r\nx\r\n" : s->kind == ENDLESS_HEAD ? "Name: value\r\n" : "x";
+        if (s->kind != SILENT && s->kind != NEVER_READS && send(fd, piece, strlen(piece), MSG_NOSIGNAL) < 0)
+            break;
+        usleep(s->kind == ENDLESS_HEAD ? 100 : 5000);
+    }
+    close(fd);
+    return NULL;
+}
+
+static void test_deadlines(void **state)
+{
+    size_t large = MIB(32);
+    char *body = calloc(1, large);
+    for (int i = 0; i < STALLS * 2; i++) {
+        struct fake f = {0};
+        struct error e = {0};
+        char url[64];
+        pthread_t th;
+        bool grpc = i >= STALLS;
+        fake_open(&f);
+        struct staller s = {.fd = f.fd, .kind = (enum stall)(i % STALLS)};
+        pthread_create(&th, NULL, stall_run, &s);
+        snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
+        struct slice request = slice_of(body, s.kind == NEVER_READS ? large : 3);
+        int64_t begin = clock_mono_ns();
+        enum errc rc;
+        if (grpc) {
+            struct grpc_answer g;
+            rc = grpc_fetch(NULL, url, "/a/b", NULL, 0, request, false, 150 * MS, &g, &e);
+        } else {
+            struct http_answer a;
+            rc = http_fetch(NULL, &(struct http_fetch){.url = url, .body = request, .timeout_ns = 150 * MS}, &a, &e);
+        }
+        int64_t took = clock_mono_ns() - begin;
+        // a gRPC client, and one that is flooded with headers, sees the nonsense before its deadline
+        bool early = s.kind == ENDLESS_HEAD || (grpc && s.kind != SILENT && s.kind != NEVER_READS);
+        if (rc == ERR_OK || (!early && rc != ERR_TIMEOUT) || took > 2000 * MS || (!early && took < 140 * MS))
+            fail_msg("kind %d%s: %d after %lld ms: %s", s.kind, grpc ? " gRPC" : "", rc, (long long)(took / MS), e.msg);
+        s.stop = true;
+        shutdown(f.fd, SHUT_RDWR);
+        pthread_join(th, NULL);
+        close(f.fd);
+    }
+    free(body);
+}
+
+// A listener whose backlog is full: the connection never comes about.
+static void test_half_open(void **state)
+{
+    struct fake f = {0};
+    struct error e = {0};
+    struct http_answer a;
+    char url[64];
+    int fill[64];
+    fake_open(&f);
+    listen(f.fd, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    for (int i = 0; i < 64; i++) {
+        fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        connect(fill[i], (struct sockaddr *)&at, sizeof at);
+    }
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/", port);
+    assert_int_equal(http_fetch(NULL, &(struct http_fetch){.url = url, .timeout_ns = 200 * MS}, &a, &e), ERR_TIMEOUT);
+    assert_non_null(strstr(e.msg, "no connection to 127.0.0.1"));
+    for (int i = 0; i < 64; i++)
+        close(fill[i]);
+    close(f.fd);
+}
+
 // A kept connection that turns out dead is replaced once; a fresh one that fails is an error at once.
 static void test_retry(void **state)
 {
@@ -306,6 +401,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_fetch_streams, start_two, stop),
         cmocka_unit_test(test_fakes),
         cmocka_unit_test(test_retry),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_half_open),
         cmocka_unit_test(test_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
