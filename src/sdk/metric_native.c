@@ -3,15 +3,25 @@
 //
 // Words of a slot range, in each thread's shard:
 //   0  turn: odd while the owner moves buckets about      1  sum      2  zeros
-//   3  state: bit 0 begun, bit 1 positives, bit 2 negatives, from bit 8 scale + 16
+//   3  state: bit 0 begun, bit 1 positives, bit 2 negatives, from bit 8 how far the scale is below 8, from bit 16 and 40 (24 bits
+//   each) the origin
+//      of the positive and the negative indices: one of those in use
 //   4  positive indices: lowest | highest << 32           5  negative ones
-//   6… positive buckets: index i in word i mod 160        166… negative ones
+//   6… positive buckets: index i in word i - origin, + 160 if that is negative         166… negative ones
 // A range grows without moving anything; only a change of scale does, and a reader that meets one reads again.
 #include "sdk/metric.h"
 #include <math.h>
 
-enum { TURN, SUM, ZEROS, STATE, RANGE, BUCKETS = RANGE + 2, WORDS = BUCKETS + 2 * METRIC_NATIVE_MAX };
-enum { BEGUN = 1, USED = 2, SCALE_SHIFT = 8, SCALE_BIAS = 16, STEPS = 1 << METRIC_NATIVE_SCALE, GUESS_BITS = 10 };
+enum {
+    TURN,
+    SUM = METRIC_NATIVE_SUM,
+    ZEROS,
+    STATE = METRIC_NATIVE_STATE,
+    RANGE = METRIC_NATIVE_RANGE,
+    BUCKETS = METRIC_NATIVE_BUCKETS,
+    WORDS = BUCKETS + 2 * METRIC_NATIVE_MAX
+};
+enum { BEGUN = 1, USED = METRIC_NATIVE_USED, SCALE_SHIFT = 8, ORIGIN_SHIFT = 16, ORIGIN_BITS = 24 };
 _Static_assert((int)WORDS <= (int)METRIC_PAGE_WORDS, "a range lies in one page");
 
 uint32_t metric_native_words(void)
@@ -41,40 +51,37 @@ static uint64_t range_of(int32_t min, int32_t max)
 }
 static int scale_of(uint64_t state)
 {
-    return (int)(state >> SCALE_SHIFT) - SCALE_BIAS;
+    return METRIC_NATIVE_SCALE - (int)(state >> SCALE_SHIFT & 0xff);
 }
-static uint32_t place(int32_t i)
+#define origin_of metric_native_origin
+#define place     metric_native_place
+static uint64_t with_origin(uint64_t state, int side, int32_t origin)
 {
-    return (uint32_t)(i + METRIC_NATIVE_MAX * (1 << 22)) % METRIC_NATIVE_MAX;
+    int shift = ORIGIN_SHIFT + side * ORIGIN_BITS;
+    uint64_t mask = (1ull << ORIGIN_BITS) - 1;
+    return (state & ~(mask << shift)) | ((uint64_t)(uint32_t)origin & mask) << shift;
 }
-
-// step[j]: mantissa bits of 2^(j/256); guess[its top bits]: how many are surely below; at most one more is.
-static uint64_t step[STEPS + 1];
-static uint16_t guess[1 << GUESS_BITS];
+uint64_t metric_native_step[METRIC_NATIVE_STEPS + 1];
+uint16_t metric_native_guess[1 << METRIC_NATIVE_GUESS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void tables(void)
 {
     const uint64_t mantissa = (1ull << 52) - 1;
-    for (int j = 0; j < STEPS; j++)
-        step[j] = metric_bits(exp2((double)j / STEPS)) & mantissa;
-    step[STEPS] = UINT64_MAX;
-    for (uint32_t t = 0, j = 0; t < 1 << GUESS_BITS; t++) {
-        while (step[j] < (uint64_t)t << (52 - GUESS_BITS))
+    for (int j = 0; j < METRIC_NATIVE_STEPS; j++)
+        metric_native_step[j] = metric_bits(exp2((double)j / METRIC_NATIVE_STEPS)) & mantissa;
+    metric_native_step[METRIC_NATIVE_STEPS] = UINT64_MAX;
+    for (uint32_t t = 0, j = 0; t < 1 << METRIC_NATIVE_GUESS; t++) {
+        while (metric_native_step[j] < (uint64_t)t << (52 - METRIC_NATIVE_GUESS))
             j++;
-        guess[t] = (uint16_t)j;
+        metric_native_guess[t] = (uint16_t)j;
     }
 }
 
 // Index at the finest scale of a positive, finite value.
 static int32_t finest(double v)
 {
-    if (v < 0x1p-1022)
-        v = 0x1p-1022;
-    uint64_t bits = metric_bits(v), m = bits & ((1ull << 52) - 1);
-    uint32_t j = guess[m >> (52 - GUESS_BITS)];
-    j += step[j] < m;
-    return ((int32_t)(bits >> 52) - 1023) * STEPS + (int32_t)j - 1; // an exact bound belongs to the bucket below it
+    return metric_native_finest(metric_bits(v < 0x1p-1022 ? 0x1p-1022 : v));
 }
 
 double metric_native_bound(int scale, int64_t index)
@@ -83,17 +90,17 @@ double metric_native_bound(int scale, int64_t index)
 }
 
 // Makes the buckets of one side coarser by `by` scales.
-static void side_coarsen(metric_word *range, metric_word *bucket, int by)
+static void side_coarsen(metric_word *range, metric_word *bucket, int32_t origin, int by)
 {
     int32_t min = low(get(range)), max = high(get(range));
     uint64_t sum[METRIC_NATIVE_MAX] = {0};
     for (int32_t i = min; i <= max; i++) {
-        metric_word *w = bucket + place(i);
+        metric_word *w = bucket + place(i, origin);
         sum[(i >> by) - (min >> by)] += get(w);
         put(w, 0);
     }
     for (int32_t i = min >> by; i <= max >> by; i++)
-        put(bucket + place(i), sum[i - (min >> by)]);
+        put(bucket + place(i, origin >> by), sum[i - (min >> by)]);
     put(range, range_of(min >> by, max >> by));
 }
 
@@ -101,28 +108,31 @@ static uint64_t coarsen(metric_word *w, uint64_t state, int by)
 {
     uint64_t turn = get(w + TURN);
     put(w + TURN, turn + 1);
-    for (int side = 0; side < 2; side++)
+    for (int side = 0; side < 2; side++) {
+        int32_t origin = origin_of(state, side);
         if (state & (uint64_t)USED << side)
-            side_coarsen(w + RANGE + side, w + BUCKETS + side * METRIC_NATIVE_MAX, by);
-    state -= (uint64_t)by << SCALE_SHIFT;
+            side_coarsen(w + RANGE + side, w + BUCKETS + side * METRIC_NATIVE_MAX, origin, by);
+        state = with_origin(state, side, origin >> by);
+    }
+    state += (uint64_t)by << SCALE_SHIFT;
     put(w + STATE, state);
     put(w + TURN, turn + 2);
     return state;
 }
 
-static void add(metric_word *w, int side, int32_t i, double v)
+static inline void add(metric_word *w, int side, uint64_t state, int32_t i, double v)
 {
-    metric_bump(w + BUCKETS + side * METRIC_NATIVE_MAX + place(i), 1);
+    metric_bump(w + BUCKETS + side * METRIC_NATIVE_MAX + place(i, origin_of(state, side)), 1);
     metric_bump_f64(w + SUM, v);
 }
 
 // A first value, or one outside of the range so far.
-__attribute__((noinline)) static void widen(metric_word *w, double v)
+static void widen(metric_word *w, double v)
 {
     pthread_once(&once, tables);
     uint64_t state = get(w + STATE);
     if (!state)
-        put(w + STATE, state = BEGUN | (uint64_t)(METRIC_NATIVE_SCALE + SCALE_BIAS) << SCALE_SHIFT);
+        put(w + STATE, state = BEGUN);
     if (v == 0) {
         metric_bump(w + ZEROS, 1);
         return;
@@ -138,26 +148,27 @@ __attribute__((noinline)) static void widen(metric_word *w, double v)
         state = coarsen(w, state, by);
     put(w + RANGE + side, range_of(min >> by, max >> by));
     if (!used)
-        put(w + STATE, state | (uint64_t)USED << side);
-    add(w, side, i >> by, v);
+        put(w + STATE, state = with_origin(state, side, i >> by) | (uint64_t)USED << side);
+    add(w, side, state, i >> by, v);
 }
 
-void metric_native_observe(uint32_t slot, double v)
+// The first of its kind, a negative one, 0, or one that needs more room.
+bool metric_native_slow(metric_word *w, double v)
 {
-    metric_word *w = metric_cell(slot);
-    if (!w)
-        return;
+    if (!isfinite(v))
+        return false;
     int side = v < 0;
     uint64_t state = atomic_load_explicit(w + STATE, memory_order_relaxed);
-    if (__builtin_expect((state & (uint64_t)USED << side) && v != 0, 1)) { // so the tables are there
+    if ((state & (uint64_t)USED << side) && v != 0) { // so the tables are there
         int32_t i = finest(fabs(v)) >> (METRIC_NATIVE_SCALE - scale_of(state));
         uint64_t r = atomic_load_explicit(w + RANGE + side, memory_order_relaxed);
-        if (__builtin_expect(i >= low(r) && i <= high(r), 1)) {
-            add(w, side, i, v);
-            return;
+        if (i >= low(r) && i <= high(r)) {
+            add(w, side, state, i, v);
+            return true;
         }
     }
     widen(w, v);
+    return true;
 }
 
 // ---- reading ----------------------------------------------------------------------------------------------------------
@@ -203,7 +214,7 @@ static void shard_view(const uint64_t *w, struct metric_native *out)
         s->min = low(w[RANGE + side]);
         s->n = (uint32_t)(high(w[RANGE + side]) - s->min + 1);
         for (uint32_t i = 0; i < s->n; i++)
-            s->count[i] = w[BUCKETS + side * METRIC_NATIVE_MAX + place(s->min + (int32_t)i)];
+            s->count[i] = w[BUCKETS + side * METRIC_NATIVE_MAX + place(s->min + (int32_t)i, origin_of(w[STATE], side))];
     }
 }
 
