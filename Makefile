@@ -36,6 +36,12 @@ bench-peers: all ## libsonde beside spdlog, glog, tracing, zerolog and zap
 soak: all ## libsonde at full rate for SOAK_SECONDS (default 300): memory stays flat, each loss is counted
 	@SONDE_BUILD=$(BUILD) SOAK_SECONDS=$${SOAK_SECONDS:-300} nice $(BUILD)/venv/bin/python -m pytest -q -s -p no:cacheprovider tests/blackbox/test_soak.py
 
+bench-spans: all ## spans beside OpenTelemetry's SDKs for Rust and Go; the cost of 10,000 a second
+	@scripts/bench_spans.sh $(BUILD)
+
+bench-outage: all ## the inference example's latency without export, with a collector, with an absent and a slow one
+	@bench/bench_outage.py $(BUILD)
+
 fuzz: ## every fuzz target for FUZZ_SECONDS (default 10) each
 	@scripts/fuzz.sh
 
