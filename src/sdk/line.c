@@ -72,6 +72,7 @@ static void put_f64(struct buf *out, double v, double small)
     bool seen = false;
     buf_init(&b, 256);
     buf_f64(&b, fabs(v));
+    out->err = out->err == ERR_OK ? b.err : out->err;
     for (size_t i = 0; b.err == ERR_OK && i < b.n; i++) {
         char c = b.p[i];
         if (c == 'e' || c == 'E') {
@@ -171,7 +172,9 @@ struct slice line_message(struct buf *scratch, const struct site *site, const st
         return SLICE_NONE;
     buf_reset(scratch);
     fmt_write(scratch, site, rec);
-    return scratch->err == ERR_OK && scratch->n ? buf_slice(scratch) : SLICE("");
+    if (scratch->err != ERR_OK)
+        return site->message; // no memory: the format says more than nothing
+    return scratch->n ? buf_slice(scratch) : SLICE("");
 }
 
 // ---- JSONL ------------------------------------------------------------------------------------------------------------
@@ -307,8 +310,10 @@ static void members_many(struct buf *out, const struct line *l, const struct fie
     for (size_t i = 0; i < k; i++)
         if (m[i].rank >= LINE_RENAMED)
             m[i].key.p = names.p + ((uintptr_t)m[i].key.p - 1);
-    if (m && names.err == ERR_OK)
+    if (m && names.err == ERR_OK && !p.failed)
         put_many(out, l, m, k);
+    else
+        out->err = ERR_NOMEM; // rather no line, which is counted, than one without its fields
     mem_free(m);
     buf_free(&names);
     packed_free(&p);
@@ -558,6 +563,8 @@ static void put_text(struct buf *out, struct slice s, bool quoted)
         utf8_append_clean(&b, s);
         if (b.err == ERR_OK)
             put_text(out, buf_slice(&b), quoted);
+        else
+            out->err = out->err == ERR_OK ? b.err : out->err;
         buf_free(&b);
         return;
     }
@@ -646,6 +653,8 @@ static void put_packed(struct buf *out, bool color, struct slice fields)
     for (size_t i = 0; i < p.n; i++)
         if (!p.field[i].replaced)
             put_pair(out, color, " ", p.field[i].key, p.field[i].v.type, p.field[i].v.u, p.field[i].v.s);
+    if (p.failed)
+        out->err = ERR_NOMEM;
     packed_free(&p);
 }
 

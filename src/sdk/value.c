@@ -101,6 +101,7 @@ static void put_quoted(struct buf *out, enum sonde_type type, uint64_t u, struct
     buf_init(&text, LINE_MAX);
     rec_value_string(&text, type, u, s);
     struct slice made = text.err == ERR_OK ? buf_slice(&text) : SLICE_NONE;
+    out->err = out->err == ERR_OK ? text.err : out->err;
     if (json)
         line_json_value(out, SONDE_TYPE_STR, 0, made);
     else
@@ -222,6 +223,7 @@ static int by_key(const void *a, const void *b)
 static void mark_replaced(struct packed *p)
 {
     struct packed_field **order = mem_alloc(p->n * sizeof *order);
+    p->failed = !order;
     for (size_t i = 0; order && i < p->n; i++)
         order[i] = &p->field[i];
     if (order && p->n)
@@ -240,7 +242,8 @@ void packed_read(struct packed *out, struct slice s)
     for (struct slice rest = s; packed_next(&rest, &f); n++)
         renamed += site_reserved(f.key) ? f.key.n + 6 : 0;
     out->field = n ? mem_alloc(n * sizeof *out->field) : NULL;
-    if (!out->field || (renamed && !buf_reserve(&out->names, renamed))) // room first: the names must not move
+    out->failed = (n && !out->field) || (renamed && !buf_reserve(&out->names, renamed)); // room first: the names must not move
+    if (!n || out->failed)
         return;
     for (; out->n < n && packed_next(&s, &f); out->n++) {
         if (site_reserved(f.key)) {

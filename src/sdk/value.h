@@ -22,6 +22,7 @@ struct packed {
     struct packed_field *field; // in the order of the call
     size_t n;
     struct buf names;
+    bool failed; // no memory: not all is here
 };
 void packed_append(struct buf *to, const struct sonde_field *field); // an absent value is left out
 // The same into memory of the caller's: the bytes written, 0 for an absent value, SIZE_MAX when they are more than room.
