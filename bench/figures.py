@@ -53,15 +53,14 @@ def calls(log):
         yield (what, *quantiles, f"clock read, as cold: {span(log[floor])}" if floor in log else floor)
 
 
-def rows(log, loss, store, server):
+def rows(log, traced, loss, store, server):
     lines, spans, floor = server["loki_lines"], server["otlp_spans"], server["floors"]
     slowest = max(lines["ack_ms_max"]["high"], spans["ack_ms_max"]["high"])
     yield "log call below the filter's level", span(log["disabled_ns"], unit=" ns"), ""
     yield "  kept only by the flight recorder (mean of a loop)", span(log["held_ns"], unit=" ns"), f"written out: {span(log['loop_mean_ns'])} ns"
-    for key, what in (("span_ns", "span, start and end"), ("span_ten_ns", "  with ten attributes"), ("span_unsampled_ns", "  not sampled"),
-                      ("span_encode_ns", "  encoded as OTLP by the exporter, ten attributes")):
-        if key in log:
-            yield what, span(log[key], unit=" ns"), ""
+    for key, what, encode in (("span_ns", "span, start and end", "span_encode_ns"), ("span_ten_ns", "  with ten attributes", "span_ten_encode_ns")):
+        yield what, span(traced[key], unit=" ns"), f"encoded as OTLP by the exporter: {span(traced[encode])} ns"
+    yield "  not sampled", span(traced["span_unsampled_ns"], unit=" ns"), ""
     yield "JSON lines, the backend alone, one core: to a file", span(log["json_file_lines_per_s"], count, "/s"), \
         f"zeros to the file {span(log['file_gb_per_s'])} GB/s"
     yield "  to /dev/null", span(log["json_lines_per_s"], count, "/s"), ""
@@ -99,7 +98,7 @@ def markdown(head, align, table):
 def own_tables(f):
     return "\n\n".join((
         markdown(("ns a log call with 4 fields", "p50", "p90", "p99", "p99.9", "floor"), ("---", "--:", "--:", "--:", "--:", "---"), calls(f["log"])),
-        markdown(("", "", "floor or note"), ("---", "--:", "---"), rows(f["log"], f["loss"], f["store"], f["server"]))))
+        markdown(("", "", "floor or note"), ("---", "--:", "---"), rows(f["log"], f["span"], f["loss"], f["store"], f["server"]))))
 
 
 def peers_table(f):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The figures: libsonde (bench_log, bench_loss), the store (bench_store), the server (bench_server.py), each beside the
+# The figures: libsonde (bench_log, bench_span, bench_loss), the store (bench_store), the server (bench_server.py), each beside the
 # machine's floor, as text and in BUILD/bench.json. About three minutes; runs on whatever else the machine is doing, so compare ratios.
 #   scripts/bench.sh [BUILD_DIR]      BENCH_RUNS (default 3)
 set -euo pipefail
@@ -21,6 +21,7 @@ program() { # NAME: runs it, shows its text, keeps its last line, a JSON object
     echo
 }
 program bench_log "$out/lines"
+program bench_span
 program bench_loss "$out/loss"
 program bench_store --seconds 2 "$out/store"
 python3 bench/bench_server.py "$build" --runs "$runs" --dir "$out" --json "$out/server.json"
@@ -35,11 +36,11 @@ def spread(name):
     return {k: {"low": min(r[k] for r in runs), "median": sorted(r[k] for r in runs)[len(runs) // 2], "high": max(r[k] for r in runs)}
             if isinstance(v, (int, float)) and not isinstance(v, bool) else v for k, v in runs[-1].items()}
 
-log, loss, store = spread("bench_log"), spread("bench_loss"), spread("bench_store")
-json.dump({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(), "log": log, "loss": loss, "store": store,
+log, span, loss, store = (spread(name) for name in ("bench_log", "bench_span", "bench_loss", "bench_store"))
+json.dump({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(), "log": log, "span": span, "loss": loss, "store": store,
            "server": json.load(open(f"{out}/server.json"))}, open(target, "w"), indent=1)
 print(f"\nall figures: {os.path.relpath(target)}; lowest and highest of the runs:")
-for title, figures in (("bench_log", log), ("bench_loss", loss), ("bench_store", store)):
+for title, figures in (("bench_log", log), ("bench_span", span), ("bench_loss", loss), ("bench_store", store)):
     for k, v in figures.items():
         if isinstance(v, dict):
             print(f"  {title:<12}{k:<32}{v['low']:>14,.1f} … {v['high']:,.1f}")

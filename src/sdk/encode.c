@@ -81,6 +81,20 @@ static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slic
     }
 }
 
+// Most texts are ASCII, and short.
+static inline bool text_valid(struct slice s)
+{
+    uint64_t bits = 0, w;
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        memcpy(&w, s.p + i, 8);
+        bits |= w;
+    }
+    for (; i < s.n; i++)
+        bits |= (uint8_t)s.p[i];
+    return !(bits & 0x8080808080808080u) || utf8_valid(s);
+}
+
 // KeyValue {1 key, 2 AnyValue}
 // Lengths below 128 take one byte each, which is most attributes: no back-patching then.
 static bool put_short(struct buf *b, uint32_t field, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
@@ -89,7 +103,7 @@ static bool put_short(struct buf *b, uint32_t field, struct slice key, enum sond
     size_t value = text ? 2 + s.n : type == SONDE_TYPE_BOOL ? 2 : type == SONDE_TYPE_F64 ? 9 : 11;
     if (key.n > 60 || (text && s.n > 40) || !(text || number || type == SONDE_TYPE_BOOL || type == SONDE_TYPE_F64))
         return false;
-    if (!utf8_valid(key) || (text && !utf8_valid(s)))
+    if (!text_valid(key) || (text && !text_valid(s)))
         return false;
     char *start = buf_reserve(b, key.n + value + 8), *p = start;
     if (!p)
@@ -98,14 +112,14 @@ static bool put_short(struct buf *b, uint32_t field, struct slice key, enum sond
     char *kv = p++;
     *p++ = 1 << 3 | 2;
     *p++ = (char)key.n;
-    memcpy(p, key.p, key.n);
+    rec_copy(p, key.p, key.n);
     p += key.n;
     *p++ = 2 << 3 | 2;
     char *any = p++;
     if (text) {
         *p++ = 1 << 3 | 2;
         *p++ = (char)s.n;
-        memcpy(p, s.p, s.n);
+        rec_copy(p, s.p, s.n);
         p += s.n;
     } else if (type == SONDE_TYPE_F64) {
         *p++ = 4 << 3 | 1;

@@ -254,16 +254,74 @@ static void push(const struct sonde_span *s, enum rec_kind kind, const struct so
     push_types(s, kind, 0, types, args, n);
 }
 
+// The two records of each span, written without the detour over arguments. Null: dropped, and counted.
+static inline char *open_record(struct ring_thread *t, const struct sonde_span *s, uint32_t what, size_t size)
+{
+    if (!ring_enter(t, what, RING_WAIT))
+        return NULL;
+    char *p = ring_begin(t, what | REC_IN_SPAN, size, RING_WAIT);
+    if (__builtin_expect(!p, 0)) {
+        ring_leave(t);
+        return NULL;
+    }
+    memcpy(p, s->context.trace_id, 24);
+    return p + 24;
+}
+static inline void close_record(struct ring_thread *t, size_t size)
+{
+    ring_commit(t, size);
+    ring_leave(t);
+    sdk_wrote();
+}
+enum { SPAN_HEAD = sizeof(struct rec_head) + 24, SHORT_NAME = 64 };
+
+static bool push_end(const struct sonde_span *s, int64_t end)
+{
+    static const uint8_t types[] = {SONDE_TYPE_INT};
+    struct ring_thread *t = tls_ring;
+    struct sonde_arg a = {.value.i = end};
+    if (__builtin_expect(!t, 0))
+        return push_types(s, REC_SPAN_END, 0, types, &a, 1);
+    char *p = open_record(t, s, (uint32_t)REC_SPAN_END << 24, SPAN_HEAD + 8);
+    if (!p)
+        return false;
+    memcpy(p, &end, 8);
+    close_record(t, SPAN_HEAD + 8);
+    return true;
+}
+
+// A span without request ids and state, with a short name.
+static inline bool push_plain_start(const struct sonde_span *s, const char *name, size_t n, uint64_t what, int64_t start)
+{
+    const struct sonde_context *c = &s->context;
+    struct ring_thread *t = tls_ring;
+    if (!t || n > SHORT_NAME || c->request_id[0] || c->tracestate[0])
+        return false;
+    const size_t size = (SPAN_HEAD + 48 + n + 7) & ~(size_t)7;
+    const uint64_t values[6] = {s->parent, what, (uint64_t)start, rec_slot(n, n), 0, 0};
+    char *p = open_record(t, s, (uint32_t)REC_SPAN_START << 24 | (s->site ? s->site->number : 0), size);
+    if (p) {
+        memcpy(p, values, sizeof values);
+        rec_copy(p + sizeof values, name, n);
+        close_record(t, size);
+    }
+    return true;
+}
+
 static void push_start(const struct sonde_span *s, const char *name, uint64_t bits, int64_t start)
 {
     static const uint8_t types[] = {SONDE_TYPE_UINT, SONDE_TYPE_UINT, SONDE_TYPE_INT,
                                     SONDE_TYPE_STR,  SONDE_TYPE_STR,  SONDE_TYPE_STR};
     const struct sonde_context *c = &s->context;
+    const uint64_t what = c->flags | (uint64_t)s->kind << 8 | (s->keep ? REC_KEEP : 0) | (uint64_t)s->tracer << 32 | bits;
+    const size_t length = strlen(name);
+    if (__builtin_expect(!c->dynamo_request_id[0] && push_plain_start(s, name, length, what, start), 1))
+        return;
     struct sonde_arg a[6] = {
         {.value.u = s->parent},
-        {.value.u = c->flags | (uint64_t)s->kind << 8 | (s->keep ? REC_KEEP : 0) | (uint64_t)s->tracer << 32 | bits},
+        {.value.u = what},
         {.value.i = start},
-        {.value.s = name, .n = strlen(name)},
+        {.value.s = name, .n = length},
         {.value.s = c->request_id, .n = c->request_id[0] ? strlen(c->request_id) : 0},
         {.value.s = c->tracestate, .n = c->tracestate[0] ? strlen(c->tracestate) : 0},
     };
@@ -391,6 +449,27 @@ static void say_fields(struct sonde_span *s, uint64_t what, int64_t time, const 
 {
     struct pack k;
     push_more(s, what, time, text, ids, pack_fields(&k, fields, n));
+    pack_free(&k);
+}
+
+// Attributes alone, as push_more writes them.
+static void say_attributes(struct sonde_span *s, const struct sonde_field *fields, size_t n)
+{
+    struct pack k;
+    struct ring_thread *t = tls_ring;
+    struct slice packed = pack_fields(&k, fields, n);
+    const size_t size = (SPAN_HEAD + 40 + packed.n + 7) & ~(size_t)7;
+    if (__builtin_expect(t && size <= RING_RECORD_MAX, 1)) {
+        const uint64_t values[5] = {MORE_FIELDS, 0, rec_slot(SIZE_MAX, 0), 0, rec_slot(packed.n, packed.n)};
+        char *p = open_record(t, s, (uint32_t)REC_SPAN_MORE << 24, size);
+        if (p) {
+            memcpy(p, values, sizeof values);
+            memcpy(p + sizeof values, packed.p ? packed.p : "", packed.n);
+            close_record(t, size);
+        }
+    } else {
+        push_more(s, MORE_FIELDS, 0, NULL, NULL, packed);
+    }
     pack_free(&k);
 }
 
@@ -746,9 +825,7 @@ static __attribute__((noinline)) void end_recorded(struct sonde_span *s, int64_t
         for (unsigned i = 0; i < trace.n_processors; i++)
             if (trace.processor[i].on_ending)
                 trace.processor[i].on_ending(trace.processor[i].arg, s, end_ns);
-    static const uint8_t types[] = {SONDE_TYPE_INT};
-    struct sonde_arg a = {.value.i = end_ns};
-    if (!push_types(s, REC_SPAN_END, 0, types, &a, 1))
+    if (!push_end(s, end_ns))
         sdk_span_end_lost((const uint8_t *)&s->context); // it begins with both ids
 }
 
@@ -875,7 +952,7 @@ void sonde_span_attributes(struct sonde_span *s, const struct sonde_field *field
             if (fields[i].key)
                 fulfil(s, fields[i].key, (enum sonde_type)fields[i].type, &fields[i].arg);
     if (heard(s))
-        say_fields(s, MORE_FIELDS, 0, NULL, NULL, fields, n);
+        say_attributes(s, fields, n);
     else if (s->dropped)
         remember(s, fields, n);
 }

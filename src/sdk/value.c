@@ -170,9 +170,33 @@ static void write_packed(char *p, const struct packed_head *h, const struct sond
         memcpy(p, &f->arg.value.u, 8);
 }
 
+// A number or a string, which most are.
+static inline size_t put_simple(char *to, size_t room, const struct sonde_field *f)
+{
+    bool string = f->type == SONDE_TYPE_STR;
+    size_t key_n = strlen(f->key), value_n = string ? f->arg.n : 8, size = sizeof(struct packed_head) + key_n + value_n;
+    if (key_n >= 4000 || value_n > room || size > room)
+        return SIZE_MAX;
+    struct packed_head h = {f->type, 0, (uint16_t)key_n, (uint32_t)value_n};
+    memcpy(to, &h, sizeof h);
+    rec_copy(to + sizeof h, f->key, key_n);
+    to += sizeof h + key_n;
+    if (string)
+        rec_copy(to, f->arg.value.s, value_n);
+    else
+        memcpy(to, &f->arg.value.u, 8);
+    return size;
+}
+
 size_t packed_put(char *to, size_t room, const struct sonde_field *f)
 {
     struct packed_head h;
+    if (f->type >= SONDE_TYPE_STR && f->type <= SONDE_TYPE_BOOL && f->key &&
+        !(f->type == SONDE_TYPE_STR && f->arg.n == SIZE_MAX)) {
+        size_t simple = put_simple(to, room, f);
+        if (simple != SIZE_MAX)
+            return simple;
+    }
     size_t n = packed_size(f, &h);
     if (n > room)
         return SIZE_MAX;

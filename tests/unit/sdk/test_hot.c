@@ -1,4 +1,4 @@
-// The paths that are paid for at each call: nothing is allocated on them, and the quick way of a line writes what the general
+// The paths that are paid for at each call: nothing is allocated there, and the quick way of a line writes what the general
 // does.
 #include "base/json.h"
 #include "check.h"
@@ -79,6 +79,28 @@ static void observe(int i)
     sonde_histogram_observe(histogram, i);
 }
 
+static void span(int i)
+{
+    struct sonde_span *s = sonde_span_start("bench", SONDE_KIND_INTERNAL, NULL);
+    sonde_span_enter(s);
+    SONDE_SPAN_SET(s, SONDE_STR("worker", "decode-worker-1"), SONDE_INT("tokens", i), SONDE_F64("ms", 1.25),
+                   SONDE_BOOL("hit", true));
+    sonde_span_int(s, "late", i);
+    sonde_span_event(s, "first token");
+    SONDE_INFO("inside", SONDE_INT("i", i));
+    sonde_span_status(s, SONDE_STATUS_ERROR, "gone");
+    sonde_span_exit(s);
+    sonde_span_end(s);
+}
+static void span_child(int i)
+{
+    struct sonde_span *s = sonde_span_start("parent", SONDE_KIND_SERVER, NULL);
+    sonde_span_enter(s);
+    for (int k = 0; k < 3; k++)
+        span(i + k);
+    sonde_span_end(s);
+}
+
 static const struct {
     const char *name;
     void (*call)(int i);
@@ -90,6 +112,8 @@ static const struct {
     {"with a limit", log_limited},
     {"counter", count},
     {"histogram", observe},
+    {"span", span},
+    {"spans in a span", span_child},
 };
 
 static void nothing_is_allocated(void **state)
