@@ -104,7 +104,7 @@ static void add_item(struct sonde_resource *r, size_t field)
     if (f->v.type == SONDE_TYPE_STR)
         buf_add(&r->texts, f->v.s);
     else
-        rec_value_text(&r->texts, f->v.type, f->v.u, f->v.s);
+        line_text_value(&r->texts, f->v.type, f->v.u, f->v.s);
     it->text_n = r->texts.n - it->text;
     buf_char(&r->texts, 0);
 }
