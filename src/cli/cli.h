@@ -21,8 +21,8 @@ struct command {
     size_t n_settings;
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
-extern const struct command cmd_serve, cmd_logs, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_results, cmd_env, cmd_man,
-    cmd_completion, cmd_version;
+extern const struct command cmd_serve, cmd_logs, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_results, cmd_config,
+    cmd_env, cmd_man, cmd_completion, cmd_version;
 void command_help(const struct command *c, struct buf *out);
 
 // ---- the tables, from which help, man pages, completion and docs/settings.md come -----------------------------------
@@ -41,6 +41,13 @@ bool command_leads(size_t i);
 void command_names(size_t i, struct buf *out);
 // docs/settings.md, printed by `sonde help --markdown`.
 void settings_markdown(struct buf *out);
+
+// libsonde's settings (src/sdk/settings.def): for `sonde env`, docs/settings.md and the manual of sonde-env.
+struct jw;
+void sdk_settings_text(struct buf *out);
+void sdk_settings_json(struct jw *w);
+void sdk_settings_markdown(struct buf *out);
+void sdk_settings_man(struct buf *out, void (*put)(struct buf *out, struct slice s));
 
 // Says "sonde: message" on stderr; returns the exit code that fits the error.
 int cli_fail(const struct error *err);

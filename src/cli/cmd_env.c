@@ -1,4 +1,4 @@
-// sonde env [COMMAND [OPTIONS]]: every setting, its value here and now, and where that value comes from.
+// sonde env [COMMAND [OPTIONS] | libsonde]: every setting, its value here and now, and where that value comes from.
 #include "base/json.h"
 #include "base/limits.h"
 #include "cli/cli.h"
@@ -149,6 +149,17 @@ static enum errc show(const struct command *c, struct slice names, int argc, cha
     return rc;
 }
 
+static void show_libsonde(struct jw *json, struct buf *out)
+{
+    if (json) {
+        sdk_settings_json(json);
+        return;
+    }
+    if (out->n)
+        buf_char(out, '\n');
+    sdk_settings_text(out);
+}
+
 static enum errc show_all(struct jw *json, struct buf *out, struct error *err)
 {
     size_t n;
@@ -164,6 +175,8 @@ static enum errc show_all(struct jw *json, struct buf *out, struct error *err)
         rc = show(all[i], buf_slice(&names), 1, none, json, out, err);
         buf_free(&names);
     }
+    if (rc == ERR_OK)
+        show_libsonde(json, out);
     return rc;
 }
 
@@ -200,16 +213,23 @@ static int run(int argc, char **argv)
         fprintf(stderr, "sonde: option -o: \"%s\" is not accepted; write one of %s\n", format, settings[0].choices);
         return EXIT_USAGE;
     }
-    if (argc > 1 && !c) {
-        fprintf(stderr, "sonde: there is no command \"%s\"; write sonde env COMMAND [OPTIONS OF THE COMMAND]\n", argv[1]);
+    bool library = argc == 2 && strcmp(argv[1], "libsonde") == 0;
+    if (argc > 1 && !c && !library) {
+        fprintf(stderr,
+                "sonde: there is no command \"%s\"; write sonde env COMMAND [OPTIONS OF THE COMMAND], or sonde env libsonde\n",
+                argv[1]);
         return EXIT_USAGE;
     }
     buf_init(&out, MAX_CLI_OUTPUT);
     struct jw w = jw_to(&out);
     if (json)
         jw_arr(&w);
-    rc = c ? show(c, slice_str(c->name), argc - 1, argv + 1, json ? &w : NULL, &out, &err)
-           : show_all(json ? &w : NULL, &out, &err);
+    rc = ERR_OK;
+    if (library)
+        show_libsonde(json ? &w : NULL, &out);
+    else
+        rc = c ? show(c, slice_str(c->name), argc - 1, argv + 1, json ? &w : NULL, &out, &err)
+               : show_all(json ? &w : NULL, &out, &err);
     if (json) {
         jw_arr_end(&w);
         buf_char(&out, '\n');
@@ -222,9 +242,10 @@ static int run(int argc, char **argv)
 
 const struct command cmd_env = {
     .name = "env",
-    .arguments = "[COMMAND [OPTIONS]]",
+    .arguments = "[COMMAND [OPTIONS] | libsonde]",
     .about = "every setting, its value, and where the value comes from",
-    .examples = "  sonde env\n  sonde env serve --config /etc/sonde.toml --threads 4\n  sonde env -o json\n",
+    .examples =
+        "  sonde env\n  sonde env serve --config /etc/sonde.toml --threads 4\n  sonde env libsonde\n  sonde env -o json\n",
     .settings = settings,
     .n_settings = 1,
     .run = run,

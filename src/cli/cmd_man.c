@@ -159,6 +159,8 @@ static void page_of(struct buf *out, const struct command *c)
     put_str(out, c->arguments);
     buf_char(out, '\n');
     options(out, c);
+    if (c == &cmd_env)
+        sdk_settings_man(out, put);
     examples(out, c);
     exits(out);
     see_also(out, c);

@@ -102,4 +102,5 @@ void settings_markdown(struct buf *out)
         if (file)
             example(c, out);
     }
+    sdk_settings_markdown(out);
 }

@@ -3,6 +3,8 @@
 #include "sdk/dump.h"
 #include "base/hash.h"
 #include "base/limits.h"
+#include "sdk/export.h"
+#include "sdk/resource.h"
 #include "sdk/sdk.h"
 #include "sdk/settings_sdk.h"
 #include <errno.h>
@@ -63,6 +65,9 @@ static void put_settings(const struct redact *r, bool values_only, struct jw *w)
     for (size_t i = 0; i < sdk_settings_n(); i++) {
         struct sdk_setting s = sdk_setting(i);
         struct env_value v = sdk_setting_value(i);
+        bool ours = strncmp(s.name, "DYN_", 4) == 0 || strncmp(s.name, "OTEL_", 5) == 0 || strncmp(s.name, "SONDE_", 6) == 0;
+        if (values_only && !ours) // TERM and its like: of the place, not of the configuration
+            continue;
         jw_key(w, slice_str(s.name));
         jw_obj(w);
         if (!values_only) {
@@ -378,6 +383,20 @@ void sonde_config_hash(char out[17])
     }
 }
 
+void dump_note_hash(void)
+{
+    char hash[17];
+    sonde_config_hash(hash);
+    resource_note("sonde.config.hash", hash);
+}
+
+static void told_again(const struct sonde_dump_options *o, const char hash[17])
+{
+    remember(o, hash);
+    if (resource_note("sonde.config.hash", hash))
+        export_describe(sdk.export, sdk.service, sdk.resource);
+}
+
 char *sonde_config_dump_text(const struct sonde_dump_options *o)
 {
     struct buf out;
@@ -386,7 +405,7 @@ char *sonde_config_dump_text(const struct sonde_dump_options *o)
     buf_init(&out, DUMP_MAX);
     sdk_start();
     if (dump_build(o ? o : &none, &out, hash)) {
-        remember(o ? o : &none, hash);
+        told_again(o ? o : &none, hash);
         text = malloc(out.n + 1); // the caller frees it
     }
     if (text) {
@@ -457,7 +476,11 @@ void sonde_config_dump(const struct sonde_dump_options *o)
     o = o ? o : &none;
     sdk_start();
     bool path = o->path && *o->path;
-    if (!path && !SONDE_ENABLED(SONDE_LEVEL_DEBUG)) {
+    if (!path && !SONDE_ENABLED(SONDE_LEVEL_DEBUG)) { // only for /debug/config and the hash
+        char hash[17];
+        const struct redact r = {.more = o->redact};
+        if (hash_of(o, &r, hash))
+            told_again(o, hash);
         errno = before;
         return;
     }

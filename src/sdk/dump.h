@@ -34,6 +34,7 @@ bool gpu_smi_lines(struct slice text, struct jw *w); // what nvidia-smi printed;
 
 // ---- dump.c ----
 // The dump, sorted and redacted; the hash with it. False without memory.
+void dump_note_hash(void); // makes it an attribute of the resource (resource_note)
 // The dump of what the last caller told, once more, appended.
 bool dump_again(bool no_gpu, struct buf *out);
 bool dump_build(const struct sonde_dump_options *o, struct buf *out, char hash[17]);

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/pb.h"
 #include "sdk/encode.h"
+#include "sdk/dump.h"
 #include "sdk/env.h"
 #include "sdk/export.h"
 #include "sdk/sdk.h"
@@ -388,8 +389,10 @@ struct sonde_resource *resource_make(const char *service, const char *options)
     for (size_t i = 0; i < resource_n_detectors; i++)
         if (selected(resource_detectors[i].name))
             resource_detectors[i].find(&first);
-    if (selected("config"))
+    if (selected("config")) {
+        dump_note_hash();
         add_notes(&first);
+    }
     struct sonde_resource *r = run_detectors(resource_of(buf_slice(&first), RESOURCE_SCHEMA));
     resource_list(&last, options);
     pthread_mutex_lock(&lock);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sonde/config.h>
+#include <sonde/export.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -237,6 +238,15 @@ static void test_hash(void **state)
     free(sonde_config_dump_text(&o));
     sonde_config_hash(second);
     CHECK_STR(slice_str(second), first);
+    setenv("TERM", "other", 1); // nor that
+    free(sonde_config_dump_text(&o));
+    sonde_config_hash(second);
+    CHECK_STR(slice_str(second), first);
+    struct sonde_resource *r = sonde_resource_current();
+    struct sonde_resource_attribute attribute;
+    CHECK(sonde_resource_find(r, "sonde.config.hash", &attribute));
+    CHECK_STR(slice_str(attribute.text), first);
+    sonde_resource_free(r);
     o.config = "{\"a\":1,\"b\":3}";
     free(sonde_config_dump_text(&o));
     sonde_config_hash(second);
