@@ -155,7 +155,7 @@ static struct export_item *from_spool(struct export_dest *d)
         found = spool_take(d->spool, it->file, &b->request, &b->items, &damaged);
     }
     bool more = found || spool_any(d->spool);
-    if (damaged)
+    if (damaged && sdk_tells(SONDE_LEVEL_WARN))
         SONDE_WARN("damaged files removed from the spool", SONDE_UINT("files", damaged), SONDE_STR("endpoint", d->url));
     pthread_mutex_lock(&d->e->lock);
     d->q->stats.failed[EXPORT_SPOOL_LOST] += damaged; // how many records were in them nobody knows
@@ -227,18 +227,20 @@ static void say(struct export_dest *d, const struct export_batch *b, const struc
 {
     const char *at = d->url;
     if (a->outcome == RETRY) {
-        if (turned(d, true))
+        if (turned(d, true) && sdk_tells(SONDE_LEVEL_WARN))
             SONDE_WARN("collector unreachable, export waits", SONDE_STR("endpoint", at), SONDE_STR("error", a->why));
         return;
     }
     if (a->outcome == REFUSED) {
+        if (!sdk_tells(SONDE_LEVEL_WARN))
+            return;
         SONDE_WARN_LIMIT(SONDE_EVERY(5, 0, 10), "collector refused a batch", SONDE_STR("endpoint", at),
                          SONDE_STR("error", a->why), SONDE_UINT("dropped", b->items), SONDE_STR("signal", d->q->word));
         return;
     }
-    if (d->away && turned(d, false))
+    if (d->away && turned(d, false) && sdk_tells(SONDE_LEVEL_INFO))
         SONDE_INFO("collector reachable again", SONDE_STR("endpoint", at));
-    if (a->rejected || a->why[0])
+    if ((a->rejected || a->why[0]) && sdk_tells(SONDE_LEVEL_WARN))
         SONDE_WARN_LIMIT(SONDE_EVERY(5, 0, 10), "collector took a batch in part", SONDE_STR("endpoint", at),
                          SONDE_UINT("rejected", a->rejected), SONDE_UINT("sent", b->items), SONDE_STR("signal", d->q->word),
                          SONDE_STR("reason", a->why));

@@ -46,8 +46,22 @@ static bool have_key; // under life, or where nothing else runs
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 // ---- configuration ----------------------------------------------------------------------------------------------------
+bool sdk_tells(unsigned level)
+{
+    static const char *const words[] = {"none", "error", "warn", "info", "debug"};
+    char word[16];
+    unsigned most = SONDE_LEVEL_INFO;
+    env_text("OTEL_LOG_LEVEL", word, sizeof word);
+    for (unsigned i = 0; i < 5; i++)
+        if (slice_ieq(slice_str(word), slice_str(words[i])))
+            most = i;
+    return level <= most;
+}
+
 void sdk_note(const char *text, size_t n)
 {
+    if (!sdk_tells(SONDE_LEVEL_WARN))
+        return;
     while (n) {
         ssize_t k = quiet_write(STDERR_FILENO, text, n);
         if (k < 0 && errno == EINTR)

@@ -535,6 +535,16 @@ def test_it_goes_and_comes_back(run):
     assert len(lines(server)) + len(lines(second)) == 30 and "shutdown 1" in out
 
 
+def test_how_much_it_tells_of_itself(run):
+    s, port = dead_port()
+    env = {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_BSP_MAX_QUEUE_SIZE": "many"}
+    for level, told in (("info", True), ("WARN", True), ("nonsense", True), ("", True), ("error", False), ("none", False)):
+        ran = run("logs:1", "shutdown:300", **env, OTEL_LOG_LEVEL=level)
+        assert ("collector unreachable" in ran.err) == told and ("OTEL_BSP_MAX_QUEUE_SIZE" in ran.err) == told, (level, ran.err)
+        assert "line i=0" in ran.err  # the program's own lines are another matter
+    s.close()
+
+
 def test_a_forked_child_exports_for_itself(run, grpc_server):
     run("logs:3", "fork", "shutdown:3000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
     told = [r.body.string_value for r in records(grpc_server)]
