@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing to build, test and demonstrate Sonde: Debian packages, npm packages of web/, Python tools.
+# Installs what is missing to build, test and demonstrate Sonde: Debian packages, npm packages of web/, Python tools, toml-test.
 #   scripts/setup.sh [BUILD_DIR]
 # Says what it does, does nothing when all is there, may be run any number of times. SONDE_SETUP=no skips it.
 set -euo pipefail
@@ -68,6 +68,20 @@ install_python() {
     printf '%s\n' "$want" >"$build/venv/.sonde-requirements"
 }
 
+# The public suite of TOML, where Go is: the test is skipped without it, so no network is no failure, and not asked for again today.
+install_toml_test() {
+    local dir
+    [ -x "$build/gobin/toml-test" ] && return
+    command -v go >/dev/null || return 0
+    [ -n "$(find "$build/gobin/.failed" -mtime -1 2>/dev/null)" ] && return
+    say "installing toml-test into $build/gobin"
+    mkdir -p "$build/gobin"
+    dir=$(realpath "$build/gobin")
+    GOBIN=$dir timeout 180 go install github.com/toml-lang/toml-test/v2/cmd/toml-test@latest >/dev/null 2>&1 </dev/null ||
+        { touch "$dir/.failed"; say "toml-test could not be installed; its test will be skipped"; }
+}
+
 install_packages
 install_npm web
 install_python
+install_toml_test
