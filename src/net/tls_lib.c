@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 struct tls_library ssl;
-static char missing[200];
+static char missing[250];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 // OpenSSL takes itself apart at exit. Where the host program loaded it before us we cannot ask it not to, and an exporter's
 // thread may be in the middle of it: from `over` on nobody enters.
@@ -29,7 +29,8 @@ static void load(void)
     bool hosts = dlopen("libcrypto.so.3", RTLD_NOLOAD | RTLD_LAZY);
     void *lib = lib_open("libssl.so.3"), **to = (void **)&ssl;
     if (!lib) {
-        snprintf(missing, sizeof missing, "libssl.so.3 (OpenSSL 3) is not installed here");
+        const char *why = dlerror();
+        snprintf(missing, sizeof missing, "libssl.so.3 (OpenSSL 3) is not installed here (%.120s)", why ? why : "not found");
         return;
     }
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

@@ -269,6 +269,59 @@ def test_export_over_tls(installed, guest, rings, certificates, tmp_path, kind, 
         assert server.stop() == 0
 
 
+def shared_object(path, code, *options):
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-x", "c", "-", "-o", str(path), *options], input=code, text=True, check=True)
+    return str(path)
+
+
+def test_resolver_that_hangs(guest, rings, tmp_path):
+    """Only the exporter's thread waits for it; the end of the process has its own limit (5 s here)."""
+    slow = shared_object(tmp_path / "slow.so", "#include <unistd.h>\nint getaddrinfo(void) { sleep(60); return -3; }",
+                         "-fno-builtin")
+    env = {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.example:4317", "LD_PRELOAD": slow}
+    started = time.monotonic()
+    out = run(guest["shared"], "lines", 1000, rings=rings, env=env)
+    assert time.monotonic() - started < 9, "the process waited for the resolver"
+    assert len(messages(out.stderr)) == 1000
+    times = re.findall(r"^(\S+)  INFO \S+: line i=", out.stderr, re.M)
+    assert times[0][:16] == times[-1][:16] or int(times[-1][17:19]) - int(times[0][17:19]) in (-59, 1), "a call waited"
+
+
+HOST_WITH_OPENSSL = """
+#include <openssl/ssl.h>
+#include <sonde/sonde.h>
+#include <unistd.h>
+int main(void)
+{
+    SSL_CTX *ours = SSL_CTX_new(TLS_client_method()); /* OpenSSL will take itself apart at exit */
+    for (int i = 0; i < 200; i++) {
+        SONDE_INFO("line", SONDE_INT("i", i));
+        usleep(1000);
+    }
+    SSL_CTX_free(ours);
+    return 0;
+}
+"""
+
+
+def test_host_with_openssl(installed, rings, certificates, tmp_path):
+    """Its OpenSSL is taken apart at exit while our exporter may be using it: no crash, no hang."""
+    from test_tls import TlsServer
+    server = TlsServer(installed.build / "sonde", tmp_path / "data", "--tls-cert", certificates["good.pem"], "--tls-key",
+                       certificates["good.key"])
+    program = str(installed.tmp / "host-openssl")
+    subprocess.run(["gcc", "-x", "c", "-", "-o", program, *installed.flags("--cflags", "--libs"), "-lssl", "-lcrypto",
+                    f"-Wl,-rpath,{installed.libdir}"], input=HOST_WITH_OPENSSL, text=True, check=True)
+    env = {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": f"https://localhost:{server.ports['otlp-grpc']}",
+           "OTEL_EXPORTER_OTLP_CERTIFICATE": certificates["ca.pem"], "OTEL_BLRP_SCHEDULE_DELAY": "5"}
+    try:
+        for _ in range(4):
+            out = run(program, rings=rings, env=env, timeout=30)
+            assert out.returncode == 0 and len(messages(out.stderr)) >= 200, out
+    finally:
+        assert server.stop() == 0
+
+
 # ---- life -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", KINDS)
 def test_before_main_and_after_exit(guest, rings, kind):

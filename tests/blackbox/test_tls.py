@@ -299,6 +299,14 @@ def test_python_server(python_server, certificates, sonde_program, certificate, 
         assert out.returncode == 1 and "nothing matched" in out.stderr, out
 
 
+def test_without_openssl(server, sonde_program, tmp_path):
+    (tmp_path / "libssl.so.3").write_text("not a library")
+    env = {"LD_LIBRARY_PATH": str(tmp_path)}
+    out = ask(sonde_program, server.url().replace("http:", "https:"), env=env)
+    assert out.returncode not in (0, 1) and "OpenSSL 3) is not installed here" in out.stderr, out
+    assert ask(sonde_program, server.url(), env=env).returncode == 1  # nothing else needs it
+
+
 def test_no_tls_there(server, sonde_program):
     out = ask(sonde_program, server.url().replace("http:", "https:"))
     assert out.returncode not in (0, 1) and "no TLS is spoken there" in out.stderr, out
