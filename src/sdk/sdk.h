@@ -83,7 +83,7 @@ unsigned sdk_span_level(void);                     // what the current spans' di
 const uint8_t *sdk_span_ids(void);                 // 24 bytes of the current span, or null
 void sdk_span_adopt(void);                         // after a fork: makes the current span known to the new ring
 void sdk_span_forget(void);                        // the calling thread ends
-bool sdk_tells(unsigned level);             // of itself: OTEL_LOG_LEVEL none, error, warn, info (default), debug
+bool sdk_tells(unsigned level);                    // of itself: OTEL_LOG_LEVEL none, error, warn, info (default), debug
 void sdk_note(const char *text, size_t n);         // plain lines to stderr (configuration complaints)
 void sdk_held_level(void);                         // after a change of sinks
 bool sdk_truthy(const char *name);                 // 1, true, on, yes in any case
