@@ -133,6 +133,9 @@ SONDE_API void sonde_log_format(struct sonde_site *site, const struct sonde_arg 
 SONDE_API void sonde_log_limited(struct sonde_site *site, struct sonde_limit *limit, const struct sonde_arg *args);
 SONDE_API void sonde_log_array(struct sonde_site *site, const char *message, size_t message_n, const struct sonde_field *fields,
                                size_t n);
+// A call site made at run time, for bindings of other languages: for sonde_log_array, or (is_span) sonde_span_start_with_site.
+// Texts are copied. Never freed: make one for each place, at most 65,535 in a process. Null without memory.
+SONDE_API struct sonde_site *sonde_site_new(enum sonde_level level, const char *target, const char *file, uint32_t line, bool is_span);
 SONDE_API bool sonde_limit_pass(struct sonde_limit *limit, const struct sonde_site *site);
 // What the compiler checks arguments against; never called.
 static inline __attribute__((format(printf, 1, 2))) void sonde_check_format(const char *format, ...)

@@ -3,56 +3,32 @@
 #include <string.h>
 
 // ---- call sites -----------------------------------------------------------------------------------------------------------
-static const char *const no_keys[] = {"", "", NULL};
-static const unsigned char record_types[] = {SONDE_TYPE_MESSAGE, SONDE_TYPE_FIELDS, 0};
-
 static PyObject *sites; // (target, file, line, level) → capsule; the GIL is its lock
 
-static char *copy(PyObject *o)
+static const char *text_or_none(PyObject *o)
 {
     Py_ssize_t n;
     const char *p = PyUnicode_Check(o) ? PyUnicode_AsUTF8AndSize(o, &n) : NULL;
     PyErr_Clear();
-    return strdup(p ? p : "");
+    return p;
 }
 
-static struct sonde_site site_of(const char *target, const char *file, uint32_t line, long level, const unsigned char *types,
-                                 uint8_t n)
+static struct sonde_site *call_site_new(PyObject *target, PyObject *file, PyObject *line, long level)
 {
-    struct sonde_site s = {.line = line,
-                           .level = (uint8_t)level,
-                           .n_fields = n,
-                           .message = "",
-                           .target = target,
-                           .file = file,
-                           .keys = no_keys,
-                           .types = types};
+    long number = PyLong_Check(line) ? PyLong_AsLong(line) : 0;
+    PyErr_Clear();
+    struct sonde_site *s =
+        sonde_site_new(level == LEVEL_OF_SPAN ? SONDE_LEVEL_INFO : (enum sonde_level)level, text_or_none(target),
+                       text_or_none(file), number > 0 && number < INT32_MAX ? (uint32_t)number : 0, level == LEVEL_OF_SPAN);
+    if (!s)
+        PyErr_NoMemory();
     return s;
 }
 
-static struct call_site *call_site_new(PyObject *target, PyObject *file, PyObject *line, long level)
-{
-    void *p = NULL;
-    char *where = copy(target), *path = copy(file);
-    long number = PyLong_AsLong(line);
-    PyErr_Clear();
-    if (!where || !path || posix_memalign(&p, 64, sizeof(struct call_site)) != 0) {
-        free(where);
-        free(path);
-        PyErr_NoMemory();
-        return NULL;
-    }
-    struct call_site *c = p;
-    c->record = site_of(where, path, number > 0 ? (uint32_t)number : 0, level, record_types, 2);
-    c->span = site_of(where, path, c->record.line, level, NULL, 0);
-    c->span.is_span = 1;
-    return c;
-}
-
-struct call_site *call_site_get(PyObject *target, PyObject *file, PyObject *line, long level)
+struct sonde_site *call_site_get(PyObject *target, PyObject *file, PyObject *line, long level)
 {
     PyObject *number = PyLong_FromLong(level), *key = NULL, *capsule = NULL;
-    struct call_site *c = NULL;
+    struct sonde_site *s = NULL;
     if (!sites)
         sites = PyDict_New();
     if (sites && number)
@@ -60,21 +36,21 @@ struct call_site *call_site_get(PyObject *target, PyObject *file, PyObject *line
     capsule = key ? PyDict_GetItemWithError(sites, key) : NULL;
     if (!capsule && key && !PyErr_Occurred() && PyDict_Size(sites) >= CALL_SITES_MAX) {
         Py_DECREF(key);
-        key = PyTuple_Pack(4, target, Py_None, Py_None, number);
+        key = PyTuple_Pack(4, PyDict_Size(sites) < CALL_SITES_MAX * 2 ? target : Py_None, Py_None, Py_None, number);
         file = line = Py_None;
         capsule = key ? PyDict_GetItemWithError(sites, key) : NULL;
     }
     if (capsule) {
-        c = PyCapsule_GetPointer(capsule, NULL);
-    } else if (key && !PyErr_Occurred() && (c = call_site_new(target, file, line, level)) != NULL) {
-        capsule = PyCapsule_New(c, NULL, NULL);
+        s = PyCapsule_GetPointer(capsule, NULL);
+    } else if (key && !PyErr_Occurred() && (s = call_site_new(target, file, line, level)) != NULL) {
+        capsule = PyCapsule_New(s, NULL, NULL);
         if (!capsule || PyDict_SetItem(sites, key, capsule) != 0)
             PyErr_Clear(); // used once, then made anew
         Py_XDECREF(capsule);
     }
     Py_XDECREF(number);
     Py_XDECREF(key);
-    return c;
+    return s;
 }
 
 // ---- records ----------------------------------------------------------------------------------------------------------------
@@ -94,7 +70,7 @@ PyObject *py_log(PyObject *self, PyObject *const *args, Py_ssize_t n)
             PyErr_Format(PyExc_ValueError, "level %ld: 1 (ERROR) to 5 (TRACE) are levels", level);
         return NULL;
     }
-    struct call_site *c = call_site_get(args[1], args[2], args[3], level);
+    struct sonde_site *c = call_site_get(args[1], args[2], args[3], level);
     if (!c)
         return NULL;
     PyObject *mapping = n > 5 ? args[5] : NULL;
@@ -102,12 +78,12 @@ PyObject *py_log(PyObject *self, PyObject *const *args, Py_ssize_t n)
     bool enter = span && span != sonde_span_current();
     if (enter)
         sonde_span_enter(span);
-    bool wanted = sonde_site_wanted(&c->record);
+    bool wanted = sonde_site_wanted(c);
     int rc = 0;
     if (wanted && (rc = fields_fill(&f, mapping)) == 0) {
         Py_ssize_t length;
         const char *message = text_of(args[4], &length, &f);
-        sonde_log_array(&c->record, message, (size_t)length, f.v, f.n);
+        sonde_log_array(c, message, (size_t)length, f.v, f.n);
         fields_clear(&f);
     }
     if (enter)
@@ -124,9 +100,9 @@ PyObject *py_enabled(PyObject *self, PyObject *const *args, Py_ssize_t n)
         return NULL;
     }
     long level = PyLong_AsLong(args[0]);
-    struct call_site *c =
+    struct sonde_site *c =
         level < SONDE_LEVEL_ERROR || level > SONDE_LEVEL_TRACE ? NULL : call_site_get(args[1], Py_None, Py_None, level);
     if (!c && PyErr_Occurred())
         return NULL;
-    return PyBool_FromLong(c && sonde_site_wanted(&c->record));
+    return PyBool_FromLong(c && sonde_site_wanted(c));
 }

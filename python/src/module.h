@@ -29,13 +29,11 @@ void fields_clear(struct fields *f);
 const char *text_of(PyObject *o, Py_ssize_t *n, struct fields *keep);
 
 // ---- log.c: call sites made at run time ----
-struct call_site {
-    struct sonde_site record, span;
-};
 // The call site of that place; made at its first use and never freed. Beyond CALL_SITES_MAX places those of one target and level
 // share one. Null with an exception set.
 enum { CALL_SITES_MAX = 16384 };
-struct call_site *call_site_get(PyObject *target, PyObject *file, PyObject *line, long level);
+struct sonde_site *call_site_get(PyObject *target, PyObject *file, PyObject *line, long level);
+enum { LEVEL_OF_SPAN = 0 }; // as level: the call site of spans that start there
 
 PyObject *py_log(PyObject *self, PyObject *const *args, Py_ssize_t n);
 PyObject *py_enabled(PyObject *self, PyObject *const *args, Py_ssize_t n);

@@ -133,8 +133,8 @@ static PyObject *span_new(PyTypeObject *type, PyObject *args, PyObject *kw)
     const struct sonde_context *from = context_of(parent);
     if (PyErr_Occurred() || fields_fill(&f, attributes) != 0)
         return NULL;
-    struct call_site *site =
-        call_site_get(target ? target : Py_None, file ? file : Py_None, line ? line : Py_None, SONDE_LEVEL_INFO);
+    struct sonde_site *site =
+        call_site_get(target ? target : Py_None, file ? file : Py_None, line ? line : Py_None, LEVEL_OF_SPAN);
     allocfunc alloc = site ? (allocfunc)PyType_GetSlot(type, Py_tp_alloc) : NULL;
     struct span_object *self = alloc ? (struct span_object *)alloc(type, 0) : NULL;
     if (self) {
@@ -146,7 +146,7 @@ static PyObject *span_new(PyTypeObject *type, PyObject *args, PyObject *kw)
                                        .attributes = f.v,
                                        .n_attributes = f.n};
         const char *text = text_of(name, &n, &f);
-        self->span = sonde_span_hold(sonde_span_start_with_site(&site->span, text, &o));
+        self->span = sonde_span_hold(sonde_span_start_with_site(site, text, &o));
         self->ended = 0;
     }
     fields_clear(&f);

@@ -25,8 +25,8 @@ static struct {
     struct timespec seen;
     off_t seen_size;
     ino_t seen_inode;
-    int64_t look_at; // the backend's own
-    struct sonde_site **record;
+    int64_t look_at;   // the backend's own
+    uintptr_t *record; // struct sonde_site *, with 1 added to those that live as long as the process
     uint32_t n, cap;
 } level = {.change = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -116,33 +116,46 @@ bool level_add_site(struct sonde_site *record)
 {
     if (level.n == level.cap) {
         uint32_t cap = level.cap ? level.cap * 2 : 256;
-        struct sonde_site **more = mem_realloc(level.record, cap * sizeof *more);
+        uintptr_t *more = mem_realloc(level.record, cap * sizeof *more);
         if (!more)
             return false;
         level.record = more;
         level.cap = cap;
     }
-    level.record[level.n++] = record;
+    level.record[level.n++] = (uintptr_t)record | (record->is_span & SITE_LASTING ? 1 : 0);
     return true;
 }
 
 void level_drop_site(const struct sonde_site *record)
 {
-    if (level.n && level.record[level.n - 1] == record)
+    if (level.n && (level.record[level.n - 1] & ~(uintptr_t)1) == (uintptr_t)record)
         level.n--;
+}
+
+static void refresh_record(struct sonde_site *r, uint32_t number)
+{
+    const struct site *s = site_get(&sdk.sites, number);
+    if (s && r->number == number && r->line == s->line && r->level == s->level)
+        __atomic_store_n(&r->state, level_site_state(s), __ATOMIC_RELEASE);
 }
 
 // The records inside one writable segment. What was loaded where another library has been does not bear the number.
 static void refresh_segment(uintptr_t from, uintptr_t to)
 {
     for (uint32_t i = 0; i < level.n; i++) {
-        struct sonde_site *r = level.record[i];
-        if ((uintptr_t)r < from || (uintptr_t)r + sizeof *r > to)
-            continue;
-        const struct site *s = site_get(&sdk.sites, i + 1);
-        if (s && r->number == i + 1 && r->line == s->line && r->level == s->level)
-            __atomic_store_n(&r->state, level_site_state(s), __ATOMIC_RELEASE);
+        uintptr_t r = level.record[i];
+        if (!(r & 1) && r >= from && r + sizeof(struct sonde_site) <= to)
+            refresh_record((struct sonde_site *)r, i + 1);
     }
+}
+
+static void refresh_lasting(void)
+{
+    pthread_mutex_lock(&sdk.life);
+    for (uint32_t i = 0; i < level.n; i++)
+        if (level.record[i] & 1)
+            refresh_record((struct sonde_site *)(level.record[i] & ~(uintptr_t)1), i + 1);
+    pthread_mutex_unlock(&sdk.life);
 }
 
 static int refresh_object(struct dl_phdr_info *info, size_t size, void *arg)
@@ -161,6 +174,7 @@ static int refresh_object(struct dl_phdr_info *info, size_t size, void *arg)
 void level_refresh(void)
 {
     dl_iterate_phdr(refresh_object, NULL);
+    refresh_lasting();
 }
 
 // ---- changes -----------------------------------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ void site_encode(struct buf *out, const struct sonde_site *s, uint32_t number)
     struct fmt_arg args[SONDE_FIELDS_MAX];
     bool with_errno = s->n_args && fmt_scan(slice_str(s->message), args, s->n_args);
     uint32_t words[3] = {0, number, s->line};
-    uint8_t bytes[4] = {s->level, (uint8_t)(s->n_fields + with_errno), s->is_span, s->n_args};
+    uint8_t bytes[4] = {s->level, (uint8_t)(s->n_fields + with_errno), s->is_span & 1, s->n_args};
     buf_put(out, words, 12);
     buf_put(out, bytes, 4);
     put_u16str(out, buf_slice(&target));

@@ -5,6 +5,8 @@
 #include "sdk/format.h"
 #include "sdk/ring.h"
 
+enum { SITE_LASTING = 2 }; // in is_span: its record lives as long as the process (sonde_site_new)
+
 // One call site as the formatters want it. Lives as long as its table.
 struct site {
     uint32_t number, line;

@@ -65,6 +65,35 @@ static void table(void **state)
     check_done();
 }
 
+// ---- call sites made at run time -------------------------------------------------------------------------------------------
+static int at_run_time(void *arg)
+{
+    char target[] = "level::made", file[] = "made.py";
+    struct sonde_site *s = sonde_site_new(SONDE_LEVEL_DEBUG, target, file, 7, false);
+    struct sonde_field field = SONDE_FIELD(SONDE_INT("n", 1));
+    (void)arg;
+    target[0] = file[0] = '?'; // it has its own copies
+    sonde_log_array(s, "before", SIZE_MAX, &field, 1);
+    sonde_set_filter("info,level::made=debug");
+    sonde_log_array(s, "during", SIZE_MAX, &field, 1);
+    sonde_set_filter("info");
+    sonde_log_array(s, "after", SIZE_MAX, &field, 1);
+    return 0;
+}
+
+static void made(void **state)
+{
+    (void)state;
+    struct buf out;
+    assert_int_equal(child_run(at_run_time, NULL, plain, &out), 0);
+    CHECK_INT(count_of(&out, "during"), 1);
+    CHECK_INT(count_of(&out, "before") + count_of(&out, "after"), 0);
+    CHECK(strstr(out.p, "\"file\":\"made.py\",\"line\":7,\"target\":\"level::made\"") != NULL ||
+          strstr(out.p, "level::made: during n=1") != NULL);
+    buf_free(&out);
+    check_done();
+}
+
 // ---- spans that are open when the filter changes --------------------------------------------------------------------------
 static void inner(const char *step)
 {
@@ -293,7 +322,8 @@ static void forked(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(table),   cmocka_unit_test(open_spans),   cmocka_unit_test(reverts),
-                                       cmocka_unit_test(threads), cmocka_unit_test(control_file), cmocka_unit_test(forked)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(table),   cmocka_unit_test(made),    cmocka_unit_test(open_spans),
+                                       cmocka_unit_test(reverts), cmocka_unit_test(threads), cmocka_unit_test(control_file),
+                                       cmocka_unit_test(forked)};
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }

@@ -1,0 +1,42 @@
+"""Start, flush and end of the library in this process."""
+from __future__ import annotations
+
+from typing import Dict, Mapping, Optional
+from urllib.parse import quote
+
+from . import _sonde
+
+__version__ = "0.1.0"
+
+
+def init(service: Optional[str] = None, resource: Optional[Mapping[str, object]] = None) -> None:
+    """Starts libsonde. Not needed: the first record or span does the same with the environment's settings.
+
+    service: service.name where OTEL_SERVICE_NAME does not say. resource: more resource attributes; OTEL_RESOURCE_ATTRIBUTES wins.
+    Later calls do nothing.
+    """
+    text = ",".join(f"{quote(str(k), safe='.-_')}={quote(str(v), safe='.-_/:')}" for k, v in (resource or {}).items())
+    _sonde.init(service, text or None)
+
+
+def flush(timeout: float = 2.0) -> bool:
+    """Writes out and exports what is pending, for at most timeout seconds. Returns whether everything got out."""
+    return _sonde.flush(int(timeout * 1000))
+
+
+def shutdown(timeout: float = 2.0) -> bool:
+    """flush(), then the end: later records go to stderr directly. Happens by itself when the process exits."""
+    return _sonde.shutdown(int(timeout * 1000))
+
+
+def set_filter(directives: Optional[str], seconds: Optional[float] = None) -> bool:
+    """Levels while running, in DYN_LOG's words ("info,my.module=debug"); for so many seconds, or for good. None: back to the start's.
+
+    Returns False, with a line on stderr, when the directives were not understood; nothing changes then. Python's loggers follow.
+    """
+    return _sonde.set_filter(directives, max(1, int(seconds * 1000)) if seconds is not None else 0)
+
+
+def counts() -> Dict[str, int]:
+    """What this process lost, dropped and sent so far: records_lost, held_lost, logs_sent, logs_dropped, spans_sent, spans_dropped."""
+    return _sonde.counts()
