@@ -2,8 +2,9 @@
 // Each figure is the lowest, the median and the highest of the rounds. bench_metrics [--json]: the last line is one JSON object.
 #include "base/clock.h"
 #include "base/slice.h"
+#include "sdk/meter_otlp.h"
 #include <pthread.h>
-#include <sonde/metrics.h>
+#include <sonde/meter.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@ static struct sonde_counter *floats;
 static struct sonde_histogram *classic, *native;
 static struct sonde_counter_vec *vec;
 static struct sonde_int_gauge *gauge;
+static struct sonde_instrument *instrument;
+static struct sonde_bound *bound_int, *bound_float, *bound_classic, *bound_native;
 static double values[VALUES];
 static _Atomic uint64_t shared;
 static __thread uint64_t own;
@@ -53,15 +56,43 @@ static void op_vec(int i)
     sonde_counter_add(sonde_counter_vec_with(vec, SONDE_VALUES("chat_completions", "success")), 1);
 }
 
-#define OPS(X)                                    \
-    X(own, "floor: a thread's own number")        \
-    X(atomic, "floor: one shared atomic number")  \
-    X(int, "int counter add")                     \
-    X(float, "counter add")                       \
-    X(classic, "histogram observe, 18 buckets")   \
-    X(native, "native histogram observe")         \
-    X(gauge, "int gauge add (one shared atomic)") \
-    X(vec, "look-up of two labels and counter add")
+static void op_bound_int(int i)
+{
+    sonde_bound_add(bound_int, i);
+}
+static void op_bound_float(int i)
+{
+    sonde_bound_add_f64(bound_float, 1.5 + i);
+}
+static void op_bound_classic(int i)
+{
+    sonde_bound_add_f64(bound_classic, values[i & (VALUES - 1)]);
+}
+static void op_bound_native(int i)
+{
+    sonde_bound_add_f64(bound_native, values[i & (VALUES - 1)]);
+}
+static void op_attributes(int i)
+{
+    const struct sonde_field f[] = {SONDE_FIELD(SONDE_STR("http.route", "/v1/chat/completions")),
+                                    SONDE_FIELD(SONDE_INT("status", 200))};
+    sonde_instrument_add(instrument, i, f, 2);
+}
+
+#define OPS(X)                                             \
+    X(own, "floor: a thread's own number")                 \
+    X(atomic, "floor: one shared atomic number")           \
+    X(int, "int counter add")                              \
+    X(float, "counter add")                                \
+    X(classic, "histogram observe, 18 buckets")            \
+    X(native, "native histogram observe")                  \
+    X(gauge, "int gauge add (one shared atomic)")          \
+    X(vec, "look-up of two labels and counter add")        \
+    X(bound_int, "bound counter add")                      \
+    X(bound_float, "bound double counter add")             \
+    X(bound_classic, "bound histogram record, 18 buckets") \
+    X(bound_native, "bound exponential histogram record")  \
+    X(attributes, "meter's counter add, two attributes")
 
 // Each loop of its own, so that the operation is inlined as in a caller.
 #define LOOP(name, text)                              \
@@ -179,6 +210,48 @@ static struct range scrape(struct sonde_registry *r, enum sonde_exposition e, si
     return range_of(v, ROUNDS);
 }
 
+static void meters_make(const double *bounds, size_t n)
+{
+    static const struct sonde_view native_view = {.instrument_name = "native",
+                                                  .aggregation = SONDE_AGGREGATION_EXPONENTIAL_HISTOGRAM};
+    struct sonde_meter_provider *p =
+        sonde_meter_provider_new(&(struct sonde_meter_provider_options){.is_private = true, .views = &native_view, .n_views = 1});
+    struct sonde_meter *m = sonde_meter_get(p, &(struct sonde_scope){.name = "bench"});
+    const struct sonde_field f[] = {SONDE_FIELD(SONDE_STR("model", "m"))};
+    struct sonde_instrument_options o = {.name = "ints"};
+    instrument = sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, &o);
+    bound_int = sonde_instrument_bind(instrument, f, 1);
+    o = (struct sonde_instrument_options){.name = "floats", .f64 = true};
+    bound_float = sonde_instrument_bind(sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, &o), f, 1);
+    o = (struct sonde_instrument_options){.name = "classic", .f64 = true, .bounds = bounds, .n_bounds = n};
+    bound_classic = sonde_instrument_bind(sonde_instrument_new(m, SONDE_INSTRUMENT_HISTOGRAM, &o), f, 1);
+    o = (struct sonde_instrument_options){.name = "native", .f64 = true};
+    bound_native = sonde_instrument_bind(sonde_instrument_new(m, SONDE_INSTRUMENT_HISTOGRAM, &o), f, 1);
+}
+
+static bool count_bytes(void *arg, struct slice request, size_t points)
+{
+    (void)points;
+    *(size_t *)arg += request.n;
+    return true;
+}
+
+// What a periodic export costs before it is sent: all series of the process collected and encoded.
+static struct range otlp(size_t *bytes)
+{
+    struct meter_otlp *o = meter_otlp_new();
+    double v[ROUNDS];
+    for (int i = -2; i < ROUNDS; i++) {
+        int64_t start = clock_mono_ns();
+        *bytes = 0;
+        meter_otlp_collect(o, SLICE_NONE, 0, count_bytes, bytes, NULL);
+        if (i >= 0)
+            v[i] = (double)(clock_mono_ns() - start) * 1e-6;
+    }
+    meter_otlp_free(o);
+    return range_of(v, ROUNDS);
+}
+
 int main(int argc, char **argv)
 {
     bool json = argc > 1 && strcmp(argv[1], "--json") == 0;
@@ -193,6 +266,7 @@ int main(int argc, char **argv)
     native = sonde_native_histogram_new(r, &(struct sonde_metric_options){.name = "native"}, NULL);
     vec = sonde_counter_vec_new(r, &(struct sonde_metric_options){.name = "vec_total", .label_names = names, .n_label_names = 2},
                                 NULL);
+    meters_make(bounds, n);
     uint64_t x = 88172645463325252u;
     for (int i = 0; i < VALUES; i++) { // times to the first token from 1 ms to 16 s, evenly in the logarithm
         x ^= x << 13, x ^= x >> 7, x ^= x << 17;
@@ -209,12 +283,16 @@ int main(int argc, char **argv)
                  a.median, a.max, ops[i].name, b.min, b.median, b.max);
     }
     struct sonde_registry *many = many_series();
-    size_t bytes, bytes_om;
+    size_t bytes, bytes_om, bytes_otlp;
     struct range text = scrape(many, SONDE_EXPOSITION_TEXT, &bytes), om = scrape(many, SONDE_EXPOSITION_OPENMETRICS, &bytes_om);
-    printf("scrape of %d series: text %.2f / %.2f / %.2f ms (%zu kB), OpenMetrics %.2f / %.2f / %.2f ms\n", SERIES, text.min,
-           text.median, text.max, bytes / 1000, om.min, om.median, om.max);
+    struct range requests = otlp(&bytes_otlp);
+    printf("scrape of %d series: text %.2f / %.2f / %.2f ms (%zu kB), OpenMetrics %.2f / %.2f / %.2f ms, OTLP %.2f / %.2f / %.2f "
+           "ms (%zu kB)\n",
+           SERIES, text.min, text.median, text.max, bytes / 1000, om.min, om.median, om.max, requests.min, requests.median,
+           requests.max, bytes_otlp / 1000);
     if (json)
-        printf("{\"metrics\":{%s\"scrape_10k_ms\":[%.2f,%.2f,%.2f]}}\n", out, text.min, text.median, text.max);
+        printf("{\"metrics\":{%s\"scrape_10k_ms\":[%.2f,%.2f,%.2f],\"otlp_10k_ms\":[%.2f,%.2f,%.2f]}}\n", out, text.min,
+               text.median, text.max, requests.min, requests.median, requests.max);
     sonde_registry_free(many);
     sonde_registry_free(r);
     return 0;

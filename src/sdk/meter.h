@@ -114,7 +114,9 @@ struct sonde_instrument {
 };
 
 struct sonde_bound {
-    struct sonde_instrument *instrument;
+    const atomic_bool *on; // its meter's
+    bool rising, always;   // refuses negative amounts; every value may become an exemplar
+    bool single;           // one series, not always
     uint32_t n, n_attributes;
     struct sonde_field *attributes; // all that were given
     struct meter_series *series[];

@@ -151,44 +151,39 @@ static inline void observe(struct meter_series *s, double v)
 
 static inline void put_int(struct meter_series *s, int64_t v)
 {
-    metric_word *w;
-    switch (s->cell.kind) {
-    case METRIC_INT_COUNTER:
-        if ((w = metric_cell(s->cell.slot)))
+    uint8_t kind = s->cell.kind; // compared one after the other: a jump through a table costs more than all of it
+    if (kind == METRIC_INT_COUNTER || kind == METRIC_COUNTER) {
+        metric_word *w = metric_cell(s->cell.slot);
+        if (w && kind == METRIC_INT_COUNTER)
             metric_bump(w, (uint64_t)v);
-        break;
-    case METRIC_COUNTER:
-        if ((w = metric_cell(s->cell.slot)))
+        else if (w)
             metric_bump_f64(w, (double)v);
-        break;
-    case METRIC_INT_GAUGE:
-        atomic_store_explicit(&s->cell.value, (uint64_t)v, memory_order_relaxed);
-        break;
-    case METRIC_GAUGE:
-        atomic_store_explicit(&s->cell.value, metric_bits((double)v), memory_order_relaxed);
-        break;
-    default:
+    } else if (kind >= METRIC_HISTOGRAM) {
         observe(s, (double)v);
+    } else {
+        atomic_store_explicit(&s->cell.value, kind == METRIC_INT_GAUGE ? (uint64_t)v : metric_bits((double)v),
+                              memory_order_relaxed);
     }
+}
+
+static inline int64_t rounded(double v)
+{
+    return fabs(v) < 0x1p63 ? llround(v) : v > 0 ? INT64_MAX : INT64_MIN;
 }
 
 static inline void put_f64(struct meter_series *s, double v)
 {
-    metric_word *w;
-    switch (s->cell.kind) {
-    case METRIC_COUNTER:
-        if ((w = metric_cell(s->cell.slot)))
-            metric_bump_f64(w, v);
-        break;
-    case METRIC_GAUGE:
-        atomic_store_explicit(&s->cell.value, metric_bits(v), memory_order_relaxed);
-        break;
-    case METRIC_INT_COUNTER:
-    case METRIC_INT_GAUGE:
-        put_int(s, fabs(v) < 0x1p63 ? llround(v) : v > 0 ? INT64_MAX : INT64_MIN);
-        break;
-    default:
+    uint8_t kind = s->cell.kind;
+    if (kind >= METRIC_HISTOGRAM) {
         observe(s, v);
+    } else if (kind == METRIC_COUNTER) {
+        metric_word *w = metric_cell(s->cell.slot);
+        if (w)
+            metric_bump_f64(w, v);
+    } else if (kind == METRIC_GAUGE) {
+        atomic_store_explicit(&s->cell.value, metric_bits(v), memory_order_relaxed);
+    } else {
+        put_int(s, rounded(v));
     }
 }
 
@@ -204,30 +199,81 @@ static inline bool exemplar(const struct sonde_instrument *i)
                atomic_load_explicit(&i->meter->provider->exemplars, memory_order_relaxed) == SONDE_EXEMPLARS_ALWAYS_ON, 0);
 }
 
-__attribute__((noinline)) static void bound_offer(const struct sonde_bound *b, double v)
+// All series and exemplars, the first update of a thread, bucket ranges that grow: what the quick way below does not do.
+__attribute__((noinline)) static void bound_int(const struct sonde_bound *b, int64_t v)
 {
     for (uint32_t k = 0; k < b->n; k++)
+        put_int(b->series[k], v);
+    for (uint32_t k = 0; k < b->n && (tls_span || b->always); k++)
+        meter_offer(b->series[k], (double)v, b->attributes, b->n_attributes);
+}
+
+__attribute__((noinline)) static void bound_f64(const struct sonde_bound *b, double v)
+{
+    for (uint32_t k = 0; k < b->n; k++)
+        put_f64(b->series[k], v);
+    for (uint32_t k = 0; k < b->n && (tls_span || b->always); k++)
         meter_offer(b->series[k], v, b->attributes, b->n_attributes);
+}
+
+static inline bool number(double v)
+{
+    return fabs(v) <= 1.7976931348623157e308;
+}
+
+// The usual case without a call, so that no register is saved: false where it is another.
+static inline bool quick_f64(struct meter_series *s, double v, bool rising)
+{
+    metric_word *w = s->cell.slot != METRIC_NO_SLOT ? metric_cell_quick(s->cell.slot) : NULL;
+    if (__builtin_expect(!w, 0))
+        return false;
+    if (s->cell.kind == METRIC_COUNTER) {
+        if (!number(v) || (v < 0 && rising))
+            return false;
+        metric_bump_f64(w, v);
+        return true;
+    }
+    if (s->cell.kind == METRIC_NATIVE) // takes what is positive and finite, as the index of bounds below does
+        return metric_native_quick(w, v);
+    const struct metric_bounds *b = s->cell.bounds;
+    uint64_t at = b ? (uint64_t)(((int64_t)metric_bits(v) >> b->shift) - b->first) : 0;
+    if (__builtin_expect(!b || at >= b->n_index, 0))
+        return false;
+    uint32_t i = b->index[at];
+    while (v > b->bound[i])
+        i++;
+    metric_bump(w + 1 + i, 1);
+    metric_bump_f64(w, v);
+    return true;
+}
+
+static inline bool quick_int(struct meter_series *s, int64_t v)
+{
+    if (s->cell.kind != METRIC_INT_COUNTER)
+        return s->cell.kind != METRIC_INT_GAUGE && quick_f64(s, (double)v, false);
+    metric_word *w = metric_cell_quick(s->cell.slot);
+    if (__builtin_expect(!w, 0))
+        return false;
+    metric_bump(w, (uint64_t)v);
+    return true;
 }
 
 void sonde_bound_add(struct sonde_bound *b, int64_t v)
 {
-    if (!b || !wanted(b->instrument, v < 0))
+    if (!b || !atomic_load_explicit(b->on, memory_order_relaxed) || (v < 0 && b->rising))
         return;
-    for (uint32_t k = 0; k < b->n; k++)
-        put_int(b->series[k], v);
-    if (exemplar(b->instrument))
-        bound_offer(b, (double)v);
+    if (tls_span || !b->single || !quick_int(b->series[0], v))
+        bound_int(b, v);
 }
 
 void sonde_bound_add_f64(struct sonde_bound *b, double v)
 {
-    if (!b || !(fabs(v) <= 1.7976931348623157e308) || !wanted(b->instrument, v < 0))
+    if (!b || !atomic_load_explicit(b->on, memory_order_relaxed))
         return;
-    for (uint32_t k = 0; k < b->n; k++)
-        put_f64(b->series[k], v);
-    if (exemplar(b->instrument))
-        bound_offer(b, v);
+    if (__builtin_expect(!tls_span && b->single, 1) && quick_f64(b->series[0], v, b->rising))
+        return;
+    if (number(v) && !(v < 0 && b->rising))
+        bound_f64(b, v);
 }
 
 static bool add_ok(const struct sonde_instrument *i, bool negative)
@@ -281,10 +327,13 @@ struct sonde_bound *sonde_instrument_bind(struct sonde_instrument *i, const stru
     pthread_mutex_unlock(&p->lock);
     if (!b)
         return NULL;
-    b->instrument = i;
+    b->on = &i->meter->on;
+    b->rising = i->rising;
+    b->always = atomic_load_explicit(&p->exemplars, memory_order_relaxed) == SONDE_EXEMPLARS_ALWAYS_ON;
     b->n_attributes = set.n;
     for (uint32_t k = 0; k < i->n_streams; k++)
         if ((b->series[b->n] = meter_series_with(&i->streams[k], &set)))
             b->n++;
+    b->single = b->n == 1 && !b->always;
     return b->n == i->n_streams ? b : NULL;
 }

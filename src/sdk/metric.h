@@ -56,6 +56,13 @@ static inline metric_word *metric_cell(uint32_t slot)
     }
     return metric_cell_slow(slot);
 }
+// The same where the thread has written near there before, else null.
+static inline metric_word *metric_cell_quick(uint32_t slot)
+{
+    struct metric_shard *s = tls_shard;
+    metric_word *p = s ? atomic_load_explicit(&s->pages[slot / METRIC_PAGE_WORDS], memory_order_relaxed) : NULL;
+    return p ? p + slot % METRIC_PAGE_WORDS : NULL;
+}
 // The same of another thread's shard, for reading; null if it never wrote near there.
 static inline metric_word *metric_peek(struct metric_shard *s, uint32_t slot)
 {
@@ -284,23 +291,25 @@ static inline uint32_t metric_native_place(int32_t i, int32_t origin)
     int32_t at = i - origin;
     return (uint32_t)(at + ((at >> 31) & METRIC_NATIVE_MAX));
 }
+// False: not done, metric_native_slow must.
+static inline bool metric_native_quick(metric_word *w, double v)
+{
+    uint64_t bits = metric_bits(v), state = atomic_load_explicit(w + METRIC_NATIVE_STATE, memory_order_relaxed);
+    // positive and normal, and there were such (so the tables are there)
+    if (__builtin_expect(bits - (1ull << 52) >= 2046ull << 52 || !(state & METRIC_NATIVE_USED), 0))
+        return false;
+    int32_t i = metric_native_finest(bits) >> (state >> 8 & 0xff);
+    uint64_t r = atomic_load_explicit(w + METRIC_NATIVE_RANGE, memory_order_relaxed);
+    if (__builtin_expect(i < (int32_t)(uint32_t)r || i > (int32_t)(r >> 32), 0))
+        return false;
+    metric_bump(w + METRIC_NATIVE_BUCKETS + metric_native_place(i, metric_native_origin(state, 0)), 1);
+    metric_bump_f64_short(w + METRIC_NATIVE_SUM, v);
+    return true;
+}
 __attribute__((always_inline)) static inline bool metric_native_observe(uint32_t slot, double v) // false: not counted
 {
     metric_word *w = metric_cell(slot);
-    if (__builtin_expect(!w, 0))
-        return false;
-    uint64_t bits = metric_bits(v), state = atomic_load_explicit(w + METRIC_NATIVE_STATE, memory_order_relaxed);
-    // positive and normal, and there were such (so the tables are there)
-    if (__builtin_expect(bits - (1ull << 52) < 2046ull << 52 && state & METRIC_NATIVE_USED, 1)) {
-        int32_t i = metric_native_finest(bits) >> (state >> 8 & 0xff);
-        uint64_t r = atomic_load_explicit(w + METRIC_NATIVE_RANGE, memory_order_relaxed);
-        if (__builtin_expect(i >= (int32_t)(uint32_t)r && i <= (int32_t)(r >> 32), 1)) {
-            metric_bump(w + METRIC_NATIVE_BUCKETS + metric_native_place(i, metric_native_origin(state, 0)), 1);
-            metric_bump_f64_short(w + METRIC_NATIVE_SUM, v);
-            return true;
-        }
-    }
-    return metric_native_slow(w, v);
+    return __builtin_expect(w != NULL, 1) && (metric_native_quick(w, v) || metric_native_slow(w, v));
 }
 void metric_native_read(const struct metric_series *s, struct metric_native *out);
 uint32_t metric_native_words(void);
