@@ -75,17 +75,92 @@ static bool tells_retry(const struct request_logs *logs)
     return false;
 }
 
+static void add_named(struct canvas *c, const struct span *s, int which, int64_t from, int64_t to)
+{
+    if (from && to >= from && c->n_named < NAMED_MAX)
+        c->named[c->n_named++] = (struct interval){.from = from, .to = to, .which = which, .span = s, .service = s->service};
+}
+
+enum { NAMED_TRANSFER, NAMED_DECODE, NAMED_PREFILL, NAMED_QUEUE }; // indexes into named_phases
+enum {
+    MARK_QUEUED,
+    MARK_PREEMPTED,
+    MARK_SCHEDULED,
+    MARK_PREFILL_START,
+    MARK_PREFILL_END,
+    MARK_KV_START,
+    MARK_KV_END,
+    MARK_FIRST,
+    MARK_LAST
+};
+static int mark_of(struct slice name)
+{
+    static const char *const names[] = {"queued",          "preempted",   "scheduled",
+                                        "prefill_start",   "prefill_end", "kv_transfer_start",
+                                        "kv_transfer_end", "first_token", "last_token"};
+    for (int i = 0; i <= MARK_LAST; i++)
+        if (slice_eq(name, slice_str(names[i])))
+            return i;
+    return -1;
+}
+
+// A span that tells its phases by events (sonde/genai.h): each begins with one and ends with another, or with the span. A
+// preempted sequence waits until it is scheduled again. Tokens alone tell no phases: a frontend sees those, too.
+static void collect_marks(struct canvas *c, const struct span *s)
+{
+    struct slice all = column_str(c->t->batch->field[FIELD_EVENTS], s->row), events = all;
+    struct span_event e;
+    enum { Q = 1 << NAMED_QUEUE, P = 1 << NAMED_PREFILL, T = 1 << NAMED_TRANSFER, D = 1 << NAMED_DECODE };
+    static const uint8_t ends[] = {
+        [MARK_PREEMPTED] = D, [MARK_SCHEDULED] = Q, [MARK_PREFILL_START] = Q | D, [MARK_PREFILL_END] = P,
+        [MARK_KV_START] = Q,  [MARK_KV_END] = T,    [MARK_FIRST] = Q | P,         [MARK_LAST] = D | Q};
+    bool told = false, decoding = false;
+    int64_t since[N_NAMED] = {0};
+    while (span_event_next(&events, &e)) {
+        int mark = mark_of(e.name);
+        told = told || (mark >= 0 && mark < MARK_FIRST && mark != MARK_PREEMPTED);
+    }
+    while (told && span_event_next(&all, &e)) {
+        int mark = mark_of(e.name), begins = -1;
+        if (mark < 0)
+            continue;
+        for (int i = 0; i < N_NAMED; i++) {
+            if (!(ends[mark] >> i & 1) || !since[i])
+                continue;
+            if (e.time > since[i])
+                add_named(c, s, i, since[i], e.time);
+            since[i] = 0;
+        }
+        decoding = mark == MARK_FIRST || (decoding && mark != MARK_LAST);
+        if (mark == MARK_QUEUED || mark == MARK_PREEMPTED)
+            begins = NAMED_QUEUE;
+        else if (mark == MARK_PREFILL_START)
+            begins = NAMED_PREFILL;
+        else if (mark == MARK_KV_START)
+            begins = NAMED_TRANSFER;
+        else if (decoding && mark != MARK_KV_END)
+            begins = NAMED_DECODE;
+        if (begins >= 0 && !since[begins])
+            since[begins] = e.time;
+    }
+    for (int i = 0; i < N_NAMED; i++)
+        add_named(c, s, i, since[i], s->end);
+}
+
 static void collect(struct canvas *c)
 {
     c->told_retry = tells_retry(c->logs);
     for (uint32_t i = 0; i < c->t->n; i++) {
         const struct span *s = &c->t->spans[i];
         struct interval it = {.from = s->start, .to = s->end, .span = s, .service = s->service};
+        bool is_phase = false;
         for (int k = 0; k < N_NAMED; k++)
-            if (slice_eq(s->name, slice_str(named_phases[k].name)) && c->n_named < NAMED_MAX) {
-                it.which = k;
-                c->named[c->n_named++] = it;
+            if (slice_eq(s->name, slice_str(named_phases[k].name))) {
+                add_named(c, s, k, s->start, s->end);
+                is_phase = true;
             }
+        if (!is_phase)
+            collect_marks(c, s);
         // where the worker's span never came (it was killed), the frontend's route span that waited for it stands in
         bool stands_in = span_is_route(s) && !route_worker(c->t, s);
         if (!span_is_worker(s) && !stands_in)

@@ -81,6 +81,15 @@ static void write_tail(struct jw *w)
     jw_obj_end(w);
 }
 
+static void write_event(struct jw *w, const char *name, double at)
+{
+    jw_obj(w);
+    write_time(w, "timeUnixNano", at);
+    JW_KEY(w, "name");
+    jw_str(w, slice_str(name));
+    jw_obj_end(w);
+}
+
 void story_span(struct story *s, const struct story_span *span)
 {
     struct jw w;
@@ -101,16 +110,13 @@ void story_span(struct story *s, const struct story_span *span)
     jw_str(&w, slice_str(span->message ? span->message : ""));
     jw_obj_end(&w);
     write_attrs(&w, span->attrs);
-    if (span->event) {
-        JW_KEY(&w, "events");
-        jw_arr(&w);
-        jw_obj(&w);
-        write_time(&w, "timeUnixNano", span->event_at);
-        JW_KEY(&w, "name");
-        jw_str(&w, slice_str(span->event));
-        jw_obj_end(&w);
-        jw_arr_end(&w);
-    }
+    JW_KEY(&w, "events");
+    jw_arr(&w);
+    if (span->event)
+        write_event(&w, span->event, span->event_at);
+    for (size_t i = 0; i < CHECK_ROWS(span->marks) && span->marks[i].name; i++)
+        write_event(&w, span->marks[i].name, span->marks[i].at);
+    jw_arr_end(&w);
     write_tail(&w);
 }
 

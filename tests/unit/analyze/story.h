@@ -16,6 +16,10 @@ struct story_span {
     const char *attrs[24]; // key, value, …; text, unless the key begins with # (integer) or ? (bool)
     const char *event;     // one span event, at event_at
     double event_at;
+    struct {
+        const char *name;
+        double at;
+    } marks[16]; // more of them
 };
 
 struct story_log {

@@ -124,6 +124,45 @@ static void named_phases(void **state)
     check_done();
 }
 
+// Programs that tell their phases by events of the worker's span (sonde/genai.h) get the same row and lanes.
+static void phases_by_events(void **state)
+{
+    static const struct story_span spans[] = {
+        {"frontend", "http-request", 1, 0, 0, 100, .kind = 2, .attrs = {"x_request_id", "own", "request.outcome", "success"},
+         .marks = {{"first_token", 45}, {"last_token", 98}}}, // tokens alone are no phases
+        {"frontend", "router.route_request", 2, 1, 1, 31, .kind = 3, .attrs = {"phase", "prefill", "worker_id", "p1"}},
+        {"prefill", "handle_payload", 3, 2, 2, 30, .kind = 2, .attrs = {"component", "prefill", "instance_id", "p1"},
+         .marks = {{"queued", 2}, {"scheduled", 10}, {"prefill_start", 11}}}, // up to the span's end
+        {"frontend", "router.route_request", 6, 1, 32, 99, .kind = 3, .attrs = {"phase", "decode", "worker_id", "d1"}},
+        {"decode", "handle_payload", 7, 6, 33, 98, .kind = 2, .attrs = {"component", "backend", "instance_id", "d1"},
+         .marks = {{"queued", 33},
+                   {"scheduled", 34},
+                   {"kv_transfer_start", 34},
+                   {"kv_transfer_end", 40},
+                   {"first_token", 45},
+                   {"preempted", 60},
+                   {"scheduled", 65},
+                   {"prefill_start", 65},
+                   {"prefill_end", 70},
+                   {"last_token", 97}}},
+    };
+    struct story s;
+    (void)state;
+    story_begin(&s);
+    STORY_SPANS(&s, spans);
+    story_tell(&s, 200);
+    story_check_sum(&s);
+    story_check_phases(&s, "routing 0-2 queue 2-10 unaccounted 10-11 prefill 11-30 handover 30-33 queue 33-34 kv_transfer 34-40 "
+                           "handover 40-45 decode 45-60 queue 60-65 prefill 65-70 decode 70-97 unaccounted 97-100");
+    story_check_lane(&s, "prefill", "queue 2-10 prefill 11-30");
+    story_check_lane(
+        &s, "decode",
+        "queue 33-34 kv_transfer 34-40 decode 45-60 queue 60-65 prefill 65-70 decode 70-97 | first_token 45 preempted "
+        "60 last_token 97");
+    story_free(&s);
+    check_done();
+}
+
 // The decode worker is killed: its span never comes, the frontend gives up. As stream (200 was sent) and as one answer (503).
 static const struct story_span killed_root = {F, "http-request", 1, 0, 0, 1264, .status = 2, .attrs = {ROOT_ATTRS("error")}};
 static const struct story_span killed_route = {F,
@@ -606,6 +645,7 @@ int main(void)
         cmocka_unit_test(served),
         cmocka_unit_test(no_inference),
         cmocka_unit_test(named_phases),
+        cmocka_unit_test(phases_by_events),
         cmocka_unit_test(killed_decode_worker),
         cmocka_unit_test(killed_named_worker),
         cmocka_unit_test(moved_and_served),
