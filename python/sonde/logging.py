@@ -1,0 +1,173 @@
+"""The standard logging module through libsonde.
+
+    import sonde.logging
+    sonde.logging.configure(service_name="decode", worker_id=7)
+
+From then on every record of every logger goes into the ring and, where the filter (DYN_LOG) lets it, out as a line and over OTLP:
+target module.function, file and line of the call, `extra=` as typed fields, exceptions with type, message, frames, causes and stack, the
+ids of the current span. Levels: CRITICAL and ERROR are ERROR, WARNING is WARN, below DEBUG is TRACE.
+"""
+from __future__ import annotations
+
+import logging
+import traceback
+from typing import Any, Optional, Union
+
+from . import _sonde
+from ._life import init
+from ._log import type_name
+from ._trace import _current
+
+__all__ = ["Handler", "TRACE", "configure", "configure_dynamo_logging", "prefix"]
+
+TRACE = 5  # a level below DEBUG for Python's side; logging.addLevelName is called for it by configure()
+
+_PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+_PLAIN_COUNT = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
+_FRAMES_MAX, _CAUSES_MAX = 64, 16
+
+
+def _level(number: int) -> int:
+    if number >= 40:
+        return 1
+    if number >= 30:
+        return 2
+    if number >= 20:
+        return 3
+    return 4 if number >= 10 else 5
+
+
+def _causes(e: BaseException) -> list[str]:
+    out: list[str] = []
+    seen = {id(e)}
+    link: Optional[BaseException] = e
+    while link is not None and len(out) < _CAUSES_MAX:
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+        if link is None or id(link) in seen:
+            break
+        seen.add(id(link))
+        out.append(f"{type_name(link)}: {link}")
+    return out
+
+
+def exception_fields(info: Any) -> dict[str, Any]:
+    """The fields that tell of an exception: exception.type, .message, .stacktrace, .frames (the innermost last), .causes."""
+    e = info[1]
+    if e is None:
+        return {}
+    try:
+        frames = [f"{f.name} ({f.filename}:{f.lineno})" for f in traceback.extract_tb(info[2])][-_FRAMES_MAX:]
+        out: dict[str, Any] = {
+            "exception.type": type_name(e),
+            "exception.message": str(e),
+            "exception.stacktrace": "".join(traceback.format_exception(info[0], e, info[2])),
+        }
+    except Exception as broken:  # an exception whose str() raises
+        return {"exception.type": type_name(e), "exception.message": f"<{type_name(broken)} while telling it>"}
+    if frames:
+        out["exception.frames"] = frames
+    causes = _causes(e)
+    if causes:
+        out["exception.causes"] = causes
+    return out
+
+
+def prefix(service_name: Optional[str], worker_id: Union[int, str, None]) -> str:
+    """Dynamo's: "[svc:7] ", "[svc] ", "[:7] " or nothing."""
+    if service_name is None and worker_id is None:
+        return ""
+    return f"[{service_name or ''}{'' if worker_id is None else f':{worker_id}'}] "
+
+
+class Handler(logging.Handler):
+    """Hands records to libsonde. Needs no lock and takes none; a formatter that was set formats the message alone."""
+
+    def __init__(self, prefix: str = "", level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self._prefix = prefix
+
+    def createLock(self) -> None:
+        self.lock = None
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        if self.filters:
+            passed: Any = self.filter(record)
+            if not passed:
+                return False
+            if isinstance(passed, logging.LogRecord):
+                record = passed
+        self.emit(record)
+        return True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            d = record.__dict__
+            if self.formatter is not None:
+                message = self.formatter.format(record)
+            else:
+                message = record.getMessage() if record.args else record.msg
+                if self._prefix:
+                    message = f"{self._prefix}{message}"
+            fields: Optional[dict[str, Any]] = None
+            if len(d) > _PLAIN_COUNT:
+                fields = {k: v for k, v in d.items() if k not in _PLAIN}
+            if record.exc_info and self.formatter is None:
+                fields = {**exception_fields(record.exc_info), **(fields or {})}
+            if record.stack_info and self.formatter is None:
+                fields = {**(fields or {}), "stack_info": record.stack_info}
+            name, function = record.name, record.funcName
+            module = record.module if name == "root" else name
+            _sonde.log(_level(record.levelno), module if function is None or function == "<module>" else f"{module}.{function}",
+                       record.pathname, record.lineno, message, fields, _current.get())
+        except RecursionError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+
+def _flight_level() -> int:
+    """The lowest of Python's levels that somebody may want: the flight recorder's, asked for by a target that no filter names."""
+    for level, python in ((5, 1), (4, 10), (3, 20), (2, 30)):
+        if _sonde.enabled(level, "sonde.logging.probe"):
+            return python
+    return 40
+
+
+def _is_enabled_for(self: logging.Logger, level: int) -> bool:
+    if self.disabled or self.manager.disable >= level or level < self.getEffectiveLevel():
+        return False
+    return _sonde.enabled(_level(level), self.name)
+
+
+def configure(service_name: Optional[str] = None, worker_id: Union[int, str, None] = None, *, capture_warnings: bool = True) -> Handler:
+    """Makes libsonde the one handler of the root logger; handlers that were there are removed. May be called again.
+
+    The message gets the prefix "[service_name:worker_id] ". Levels are libsonde's business from now on: the root logger lets
+    everything through that the filter or the flight recorder may want, and changes while running reach Python's loggers at once.
+    Loggers with a level of their own keep it.
+    """
+    init(service_name)
+    logging.addLevelName(TRACE, "TRACE")
+    root = logging.getLogger()
+    for old in list(root.handlers):
+        root.removeHandler(old)
+    handler = Handler(prefix(service_name, worker_id))
+    root.addHandler(handler)
+    root.setLevel(1)
+    if _flight_level() > 1:  # not everything is kept: a call below is to cost little, and to be asked for each time
+        logging.Logger.isEnabledFor = _is_enabled_for  # type: ignore[method-assign]
+    if capture_warnings:
+        logging.captureWarnings(True)
+    return handler
+
+
+def configure_dynamo_logging(service_name: Optional[str] = None, worker_id: Union[int, str, None] = None) -> None:
+    """configure(), and what Dynamo does beside it: the logger `tag` is quiet below ERROR, vLLM's and SGLang's loggers go the same way
+    unless DYN_SKIP_VLLM_LOG_FORMATTING or DYN_SKIP_SGLANG_LOG_FORMATTING is set."""
+    configure(service_name, worker_id)
+    tag = logging.getLogger("tag")
+    tag.handlers.clear()
+    tag.setLevel(logging.ERROR)
+    tag.propagate = True
+    from . import engines
+    engines.configure_loggers()
