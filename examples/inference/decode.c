@@ -31,6 +31,7 @@ static const struct setting rows[] = {
         engine_metrics),
     ROW("fault", SETTING_STR, NULL, 0, 0, "NAME[=SHARE],…",
         "faults for a share of the requests; here: kv-timeout, cuda-oom, crash, hang, retry-storm, lost-worker", fault),
+    {"phases", NULL, SETTING_STR, "spans", 0, 0, "HOW", PHASES_ABOUT, offsetof(struct decode_settings, phases), "spans marks"},
     ROW("dump-config-to", SETTING_STR, NULL, 0, 0, "FILE", DUMP_ABOUT, dump),
 };
 
@@ -196,6 +197,7 @@ int main(int argc, char **argv)
     const struct http_server_options o = {.routes = routes, .n_routes = sizeof routes / sizeof *routes};
     service_settings("decode: a simulated decode worker", rows, sizeof rows / sizeof *rows, &decode.set, argc, argv);
     decode.pool.total = decode.set.blocks;
+    decode.marks = strcmp(decode.set.phases, "marks") == 0;
     if (fault_mix_parse(decode.set.fault, &decode.faults, &err) != ERR_OK ||
         service_start(&decode.service,
                       &(const struct service_about){"decode", rows, sizeof rows / sizeof *rows, &decode.set, decode.set.dump},

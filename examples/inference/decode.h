@@ -10,6 +10,7 @@
 #include "service.h"
 #include "work_metrics.h"
 #include "work_status.h"
+#include <sonde/genai.h>
 
 enum seq_state { SEQ_WAITING, SEQ_LOADING, SEQ_RECOMPUTING, SEQ_RUNNING };
 
@@ -17,7 +18,7 @@ struct seq {
     struct seq *next; // in order of arrival
     enum seq_state state;
     struct http_req *req;
-    struct sonde_span *span, *phase; // handle_payload and the phase it is in
+    struct sonde_span *span, *phase; // handle_payload and the phase it is in; the same with --phases marks
     struct http_call *pull;          // of the KV cache, while LOADING
     struct sonde_ctx *baggage;       // the caller's; null: none
     struct loop_timer *timer;        // end of RECOMPUTING
@@ -33,7 +34,7 @@ struct seq {
 };
 
 struct decode_settings {
-    const char *listen, *fault, *dump;
+    const char *listen, *fault, *dump, *phases;
     int64_t max_seqs, queue, blocks, itl_ns, itl_seq_ns, recompute_ns, kv_timeout_ns;
     bool engine_metrics;
 };
@@ -45,7 +46,7 @@ extern struct decode {
     struct kv_pool pool;
     struct seq *seqs;
     int64_t n_waiting, n_running, n_preemptions, generated; // generated: tokens since the last statistics line
-    bool stepping;
+    bool stepping, marks;
     struct loop_timer *step, *admit, *sweep, *stats;
 } decode;
 
@@ -56,8 +57,9 @@ void engine_kick(void);       // looks for work to admit, soon
 
 // Leaves the state and enters another, with the phase's span ended; the new one is started by the caller.
 void seq_enter(struct seq *s, enum seq_state state);
-void seq_phase(struct seq *s, const char *name); // starts the span of a phase
-void seq_run(struct seq *s);                     // its cache is there: the next steps include it
+void seq_phase(struct seq *s, const char *name);  // starts the span of a phase
+void seq_mark(struct seq *s, enum sonde_phase p); // of --phases marks
+void seq_run(struct seq *s);                      // its cache is there: the next steps include it
 // Ends the sequence with an error: a status and body, or an error line where the stream has begun. Frees it.
 void seq_fail(struct seq *s, int status, const char *type, const char *message);
 void seq_abort(struct seq *s); // the caller is gone

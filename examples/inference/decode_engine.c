@@ -34,19 +34,31 @@ static void tell_state(void)
     work_state(&decode.pool, decode.n_running, decode.n_waiting);
 }
 
+static void phase_end(struct seq *s)
+{
+    if (s->phase != s->span)
+        sonde_span_end(s->phase);
+    s->phase = NULL;
+}
+
 void seq_enter(struct seq *s, enum seq_state state)
 {
     --*count_of(s->state);
     s->state = state;
     ++*count_of(state);
-    sonde_span_end(s->phase);
-    s->phase = NULL;
+    phase_end(s);
     tell_state();
 }
 
 void seq_phase(struct seq *s, const char *name)
 {
-    s->phase = sonde_span_start(name, SONDE_KIND_INTERNAL, sonde_span_context(s->span));
+    s->phase = decode.marks ? s->span : sonde_span_start(name, SONDE_KIND_INTERNAL, sonde_span_context(s->span));
+}
+
+void seq_mark(struct seq *s, enum sonde_phase p)
+{
+    if (decode.marks)
+        sonde_phase(s->span, p);
 }
 
 static void give_blocks(struct seq *s)
@@ -66,7 +78,7 @@ static void seq_free(struct seq *s)
     IN_SPAN(s->span, sonde_histogram_observe(work.engine.e2e, (double)(clock_mono_ns() - s->received_ns) / 1e9));
     work_end(s->span, s->received_ns, s->aborted);
     tell_state();
-    sonde_span_end(s->phase);
+    phase_end(s);
     sonde_span_end(s->span);
     sonde_ctx_unref(s->baggage);
     loop_timer_free(s->timer);
@@ -111,7 +123,7 @@ void seq_abort(struct seq *s)
 
 static void seq_finish(struct seq *s)
 {
-    sonde_span_event(s->phase, "last_token");
+    sonde_phase(s->phase, SONDE_PHASE_LAST_TOKEN);
     sonde_span_int(s->phase, "gen_ai.usage.output_tokens", s->made);
     sonde_span_str(s->span, "request.outcome", "success");
     sonde_span_int(s->span, "output_tokens", s->made);
@@ -162,7 +174,7 @@ static void preempt(struct seq *s)
     decode.n_preemptions++;
     sonde_int_counter_add(work.engine.preemptions, 1);
     s->preemptions++;
-    sonde_span_event(s->phase, "preempted");
+    sonde_phase(s->phase, SONDE_PHASE_PREEMPTED);
     sonde_span_bool(s->phase, "preempted", true);
     sonde_span_int(s->phase, "gen_ai.usage.output_tokens", s->made);
     IN_SPAN(s->phase,
@@ -202,7 +214,7 @@ static void emit(struct seq *s)
     }
     int64_t now = clock_mono_ns();
     if (s->made++ == 0) {
-        sonde_span_event(s->phase, "first_token");
+        sonde_phase(s->phase, SONDE_PHASE_FIRST_TOKEN);
         sonde_histogram_observe(work.engine.ttft, (double)(now - s->received_ns) / 1e9);
     } else {
         sonde_histogram_observe(work.engine.itl, (double)(now - s->token_ns) / 1e9);
@@ -253,6 +265,10 @@ static void on_step(struct loop_timer *t, void *arg)
 
 void seq_run(struct seq *s)
 {
+    if (s->state == SEQ_RECOMPUTING) {
+        seq_mark(s, SONDE_PHASE_PREFILL_END);
+        seq_mark(s, SONDE_PHASE_SCHEDULED);
+    }
     seq_enter(s, SEQ_RUNNING);
     seq_phase(s, "decode");
     sonde_span_int(s->phase, "running", decode.n_running);
@@ -270,6 +286,7 @@ static void on_recomputed(struct loop_timer *t, void *arg)
 static void recompute(struct seq *s)
 {
     seq_enter(s, SEQ_RECOMPUTING);
+    seq_mark(s, SONDE_PHASE_PREFILL_START);
     seq_phase(s, "prefill");
     sonde_span_bool(s->phase, "recompute", true);
     sonde_span_int(s->phase, "gen_ai.usage.input_tokens", s->prompt + s->made);
@@ -303,8 +320,10 @@ static void on_admit(struct loop_timer *t, void *arg)
         }
         s->blocks = blocks;
         room--;
-        if (!s->preemptions)
+        if (!s->preemptions) {
             work_waited(s->received_ns);
+            seq_mark(s, SONDE_PHASE_SCHEDULED);
+        }
         if (s->preemptions)
             recompute(s);
         else
@@ -320,6 +339,7 @@ void engine_add(struct seq *s)
     *at = s;
     s->state = SEQ_WAITING;
     seq_phase(s, "queue");
+    seq_mark(s, SONDE_PHASE_QUEUED);
     sonde_span_int(s->phase, "waiting", decode.n_waiting);
     IN_SPAN(s->phase, SONDE_DEBUG("queued", SONDE_INT("waiting", decode.n_waiting), SONDE_INT("running", decode.n_running)));
     decode.n_waiting++;

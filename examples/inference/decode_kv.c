@@ -48,6 +48,7 @@ static void on_done(struct http_call *c, bool ok, const struct error *why, void 
     } else {
         IN_SPAN(s->phase, SONDE_DEBUG("KV cache received", SONDE_INT("tokens", s->prompt),
                                       SONDE_INT("bytes", s->prompt * KV_BYTES_PER_TOKEN)));
+        seq_mark(s, SONDE_PHASE_KV_TRANSFER_END);
         seq_run(s);
     }
 }
@@ -56,6 +57,7 @@ void kv_pull(struct seq *s)
 {
     seq_enter(s, SEQ_LOADING);
     seq_phase(s, "kv_transfer");
+    seq_mark(s, SONDE_PHASE_KV_TRANSFER_START);
     sonde_span_str(s->phase, "peer", s->kv_url);
     sonde_span_int(s->phase, "kv_bytes", s->prompt * KV_BYTES_PER_TOKEN);
     if (strcmp(s->kv_url, "none") == 0) {

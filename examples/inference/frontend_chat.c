@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "front_metrics.h"
 
+#include <sonde/genai.h>
 #include <stdlib.h>
 
 // ---- the end ----------------------------------------------------------------------------------------------------
@@ -25,44 +26,39 @@ static void chat_attributes(struct chat *c, int status, const char *outcome)
     sonde_span_int(s, "http.response.status_code", status);
 }
 
-static void gen_ai_request(struct chat *c)
+static void gen_ai(struct chat *c)
 {
-    struct sonde_span *s = c->span;
-    sonde_span_str(s, "gen_ai.operation.name", "chat");
-    sonde_span_str(s, "gen_ai.provider.name", "sonde");
-    sonde_span_bool(s, "gen_ai.request.stream", c->p.stream);
-    if (c->model[0])
-        sonde_span_str(s, "gen_ai.request.model", c->model);
-    if (c->p.max_tokens && !c->p.drawn)
-        sonde_span_int(s, "gen_ai.request.max_tokens", c->p.max_tokens);
-    if (c->p.has_temperature)
-        sonde_span_f64(s, "gen_ai.request.temperature", c->p.temperature);
-    if (c->p.has_top_p)
-        sonde_span_f64(s, "gen_ai.request.top_p", c->p.top_p);
-}
-
-static void gen_ai_response(struct chat *c)
-{
-    struct sonde_span *s = c->span;
+    sonde_genai_request(c->span, &(struct sonde_genai_request){.operation = "chat",
+                                                               .provider = "sonde",
+                                                               .model = c->model[0] ? c->model : NULL,
+                                                               .stream = c->p.stream,
+                                                               .max_tokens = c->p.drawn ? 0 : c->p.max_tokens,
+                                                               .temperature = c->p.has_temperature ? &c->p.temperature : NULL,
+                                                               .top_p = c->p.has_top_p ? &c->p.top_p : NULL});
+    if (!c->pool)
+        return;
     char id[64];
     snprintf(id, sizeof id, "chatcmpl-%s", c->request_id);
-    sonde_span_str(s, "gen_ai.response.id", id);
-    sonde_span_str(s, "gen_ai.response.model", c->model);
-    sonde_span_int(s, "gen_ai.usage.input_tokens", c->p.prompt_tokens);
-    sonde_span_int(s, "gen_ai.usage.output_tokens", c->tokens);
-    if (c->finish[0])
-        sonde_span_str(s, "gen_ai.response.finish_reasons", c->finish);
-    if (c->first_ns)
-        sonde_span_f64(s, "gen_ai.response.time_to_first_chunk", ms_since(c->started_ns, c->first_ns) / 1e3);
+    const char *const finish[] = {c->finish};
+    double first = c->first_ns ? ms_since(c->started_ns, c->first_ns) / 1e3 : 0;
+    sonde_genai_response(c->span, &(struct sonde_genai_response){
+                                      .id = id,
+                                      .model = c->model,
+                                      .finish_reasons = finish,
+                                      .n_finish_reasons = c->finish[0] != 0,
+                                      .input_tokens = c->p.prompt_tokens,
+                                      .output_tokens = c->tokens,
+                                      .time_to_first_chunk = first,
+                                      .time_to_first_token = first,
+                                      .time_per_output_token =
+                                          c->tokens > 1 ? ms_since(c->first_ns, c->last_ns) / 1e3 / (double)(c->tokens - 1) : 0});
 }
 
 // The GenAI attributes come last, so that they stand on the span and not on every log line within it.
 static void chat_free(struct chat *c, int status)
 {
     chat_counts_end(c, status, clock_mono_ns());
-    gen_ai_request(c);
-    if (c->pool)
-        gen_ai_response(c);
+    gen_ai(c);
     sonde_span_end(c->route);
     sonde_span_end(c->span);
     sonde_ctx_unref(c->baggage);

@@ -4,6 +4,7 @@
 #include "front_metrics.h"
 
 #include <inttypes.h>
+#include <sonde/genai.h>
 
 enum { TICK_NS = 25 * 1000000 };
 
@@ -92,7 +93,7 @@ static void first_token(struct chat *c)
 {
     c->first_ns = c->last_ns = clock_mono_ns();
     chat_counts_first(c);
-    sonde_span_event(c->span, "first_token");
+    sonde_phase(c->span, SONDE_PHASE_FIRST_TOKEN);
     IN_SPAN(c->span, SONDE_DEBUG("first token", SONDE_F64("after_ms", ms_since(c->started_ns, c->first_ns))));
     if (!c->p.stream)
         return;

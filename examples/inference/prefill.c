@@ -11,6 +11,7 @@
 #include "service.h"
 #include "work_metrics.h"
 #include "work_status.h"
+#include <sonde/genai.h>
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@
 enum { KV_WIRE_BYTES = 16, KV_PIECES = 4, SWEEP_NS = 50 * 1000000 };
 
 struct settings {
-    const char *listen, *fault, *dump;
+    const char *listen, *fault, *dump, *phases;
     int64_t slots, queue, blocks, chunk, base_ns, token_ns, slow_factor, bandwidth, kv_ttl_ns;
     bool engine_metrics;
 };
@@ -44,13 +45,14 @@ static const struct setting rows[] = {
         engine_metrics),
     ROW("fault", SETTING_STR, NULL, 0, 0, "NAME[=SHARE],…", "faults for a share of the requests; here: slow-prefill, kv-timeout",
         fault),
+    {"phases", NULL, SETTING_STR, "spans", 0, 0, "HOW", PHASES_ABOUT, offsetof(struct settings, phases), "spans marks"},
     ROW("dump-config-to", SETTING_STR, NULL, 0, 0, "FILE", DUMP_ABOUT, dump),
 };
 
 struct job { // one request to /generate
     struct job *next;
     struct http_req *req;
-    struct sonde_span *span, *phase;
+    struct sonde_span *span, *phase; // the same with --phases marks
     struct loop_timer *timer;
     int64_t tokens, done, blocks, received_ns, started_ns;
     bool aborted;
@@ -83,6 +85,7 @@ static struct {
     struct kv_pool pool;
     struct job *waiting, **waiting_end;
     int64_t n_waiting, n_running, tokens; // tokens: of the prompts that are computed now
+    bool marks;
     struct kv *caches;
     struct send *sends;
     struct loop_timer *sweep, *admit;
@@ -114,13 +117,33 @@ static void kv_drop(struct kv *k)
     loop_timer_set(my.admit, 0);
 }
 
+// ---- phases -----------------------------------------------------------------------------------------------------
+static void phase_end(struct job *job)
+{
+    if (job->phase != job->span)
+        sonde_span_end(job->phase);
+    job->phase = NULL;
+}
+
+static void phase_start(struct job *job, const char *name)
+{
+    phase_end(job);
+    job->phase = my.marks ? job->span : sonde_span_start(name, SONDE_KIND_INTERNAL, sonde_span_context(job->span));
+}
+
+static void mark(struct job *job, enum sonde_phase p)
+{
+    if (my.marks)
+        sonde_phase(job->span, p);
+}
+
 // ---- computing --------------------------------------------------------------------------------------------------
 static void job_free(struct job *job)
 {
     IN_SPAN(job->span, sonde_histogram_observe(work.engine.e2e, (double)(clock_mono_ns() - job->received_ns) / 1e9));
     work_end(job->span, job->received_ns, job->aborted);
     tell_state();
-    sonde_span_end(job->phase);
+    phase_end(job);
     sonde_span_end(job->span);
     loop_timer_free(job->timer);
     free(job);
@@ -156,8 +179,8 @@ static void job_reply(struct job *job, const struct kv *k)
 static void job_done(struct job *job)
 {
     double ms = (double)(clock_mono_ns() - job->started_ns) / 1e6;
-    sonde_span_end(job->phase);
-    job->phase = NULL;
+    mark(job, SONDE_PHASE_PREFILL_END);
+    phase_end(job);
     my.n_running--;
     my.tokens -= job->tokens;
     struct kv *k = calloc(1, sizeof *k);
@@ -221,8 +244,9 @@ static void job_start(struct job *job)
     my.tokens += job->tokens;
     work_waited(job->received_ns);
     tell_state();
-    sonde_span_end(job->phase);
-    job->phase = sonde_span_start("prefill", SONDE_KIND_INTERNAL, sonde_span_context(job->span));
+    mark(job, SONDE_PHASE_SCHEDULED);
+    phase_start(job, "prefill");
+    mark(job, SONDE_PHASE_PREFILL_START);
     sonde_span_int(job->phase, "gen_ai.usage.input_tokens", job->tokens);
     sonde_span_int(job->phase, "kv_blocks", job->blocks);
     sonde_span_int(job->phase, "running", my.n_running);
@@ -339,7 +363,8 @@ static void on_generate(struct http_req *r, void *arg)
     snprintf(job->request_id, sizeof job->request_id, "%.*s", (int)id.n, id.p ? id.p : "");
     sonde_span_str(span, "request_id", job->request_id);
     IN_SPAN(span, SONDE_INFO("request received", SONDE_INT("prompt_tokens", tokens)));
-    job->phase = sonde_span_start("queue", SONDE_KIND_INTERNAL, sonde_span_context(span));
+    phase_start(job, "queue");
+    mark(job, SONDE_PHASE_QUEUED);
     sonde_span_int(job->phase, "waiting", my.n_waiting);
     IN_SPAN(job->phase, SONDE_DEBUG("queued", SONDE_INT("waiting", my.n_waiting), SONDE_INT("running", my.n_running)));
     my.service.active++;
@@ -504,6 +529,7 @@ int main(int argc, char **argv)
     const struct http_server_options o = {.routes = routes, .n_routes = sizeof routes / sizeof *routes};
     service_settings("prefill: a simulated prefill worker", rows, sizeof rows / sizeof *rows, &my.set, argc, argv);
     my.pool.total = my.set.blocks;
+    my.marks = strcmp(my.set.phases, "marks") == 0;
     my.waiting_end = &my.waiting;
     if (fault_mix_parse(my.set.fault, &my.faults, &err) != ERR_OK ||
         service_start(&my.service,
