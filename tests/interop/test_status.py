@@ -103,3 +103,33 @@ def test_debug_pages_tell_of_a_request_under_way(ops):
         assert job.result(10)[0] == 200
     code, doc = get(status["decode"], "/debug/level")
     assert code == 200 and "debug" in str(doc)
+
+
+@pytest.mark.parametrize("phases", ["spans", "marks"])
+def test_phases_become_lanes_however_they_are_told(trio, server, phases):
+    how = ["--phases", phases]
+    stack = trio({"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": server.url(port="otlp-grpc")}, prefill=how, decode=how)
+    assert chat(stack, body(12), {"x-request-id": "lanes-1"})[0] == 200
+
+    def whole():
+        code, text = server.get("/api/sonde/v1/requests/lanes-1")
+        doc = json.loads(text) if code == 200 else {}
+        return doc if doc and len(doc["services"]) == 3 and doc["request"]["status"] == "ok" and len(doc["lanes"]) >= 3 else None
+
+    doc = wait_for(whole)
+    names = {s["name"] for s in doc["spans"]}
+    assert ("queue" in names and "decode" in names) == (phases == "spans")
+    assert {"prefill", "kv_transfer", "decode"} <= {p["name"] for p in doc["phases"]}
+    lanes = {x["service"]: {b["name"] for b in x["blocks"]} for x in doc["lanes"]}
+    assert {"queue", "prefill"} <= lanes["prefill"] and {"queue", "kv_transfer", "decode"} <= lanes["decode"], lanes
+    decode = [b for x in doc["lanes"] if x["service"] == "decode" for b in x["blocks"] if b["name"] == "decode"]
+    assert len(decode) == 1
+
+
+def test_the_conventions_of_generative_ai(trio, server):
+    stack = trio({"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": server.url(port="otlp-grpc")})
+    assert chat(stack, body(12, temperature=0.5), {"x-request-id": "ai-1"})[0] == 200
+    query = ('{ name = "http-request" && span.gen_ai.operation.name = "chat" && span.gen_ai.request.model = "tiny" && span.gen_ai.request.max_tokens = 12'
+             ' && span.gen_ai.usage.output_tokens = 12 && span.gen_ai.usage.input_tokens > 10 && span.gen_ai.request.temperature = 0.5'
+             ' && span.gen_ai.server.time_to_first_token > 0.0 }')
+    wait_for(lambda: len(server.json("/api/search", q=query)["traces"]) == 1)
