@@ -10,8 +10,10 @@ ids of the current span. Levels: CRITICAL and ERROR are ERROR, WARNING is WARN, 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import traceback
-from typing import Any, Optional, Union
+from typing import Any, Mapping, Optional, Union
 
 from . import _sonde
 from ._life import init
@@ -105,7 +107,11 @@ class Handler(logging.Handler):
             if self.formatter is not None:
                 message = self.formatter.format(record)
             else:
-                message = record.getMessage() if record.args else record.msg
+                try:
+                    message = record.getMessage() if record.args else record.msg
+                except Exception:  # told as the programmer's mistake, and the record as it was given
+                    self.handleError(record)
+                    message = f"{record.msg!s} {record.args!r}"
                 if self._prefix:
                     message = f"{self._prefix}{message}"
             fields: Optional[dict[str, Any]] = None
@@ -123,6 +129,58 @@ class Handler(logging.Handler):
             raise
         except Exception:
             self.handleError(record)
+
+
+# ---- the short way: no LogRecord where libsonde's handler is the only one that would see it -----------------------------------
+_log_by_record = logging.Logger._log
+_source = logging._srcfile
+
+
+def _log(self: logging.Logger, level: int, msg: object, args: Any, exc_info: Any = None, extra: Optional[Mapping[str, object]] = None,
+         stack_info: bool = False, stacklevel: int = 1) -> None:
+    handler = _only_handler(self)
+    if handler is None or exc_info or stack_info or stacklevel != 1 or self.filters:
+        return _log_by_record(self, level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
+    frame: Any = sys._getframe(2)
+    code = frame.f_code
+    while code.co_filename == _source and frame.f_back is not None:  # a LoggerAdapter, logging.info()
+        frame = frame.f_back
+        code = frame.f_code
+    try:
+        message: object = msg
+        if args:
+            if len(args) == 1 and args[0] and isinstance(args[0], Mapping):
+                args = args[0]
+            message = str(msg) % args
+        if handler._prefix:
+            message = f"{handler._prefix}{message}"
+    except Exception:
+        return _log_by_record(self, level, msg, args, exc_info, extra, stack_info, stacklevel + 1)  # which says what is wrong
+    name = self.name
+    if name == "root":
+        name = os.path.splitext(os.path.basename(code.co_filename))[0]
+    function = code.co_name
+    if extra:
+        for key in extra:
+            if key in _PLAIN:
+                raise KeyError(f"Attempt to overwrite {key!r} in LogRecord")
+    _sonde.log(_level(level), name if function == "<module>" else f"{name}.{function}", code.co_filename, frame.f_lineno, message,
+               None if not extra else extra if isinstance(extra, dict) else dict(extra), _current.get())
+
+
+def _only_handler(logger: logging.Logger) -> Optional[Handler]:
+    """libsonde's handler, if a record of this logger would go to it alone and unchanged."""
+    at: Optional[logging.Logger] = logger
+    found: Optional[Handler] = None
+    while at is not None:
+        for handler in at.handlers:
+            if found is not None or type(handler) is not Handler or handler.filters or handler.formatter is not None or handler.level:
+                return None
+            found = handler
+        at = at.parent if at.propagate else None
+    if type(logger).makeRecord is not logging.Logger.makeRecord or logging.getLogRecordFactory() is not logging.LogRecord:
+        return None
+    return found
 
 
 def _flight_level() -> int:
@@ -154,6 +212,7 @@ def configure(service_name: Optional[str] = None, worker_id: Union[int, str, Non
     handler = Handler(prefix(service_name, worker_id))
     root.addHandler(handler)
     root.setLevel(1)
+    logging.Logger._log = _log  # type: ignore[method-assign]
     if _flight_level() > 1:  # not everything is kept: a call below is to cost little, and to be asked for each time
         logging.Logger.isEnabledFor = _is_enabled_for  # type: ignore[method-assign]
     if capture_warnings:
