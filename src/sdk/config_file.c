@@ -238,6 +238,7 @@ static bool create(const struct sonde_config *c, const char *name, struct sonde_
     if (ok) {
         current = c;
         config_file_rule(name);
+        parts->meter = parts->meter_provider ? config_views(c->root) : NULL;
     } else {
         config_file_clear();
     }

@@ -40,4 +40,6 @@ void map_other(struct mapping *m, const char *kind, const char *name, const stru
                const struct sonde_config_node *where);
 // config_export.c: one exporter. signal: "TRACES", "METRICS" or "LOGS".
 void map_exporter(struct mapping *m, const char *signal, const char *kind, const struct sonde_config_node *n);
+// config_views.c: the default meter provider, when the model has views; else null.
+struct sonde_meter_provider *config_views(const struct sonde_config_node *root);
 bool component_make(const char *kind, const char *name, const struct sonde_config_node *properties, bool *known);

@@ -6,6 +6,7 @@
 #include "sdk/sdk.h"
 #include "sdk/settings_sdk.h"
 #include "sdk/status.h"
+#include <sonde/meter.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -24,6 +25,7 @@ static struct metrics_endpoint {
     uint64_t instance;
     char json[];
 } * metrics_endpoints;
+static struct sonde_registry *meters; // of the page
 static atomic_bool ending;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -354,6 +356,11 @@ static void start_page(void)
         return;
     pthread_once(&once, first);
     pthread_mutex_lock(&serve);
+    if (!meters) { // what OpenTelemetry's instruments measure, on this page and on /metrics
+        meters = sonde_registry_new(NULL);
+        sonde_registry_add_meters(meters, sonde_meter_provider_default(), NULL);
+        sonde_status_metrics(meters);
+    }
     if (!page) {
         address_of("OTEL_EXPORTER_PROMETHEUS_HOST", env_int("OTEL_EXPORTER_PROMETHEUS_PORT"), text, sizeof text);
         listen_on(&page, text, handle_page, "page of metrics");

@@ -1,5 +1,7 @@
 // The public headers compile as strict C17 without a warning.
 #include <sonde/sonde.h>
+#include <sonde/config.h>
+#include <sonde/status.h>
 
 int headers_in_c(void);
 int headers_in_c(void)

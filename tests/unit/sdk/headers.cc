@@ -1,7 +1,9 @@
 // The public headers compile as C++17 without a warning, and the macros work there.
 #include <array>
 #include <chrono>
+#include <sonde/config.h>
 #include <sonde/sonde.h>
+#include <sonde/status.h>
 #include <string>
 #include <string_view>
 #include <vector>

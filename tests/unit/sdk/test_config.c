@@ -7,6 +7,7 @@
 #include "sdk/settings_sdk.h"
 #include <fcntl.h>
 #include <sonde/config.h>
+#include <sonde/meter.h>
 
 // ---- substitution -----------------------------------------------------------------------------------------------------
 // The rows of the specification's table, and its errors.
@@ -340,6 +341,53 @@ static void test_small_files(void **state)
     check_done();
 }
 
+// ---- views ------------------------------------------------------------------------------------------------------------
+static int views(void *arg)
+{
+    static const char yaml[] = "file_format: '1.0'\n"
+                               "meter_provider:\n"
+                               "  readers: [{pull: {exporter: {prometheus/development: {host: 127.0.0.1, port: 0}}}}]\n"
+                               "  views:\n"
+                               "    - selector: {instrument_name: latency, instrument_type: histogram, meter_name: m}\n"
+                               "      stream:\n"
+                               "        name: renamed\n"
+                               "        aggregation: {explicit_bucket_histogram: {boundaries: [1, 2.5]}}\n"
+                               "        attribute_keys: {included: [kept]}\n"
+                               "    - selector: {instrument_name: gone}\n"
+                               "      stream: {aggregation: {drop: {}}}\n";
+    char error[400];
+    struct sonde_config_parts p = {0};
+    (void)arg;
+    struct sonde_config *c = sonde_config_parse(yaml, sizeof yaml - 1, error, sizeof error);
+    CHECK(c && sonde_config_create(c, &p, error, sizeof error) && p.meter);
+    CHECK(sonde_meter_provider_default() == p.meter);
+    struct sonde_meter *m = sonde_meter_get(NULL, &(struct sonde_scope){.name = "m"});
+    struct sonde_instrument_options o = {.name = "latency"}, gone = {.name = "gone"};
+    struct sonde_instrument *h = sonde_instrument_new(m, SONDE_INSTRUMENT_HISTOGRAM, &o);
+    struct sonde_instrument *g = sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, &gone);
+    struct sonde_field a[] = {SONDE_FIELD(SONDE_STR("kept", "x")), SONDE_FIELD(SONDE_STR("left", "y"))};
+    sonde_instrument_add(h, 2, a, 2);
+    sonde_instrument_add(g, 2, NULL, 0);
+    char *page = sonde_meter_text(p.meter, NULL, SONDE_EXPOSITION_TEXT, NULL);
+    CHECK(page && strstr(page, "renamed_bucket{") && strstr(page, "le=\"2.5\"") && strstr(page, "kept=\"x\""));
+    CHECK(page && !strstr(page, "left=") && !strstr(page, "gone") && !strstr(page, "latency"));
+    if (check_failures)
+        fprintf(stderr, "%s\n", page);
+    free(page);
+    return check_failures;
+}
+
+static void test_views(void **state)
+{
+    struct buf err;
+    (void)state;
+    CHECK_INT(child_run(views, NULL, (const char *[]){NULL}, &err), 0);
+    if (check_failures)
+        fprintf(stderr, "%s\n", err.p);
+    buf_free(&err);
+    check_done();
+}
+
 // ---- as a process -----------------------------------------------------------------------------------------------------
 static char path[64];
 static int started(void *arg)
@@ -405,6 +453,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_substitution), cmocka_unit_test(test_model),       cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_create),       cmocka_unit_test(test_small_files), cmocka_unit_test(test_process),
+        cmocka_unit_test(test_views),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }

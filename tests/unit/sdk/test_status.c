@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <sonde/config.h>
+#include <sonde/meter.h>
 #include <sonde/metrics.h>
 #include <sonde/status.h>
 #include <sys/socket.h>
@@ -293,6 +294,11 @@ static int prometheus(void *arg)
     (void)arg;
     sonde_init(NULL);
     CHECK_INT(sonde_status_port(), -1); // the page is a server of its own
+    CHECK(sonde_status_start("127.0.0.1:0"));
+    struct sonde_meter *m = sonde_meter_get(NULL, &(struct sonde_scope){.name = "m"});
+    struct sonde_instrument_options o = {.name = "things"};
+    sonde_instrument_add(sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, &o), 2, NULL, 0);
+    CHECK(strstr(get("/metrics")->body, "things_total{")); // the meters' instruments are there by themselves
     sonde_flush(2000);
     return check_failures;
 }
@@ -306,7 +312,7 @@ static void test_prometheus_page(void **state)
                               "OTEL_EXPORTER_PROMETHEUS_HOST=127.0.0.1", NULL},
              &out);
     CHECK_INT(count_of(&out, "page of metrics"), 1);
-    CHECK_INT(count_of(&out, "status server listens"), 1);
+    CHECK_INT(count_of(&out, "status server listens"), 2);
     buf_free(&out);
     check_done();
 }
