@@ -5,7 +5,7 @@
 #include <fcntl.h>
 #include <time.h>
 
-enum { BURST = 2000, BURSTS = 100, COLD = 1000, LINES = 60000, DISABLED = 20000000, ROUNDS = 5, THREADS = 2 };
+enum { BURST = 2000, BURSTS = 100, COLD = 1000, LINES = 60000, DISABLED = 4000000, ROUNDS = 5, DRAINS = 20, THREADS = 2 };
 
 static const char *path = "bench_log.out";
 
@@ -167,10 +167,15 @@ static void report_cold(double clock_ns)
 // ---- what is not written ------------------------------------------------------------------------------------------------
 static double disabled(void)
 {
-    int64_t start = clock_mono_ns();
-    for (int64_t i = 0; i < DISABLED; i++)
-        SONDE_TRACE("never", SONDE_INT("i", i));
-    return (double)(clock_mono_ns() - start) / DISABLED;
+    double best = 1e9;
+    for (int r = 0; r < ROUNDS; r++) {
+        int64_t start = clock_mono_ns();
+        for (int64_t i = 0; i < DISABLED; i++)
+            SONDE_TRACE("never", SONDE_INT("i", i));
+        double ns = (double)(clock_mono_ns() - start) / DISABLED;
+        best = ns < best ? ns : best;
+    }
+    return best;
 }
 
 // Below the filter, within the flight recorder's level: into the ring, past the backend, and no further.
@@ -195,7 +200,7 @@ static double backend_rate(const char *file)
 {
     double best = 0;
     lines_to(file);
-    for (int r = 0; r < ROUNDS; r++) {
+    for (int r = 0; r < DRAINS; r++) {
         sonde_flush(1000);
         if (ftruncate(STDERR_FILENO, 0) != 0 && strcmp(file, "/dev/null") != 0)
             break;

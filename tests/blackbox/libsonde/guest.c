@@ -599,6 +599,14 @@ __attribute__((noinline)) static void count_span(void)
     sonde_span_end(sonde_span_start("work", SONDE_KIND_INTERNAL, NULL));
 }
 
+__attribute__((noinline)) static void count_attributes(long i)
+{
+    struct sonde_span *s = sonde_span_start("work", SONDE_KIND_INTERNAL, NULL);
+    SONDE_SPAN_SET(s, SONDE_STR("model", "tiny-llama"), SONDE_INT("tokens", i), SONDE_INT("slot", 3), SONDE_F64("ms", 1.25),
+                   SONDE_BOOL("hit", 1));
+    sonde_span_end(s);
+}
+
 static int mode_counts(void)
 {
     const char *what = argv_[2];
@@ -609,6 +617,8 @@ static int mode_counts(void)
             count_enabled(i);
         else if (strcmp(what, "disabled") == 0)
             count_disabled(i);
+        else if (strcmp(what, "attributes") == 0)
+            count_attributes(i);
         else
             count_span();
     }
