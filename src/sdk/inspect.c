@@ -234,11 +234,14 @@ static void write_head(struct reader *r, struct buf *out)
 {
     char start[40];
     int n = time_format(start, r->head.start_ns, 6, false);
-    buf_printf(out, "# %s (%s), process %u, %s, started %.*s, libsonde %s\n", r->head.service, r->head.program, r->head.pid,
+    char id[2 * RING_BUILD_ID_MAX];
+    size_t id_n = r->head.build_id_n <= RING_BUILD_ID_MAX ? r->head.build_id_n : 0;
+    hex_encode(id, r->head.build_id, id_n);
+    buf_printf(out, "# %s (%s), process %u, %s, started %.*s, libsonde %s%s%.*s\n", r->head.service, r->head.program, r->head.pid,
                r->report.clean   ? "ended in order"
                : r->report.alive ? "living"
                                  : "died",
-               n, start, r->head.sdk_version);
+               n, start, r->head.sdk_version, id_n ? ", build id " : "", (int)(2 * id_n), id);
 }
 
 static void write_tail(struct reader *r, struct pipeline *p, bool jsonl)

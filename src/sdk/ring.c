@@ -211,6 +211,7 @@ static void fill_head(struct ring *r, const char *service)
     snprintf(h->sdk_version, sizeof h->sdk_version, "%s", SONDE_VERSION);
     snprintf(h->service, sizeof h->service, "%s", service);
     snprintf(h->program, sizeof h->program, "%s", program_invocation_short_name);
+    h->build_id_n = (uint8_t)ring_build_id(h->build_id, sizeof h->build_id);
     memcpy(h->magic, RING_MAGIC, 8);
 }
 

@@ -2,7 +2,7 @@
 // process (kill -9 included) and is read by the backend thread, by `sonde inspect ring` and by an agent that adopts it.
 //
 // File, little-endian, every constant asserted in ring.c:
-//   0            struct ring_head, RING_HEAD bytes: magic, version, geometry, clock calibration, process
+//   0            struct ring_head, RING_HEAD bytes: magic, version, geometry, clock calibration, process, build id
 //   dict_at      call-site dictionary, dict_size bytes, append only, dict_used bytes valid (release store):
 //                  u32 size (whole entry, multiple of 4) · u32 number · u32 line · u8 level · u8 n_fields · u8 is_span · u8
 //                  n_args then strings, each u16 length + bytes: target, file, message; then a field each: u8 type, string key
@@ -50,6 +50,7 @@ enum {
     RING_GROW = 16,         // chunks that get memory in one step
     RING_RECORD_MAX = 4096,
     RING_DEAD = 32, // files of dead processes that are kept
+    RING_BUILD_ID_MAX = 32,
 };
 
 struct ring_head {
@@ -67,6 +68,7 @@ struct ring_head {
     char sdk_version[32];
     char service[128];
     char program[128];
+    uint8_t build_id_n, build_id[RING_BUILD_ID_MAX]; // the linker's, of the program; 0 bytes: it has none
 };
 
 struct ring_chunk {
@@ -218,6 +220,7 @@ enum { RING_PRESSED = 16 };                   // one chunk in so many
 // Makes the file DIR/<service>-<pid>.ring; when that fails, anonymous memory and the reason in err (ERR_OK all the same unless
 // there is no memory at all). size: bytes of chunks.
 enum errc ring_new(struct ring **out, const char *service, size_t size, struct error *err);
+size_t ring_build_id(uint8_t *out, size_t max);        // build_id.c; returns its bytes
 void ring_rename(struct ring *r, const char *service); // once the service is known
 void ring_free(struct ring *r, bool remove_file);
 void ring_forget(struct ring *r); // in a forked child: the mapping is not there any more; the structure stays

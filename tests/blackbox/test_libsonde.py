@@ -398,6 +398,9 @@ def test_quick_end_leaves_the_ring(installed, guest, rings):
     left = list(rings.glob("*.ring"))
     assert len(left) == 1
     assert [e for e in inspect(installed, left[0]) if e["message"] == "last words"][0]["n"] == 1
+    notes = subprocess.run(["readelf", "-n", guest["shared"]], capture_output=True, text=True, check=True).stdout
+    build_id = re.search(r"Build ID: ([0-9a-f]+)", notes)
+    assert not build_id or f", build id {build_id[1]}\n" in inspect(installed, left[0], jsonl=False)
 
 
 @pytest.mark.parametrize("mode,status", [("crash", signal.SIGSEGV), ("abort", signal.SIGABRT)])
