@@ -153,7 +153,7 @@ static bool whole(const struct sdk_setting *s, struct slice v, int64_t *out)
     }
     if (!slice_to_i64(v, out) || (shift && (*out < 0 || *out > INT64_MAX >> shift)))
         return false;
-    *out <<= shift;
+    *out *= (int64_t)1 << shift; // may be negative
     return in_bounds(s, (double)*out);
 }
 

@@ -5,6 +5,8 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "sdk/export_int.h"
+#include "sdk/meter_counts.h"
+#include "sdk/meter_counts.h"
 #include "sdk/net_part.h"
 #include "sdk/sdk.h"
 #include <signal.h>
@@ -309,8 +311,10 @@ static void deliver(struct export_dest *d, unsigned me, struct export_item *it, 
     else
         a = (struct attempt){.outcome = RETRY, .after = -1};
     int64_t took = clock_mono_ns() - start;
-    if (left > 0)
+    if (left > 0) {
+        meter_self_operation(d->q->signal, took, a.outcome == SENT);
         say(d, it->batch, &a);
+    }
     if (it->file[0])
         spool_done(d->spool, it->file, a.outcome != RETRY);
     pthread_mutex_lock(&e->lock);

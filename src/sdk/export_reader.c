@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "base/pb.h"
 #include "sdk/export_int.h"
+#include "sdk/meter_counts.h"
 #include "sdk/meter_otlp.h"
 #include "sdk/sdk.h"
 #include <signal.h>
@@ -58,9 +59,11 @@ static void collect(struct export *e)
     if (e->meter)
         meter_otlp_collect(e->meter, buf_slice(&resource), q->batch, give, e, NULL);
     buf_free(&resource);
+    int64_t took = clock_mono_ns() - start;
+    meter_self_collection(took);
     pthread_mutex_lock(&e->lock);
     q->stats.collections++;
-    q->stats.collection_ns += (uint64_t)(clock_mono_ns() - start);
+    q->stats.collection_ns += (uint64_t)took;
     pthread_mutex_unlock(&e->lock);
 }
 

@@ -166,7 +166,7 @@ static int whole(void *arg)
     MUST(sonde_resource_detector_add("gpu", detector, "by detector") && sonde_resource_detector_add("none", nothing, NULL));
     MUST(!sonde_resource_detector_add("gpu", detector, "") && !sonde_resource_detector_add("host", detector, ""));
     MUST(!sonde_resource_detector_add("", detector, "") && !sonde_resource_detector_add("x", NULL, ""));
-    MUST(resource_note("sonde.config.hash", "abc") && !resource_note("sonde.config.hash", "abc"));
+    MUST(resource_note("test.note", "abc") && !resource_note("test.note", "abc"));
     sonde_init(&(struct sonde_options){.service = "own name", .resource = "component=decode,from.env=option"});
     struct sonde_field more[] = {SONDE_FIELD(SONDE_STR("component", "updated"))};
     struct sonde_resource *u = sonde_resource_new(more, 1, NULL), *r;
@@ -175,7 +175,7 @@ static int whole(void *arg)
     MUST((r = sonde_resource_current()) != NULL);
     MUST(!strcmp(text_of(r, "service.name"), "named") && !strcmp(text_of(r, "from.env"), "wins x"));
     MUST(!strcmp(text_of(r, "found"), "by detector") && !strcmp(text_of(r, "host.arch"), "mine"));
-    MUST(!strcmp(text_of(r, "component"), "updated") && !strcmp(text_of(r, "sonde.config.hash"), "abc"));
+    MUST(!strcmp(text_of(r, "component"), "updated") && !strcmp(text_of(r, "test.note"), "abc"));
     MUST(!strcmp(text_of(r, "k8s.pod.name"), "pod-1") && !strcmp(text_of(r, "k8s.node.name"), "node-1"));
     MUST(!strcmp(text_of(r, "k8s.namespace.name"), "space") && !strcmp(text_of(r, "k8s.pod.uid"), "uid-1"));
     MUST(!strcmp(text_of(r, "os.type"), "linux") && strcmp(text_of(r, "os.version"), "(none)") != 0);
