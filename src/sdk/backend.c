@@ -7,6 +7,7 @@
 // falling asleep for long is told to the threads (sdk_hot), so that the cache line which each call reads changes seldom.
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "sdk/meter_counts.h"
 #include "sdk/flight.h"
 #include "sdk/limit.h"
 #include "sdk/sdk.h"
@@ -159,8 +160,10 @@ static void forget_spans(struct sdk *s, struct lost_end *e)
     for (struct lost_end *next; e; e = next) {
         struct bspan *span = span_find(&s->pipe.spans, e->ids + 16, e->ids);
         next = e->next;
-        if (span)
+        if (span) {
+            meter_count(&meter_counts.spans_ended);
             span_finish(&s->pipe.spans, span);
+        }
         mem_free(e);
     }
 }
@@ -214,6 +217,8 @@ void backend_release(const uint8_t trace_id[16])
 // doze: until a record comes, or it is `turn`; else for `wait` ns.
 static void rest(int64_t now, bool doze, int64_t wait, int64_t turn, unsigned asked)
 {
+    if (atomic_load(&sdk.stopping)) // it may be SDK_GONE already
+        return;
     if (doze && turn - now < SDK_DOZE_NS)
         wait = turn > now ? turn - now : 0;
     else if (doze)

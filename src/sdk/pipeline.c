@@ -1,5 +1,6 @@
 #include "sdk/pipeline.h"
 #include "base/alloc.h"
+#include "sdk/meter_counts.h"
 #include "sdk/sink.h"
 #include "sdk/trace.h"
 #include <stdio.h>
@@ -157,6 +158,7 @@ static void span_end(struct pipeline *p, struct bspan *s, int64_t end)
     tell_limits(p, s, end);
     if (!s->inherited)
         hand_out(p, s, end);
+    meter_count(&meter_counts.spans_ended);
     span_finish(&p->spans, s);
 }
 
@@ -199,12 +201,15 @@ void pipeline_retro(struct pipeline *p, struct rec *r, const struct site *site, 
 
 void pipeline_record(struct pipeline *p, struct rec *r, const struct site *site, int64_t time)
 {
-    if (r->kind == REC_LOG)
+    if (r->kind == REC_LOG) {
+        meter_count(&meter_counts.logs_created);
         log_record(p, r, site, time, false);
-    else if (r->kind == REC_SPAN_START)
+    } else if (r->kind == REC_SPAN_START) {
+        meter_count(&meter_counts.spans_started);
         span_begin(&p->spans, r, site, time);
-    else if (r->kind != REC_THREAD && r->in_span)
+    } else if (r->kind != REC_THREAD && r->in_span) {
         span_record(p, r, time);
+    }
     mem_free(r->heap);
     r->heap = NULL;
 }
