@@ -25,10 +25,18 @@
 #undef sonde_span_start_at
 #undef sonde_span_start_with
 
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__has_feature)
+#define HAS_FEATURE(x) __has_feature(x)
+#else
+#define HAS_FEATURE(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || HAS_FEATURE(address_sanitizer) || \
+    HAS_FEATURE(thread_sanitizer)
 enum { FREE_MAX = 0 }; // use behind the end shall be seen
+#define SANITIZED 1
 #else
 enum { FREE_MAX = 64 }; // handles that a thread keeps
+#define SANITIZED 0
 #endif
 enum { SAID_MAX = 512, PACK_STACK = 1024 };
 enum { LAZY_HIGH = 1, LAZY_LOW = 2, LAZY_SPAN = 4 }; // halves of the trace id and the span id that are still to be made
@@ -491,7 +499,7 @@ static __attribute__((noinline)) void copy_most(char *to, const char *from, size
 }
 
 // A name's beginning. Most are shorter than 16 bytes, which are read at once where they lie in one page.
-#if defined(__SSE2__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__SSE2__) && !SANITIZED
 static inline void copy_name(char to[128], const char *from)
 {
     if (__builtin_expect(((uintptr_t)from & 4095) <= 4080, 1)) {

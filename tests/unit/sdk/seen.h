@@ -81,6 +81,7 @@ __attribute__((unused)) static const char *seen_all(void)
     static struct buf copy;
     sonde_flush(5000);
     pthread_mutex_lock(&seen_lock);
+    buf_free(&copy);
     buf_init(&copy, MIB(1));
     buf_add(&copy, buf_slice(&seen));
     buf_char(&copy, 0);
