@@ -1,8 +1,8 @@
 /* The protocol of the ring (src/sdk/ring.h): owners fill chunks, the backend reads and recycles them, an inspector looks at
  * the file of a living process, and an offline reader at that of a killed one. Checked by spin: run.sh.
  *
- * Steps and their order are those of ring.c and inspect.c: chunk_take, chunk_open, ring_push, ring_read_refresh, ring_read_peek,
- * chunk_retire, copy_chunk. A record is two words (head, body) with its number, so that a torn one shows. Records of one size;
+ * Steps and their order are those of ring.[ch] and inspect.c: chunk_take, chunk_open, ring_begin, ring_commit, ring_read_refresh,
+ * ring_read_peek, chunk_retire, copy_chunk. A record is two words (head, body) with its number, so that a torn one shows. Records of one size;
  * values are small; the dictionary, clocks and the text of records do not matter here.
  *
  * Memory. Without WEAK a store is seen by all at once (also what a killed process leaves: stores that it made are made).
