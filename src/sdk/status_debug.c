@@ -191,6 +191,8 @@ static size_t open_spans(struct open_span **out)
     struct open_span *list = t->n ? mem_zalloc(t->n * sizeof *list) : NULL;
     for (uint32_t i = 0; list && i < t->size; i++) {
         for (const struct bspan *s = t->slot[i]; s && n < t->n; s = s->next) {
+            if (s->ended) // waits for its trace
+                continue;
             struct open_span *o = &list[n++];
             o->start_ns = s->start_ns;
             memcpy(o->trace_id, s->trace_id, 16);

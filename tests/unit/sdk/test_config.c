@@ -402,7 +402,9 @@ static int started(void *arg)
         struct env_value v = sdk_setting_value((size_t)sdk_setting_find("OTEL_SERVICE_NAME"));
         CHECK_STR(slice_str(v.file), path);
         CHECK_INT(v.line, 2);
-        CHECK(!sonde_config_create(sonde_config_parse("file_format: '1.0'", 18, NULL, 0), NULL, error, sizeof error));
+        struct sonde_config *c = sonde_config_parse("file_format: '1.0'", 18, NULL, 0);
+        CHECK(!sonde_config_create(c, NULL, error, sizeof error));
+        sonde_config_free(c);
         CHECK(strstr(error, "libsonde runs already"));
     } else {
         CHECK_STR(slice_str(env_get("OTEL_BSP_MAX_QUEUE_SIZE")), "77");
