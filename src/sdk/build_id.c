@@ -2,6 +2,7 @@
 #include "sdk/ring.h"
 #include <elf.h>
 #include <link.h>
+#include <sys/auxv.h>
 
 struct wanted {
     uint8_t *out;
@@ -27,25 +28,18 @@ static bool look_in_notes(const char *p, size_t n, struct wanted *w)
     return false;
 }
 
-static int look(struct dl_phdr_info *info, size_t size, void *arg)
-{
-    (void)size;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type == PT_NOTE && look_in_notes((const char *)(uintptr_t)(info->dlpi_addr + p->p_vaddr), p->p_memsz, arg))
-            break;
-    }
-    return 1; // the first object is the program
-}
-
 size_t ring_build_id(uint8_t *out, size_t max)
 {
-    static uint8_t id[RING_BUILD_ID_MAX];
-    static struct wanted w = {.out = id, .max = sizeof id};
-    static bool known;
-    if (!known) // a forked child asks no more: another thread may have held the loader's lock
-        dl_iterate_phdr(look, &w);
-    known = true;
-    memcpy(out, id, w.n < max ? w.n : max);
-    return w.n < max ? w.n : max;
+    // From the kernel's word, not the loader's: that one has a lock, which stands outside of ours and may be held in a fork.
+    const ElfW(Phdr) *headers = (const ElfW(Phdr) *)(uintptr_t)getauxval(AT_PHDR);
+    struct wanted w = {.out = out, .max = max};
+    size_t n = getauxval(AT_PHNUM);
+    uintptr_t base = 0;
+    for (size_t i = 0; headers && i < n; i++)
+        if (headers[i].p_type == PT_PHDR)
+            base = (uintptr_t)headers - headers[i].p_vaddr;
+    for (size_t i = 0; headers && i < n; i++)
+        if (headers[i].p_type == PT_NOTE && look_in_notes((const char *)(base + headers[i].p_vaddr), headers[i].p_memsz, &w))
+            break;
+    return w.n;
 }
