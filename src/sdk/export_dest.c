@@ -6,7 +6,6 @@
 #include "base/limits.h"
 #include "sdk/export_int.h"
 #include "sdk/meter_counts.h"
-#include "sdk/meter_counts.h"
 #include "sdk/net_part.h"
 #include "sdk/sdk.h"
 #include <signal.h>
@@ -45,16 +44,21 @@ static void forget(struct export_dest *d, struct export_item *it)
     mem_free(it);
 }
 
-// Not delivered: into the spool, else lost for that reason. Writes a file under the lock: rare, and the record path gets a drop
-// rather than a wait from the ring if it lasts.
-static void set_aside(struct export_dest *d, const struct export_batch *b, enum export_failure why)
+// Not delivered: into the spool, else lost for that reason. Gives up the lock while it writes if `unlock`.
+static void set_aside(struct export_dest *d, const struct export_batch *b, enum export_failure why, bool unlock)
 {
-    if (d->spool && spool_put(d->spool, buf_slice(&b->request), b->items, NULL, 0)) {
-        d->q->stats.spooled += b->items;
-        d->in_spool = true;
-    } else {
-        d->q->stats.failed[d->spool ? EXPORT_SPOOL_LOST : why] += b->items;
+    struct export_stats *stats = &d->q->stats;
+    bool kept = false;
+    if (d->spool) {
+        if (unlock)
+            pthread_mutex_unlock(&d->e->lock);
+        kept = spool_put(d->spool, buf_slice(&b->request), b->items, NULL, 0);
+        if (unlock)
+            pthread_mutex_lock(&d->e->lock);
     }
+    d->in_spool = d->in_spool || kept;
+    stats->spooled += kept ? b->items : 0;
+    stats->failed[d->spool ? EXPORT_SPOOL_LOST : why] += kept ? 0 : b->items;
 }
 
 static void *work(void *arg);
@@ -79,15 +83,14 @@ void dest_begin(struct export_dest *d)
         hire(d);
 }
 
-void dest_push(struct export_dest *d, struct export_batch *b)
+// False: no room.
+static bool push(struct export_dest *d, struct export_batch *b)
 {
     struct export_item *it = NULL;
     if (dest_has_room(d, b->items) && !d->broken)
         it = mem_zalloc(sizeof *it);
-    if (!it) {
-        set_aside(d, b, EXPORT_QUEUE_FULL);
-        return;
-    }
+    if (!it)
+        return false;
     it->batch = b;
     it->number = d->e->numbered;
     b->refs++;
@@ -96,14 +99,20 @@ void dest_push(struct export_dest *d, struct export_batch *b)
     insert(d, it);
     hire(d);
     pthread_cond_signal(&d->wake);
+    return true;
 }
 
 void export_give(struct export *e, struct export_queue *q, struct export_batch *b)
 {
+    bool left[DESTS_MAX] = {false};
+    size_t n = q->n_dests;
     e->numbered++;
-    for (size_t i = 0; i < q->n_dests; i++)
+    for (size_t i = 0; i < n; i++)
         if (q->dest[i]->kind != DEST_CUSTOM || !q->dest[i]->custom.simple || q->signal == EXPORT_METRICS)
-            dest_push(q->dest[i], b);
+            left[i] = !push(q->dest[i], b);
+    for (size_t i = 0; i < n; i++)
+        if (left[i])
+            set_aside(q->dest[i], b, EXPORT_QUEUE_FULL, true);
     batch_put(b);
 }
 
@@ -129,12 +138,12 @@ void dest_leave(struct export_dest *d)
     while (d->first) {
         struct export_item *it = d->first;
         d->first = it->next;
-        set_aside(d, it->batch, EXPORT_UNREACHABLE);
+        set_aside(d, it->batch, EXPORT_UNREACHABLE, false);
         forget(d, it);
     }
     for (unsigned i = 0; i < d->n_workers; i++)
         if (d->doing[i] && d->doing[i]->number) // hangs; whether it arrives nobody knows
-            set_aside(d, d->doing[i]->batch, EXPORT_UNREACHABLE);
+            set_aside(d, d->doing[i]->batch, EXPORT_UNREACHABLE, false);
 }
 
 // ---- what is to be done -------------------------------------------------------------------------------------------------------

@@ -118,15 +118,15 @@ bool export_dest_add(struct export_queue *q, enum dest_kind kind, struct export_
 bool export_wanted(enum export_signal s); // the environment asks for it
 
 // export_dest.c; under the lock
-void dest_begin(struct export_dest *d);                        // delivers what an earlier process left
-void dest_push(struct export_dest *d, struct export_batch *b); // takes a reference, or drops and counts
+void dest_begin(struct export_dest *d); // delivers what an earlier process left
 bool dest_has_room(const struct export_dest *d, size_t n);
 bool dest_settled(const struct export_dest *d, uint64_t number, unsigned ticket,
                   bool *ok);                 // nothing up to number is left, or it failed
 bool dest_idle(const struct export_dest *d); // all workers have ended
 void dest_leave(struct export_dest *d);      // the end: what is left goes to the spool or is dropped
 void batch_put(struct export_batch *b);      // one reference less
-void export_give(struct export *e, struct export_queue *q, struct export_batch *b); // to all; takes the batch over
+// To all of q's; takes the batch over. Where there is no room it goes to the spool, meanwhile without the lock, or is dropped.
+void export_give(struct export *e, struct export_queue *q, struct export_batch *b);
 
 // export_send.c: one attempt. Without the lock.
 enum outcome { SENT, RETRY, REFUSED };

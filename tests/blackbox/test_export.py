@@ -535,6 +535,78 @@ def test_it_goes_and_comes_back(run):
     assert len(lines(server)) + len(lines(second)) == 30 and "shutdown 1" in out
 
 
+def test_batches_by_count_and_delay(run, grpc_server):
+    off = {"OTEL_METRICS_EXPORTER": "none"}
+    run("logs:100", "spans:100", "shutdown:3000", **{**to(grpc_server), **off}, OTEL_BLRP_MAX_EXPORT_BATCH_SIZE="10", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="25")
+    sizes = [sum(len(s.log_records) for r in q.resource_logs for s in r.scope_logs) for q in grpc_server.got["logs"]]
+    assert max(sizes) == 10 and sum(sizes) == 100
+    sizes = [sum(len(s.spans) for r in q.resource_spans for s in r.scope_spans) for q in grpc_server.got["traces"]]
+    assert max(sizes) == 25 and sum(sizes) == 100
+    for kind, prefix, step in (("logs", "BLRP", "logs:1"), ("traces", "BSP", "spans:1")):
+        grpc_server.got[kind].clear()
+        p = run.start(step, "sleep:2500", **{**to(grpc_server), **off, f"OTEL_{prefix}_SCHEDULE_DELAY": "1200"})
+        begun = time.monotonic()
+        while not grpc_server.got[kind] and time.monotonic() < begun + 5:
+            time.sleep(0.01)
+        assert 1.1 <= time.monotonic() - begun <= 2.2
+        p.communicate(timeout=20)
+
+
+def test_a_full_queue_drops_and_counts(run):
+    s, port = dead_port()
+    ran = run("logs:1000", "spans:1000", "sleep:500", "shutdown:300", OTEL_EXPORT_ENABLED="1", OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}",
+              OTEL_BLRP_MAX_QUEUE_SIZE="100", OTEL_BSP_MAX_QUEUE_SIZE="200")
+    s.close()
+    assert ran.logs_dropped >= 1000 and ran.spans_dropped == 1000 and ran.err.count(": line i=") == 1000
+
+
+def test_the_timeout_holds_for_one_export(run, http_server):
+    def slow():
+        time.sleep(2)
+
+    class Late(list):
+        def pop(self, i=-1):
+            slow()
+            return (200, {}, None)
+
+        def __bool__(self):
+            return True
+
+    http_server.answers = Late()
+    ran = run("logs:1", "sleep:2500", "shutdown:300", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"}, OTEL_EXPORTER_OTLP_TIMEOUT="400")
+    assert len(http_server.times) >= 3 and "collector unreachable" in ran.err
+    assert not ran.said[0][1] and ran.said[0][2] < 0.7
+    http_server.answers = []
+
+
+def test_half_open(run, grpc_server):
+    """It answered once and then says nothing any more, the connection still there."""
+    grpc_server.answers[:] = [lambda c: None] + [lambda c: time.sleep(3)] * 8
+    ran = run("logs:5", "flush:2000", "logs:5", "flush:500", "shutdown:500", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
+    assert ran.said[0][1] and not ran.said[1][1] and ran.said[1][2] < 0.8 and ran.said[2][2] < 0.8 and ran.code == 0, ran.said
+
+
+def test_killed_in_the_middle(run, grpc_server):
+    p = run.start("logs:100000", "sleep:10000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
+    while not lines(grpc_server):
+        time.sleep(0.01)
+    p.kill()
+    p.communicate()
+    seen = [attrs(r.attributes)["i"] for r in lines(grpc_server)]
+    assert sorted(seen) == list(range(len(seen)))  # whole requests, none twice
+    ran = run("abort", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
+    assert ran.code == -6
+
+
+def test_gzip_and_insecure_words(run, grpc_server):
+    host = grpc_server.url[len("http://"):]
+    off = {"OTEL_METRICS_EXPORTER": "none"}
+    ran = run("logs:1", "shutdown:700", **{**to(grpc_server), **off, "OTEL_EXPORTER_OTLP_ENDPOINT": host})
+    assert not ran.said[0][1] and not lines(grpc_server)  # without a scheme gRPC means TLS
+    ran = run("logs:1", "shutdown:2000", **{**to(grpc_server), **off, "OTEL_EXPORTER_OTLP_ENDPOINT": host}, OTEL_EXPORTER_OTLP_INSECURE="true")
+    assert ran.said[0][1] and len(lines(grpc_server)) == 1
+
+
 def test_how_much_it_tells_of_itself(run):
     s, port = dead_port()
     env = {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}", "OTEL_BSP_MAX_QUEUE_SIZE": "many"}
