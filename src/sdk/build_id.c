@@ -35,10 +35,12 @@ size_t ring_build_id(uint8_t *out, size_t max)
     struct wanted w = {.out = out, .max = max};
     size_t n = getauxval(AT_PHNUM);
     uintptr_t base = 0;
-    for (size_t i = 0; headers && i < n; i++)
-        if (headers[i].p_type == PT_PHDR)
-            base = (uintptr_t)headers - headers[i].p_vaddr;
-    for (size_t i = 0; headers && i < n; i++)
+    bool found = false;
+    for (size_t i = 0; headers && i < n && !found;
+         i++) // a static program has no entry for the table itself: it follows the file's head
+        if ((found = headers[i].p_type == PT_PHDR || (headers[i].p_type == PT_LOAD && headers[i].p_offset == 0)))
+            base = (uintptr_t)headers - headers[i].p_vaddr - (headers[i].p_type == PT_LOAD ? sizeof(ElfW(Ehdr)) : 0);
+    for (size_t i = 0; found && i < n; i++)
         if (headers[i].p_type == PT_NOTE && look_in_notes((const char *)(base + headers[i].p_vaddr), headers[i].p_memsz, &w))
             break;
     return w.n;
