@@ -233,12 +233,15 @@ static void put_field(struct log_attrs *a, struct slice key, const struct rec_va
         *error = v->s;
 }
 
-static void put_packed(struct log_attrs *a, struct slice fields, struct slice *error)
+// event: gets the event's name, which is no attribute in OTLP.
+static void put_packed(struct log_attrs *a, struct slice fields, struct slice *error, struct slice *event)
 {
     struct packed p;
     packed_read(&p, fields);
     for (size_t i = 0; i < p.n; i++)
-        if (!p.field[i].replaced)
+        if (p.field[i].v.type == SONDE_TYPE_STR && slice_eq(p.field[i].key, SLICE("event.name")))
+            *event = p.field[i].v.s;
+        else if (!p.field[i].replaced)
             put_field(a, p.field[i].key, &p.field[i].v, error);
     packed_free(&p);
 }
@@ -258,12 +261,12 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
     put_string(b, 1, l->message.p ? l->message : site->message);
     pb_w_end(b, body);
     struct log_attrs attrs = {.b = b};
-    struct slice error = SLICE_NONE;
+    struct slice error = SLICE_NONE, event = SLICE_NONE;
     for (unsigned i = 0; l->rec && i < site->n; i++)
         if (!l->rec->v[i].absent && memchr(site->order, (int)i, site->n_order))
             put_field(&attrs, site->key[i], &l->rec->v[i], &error);
     if (l->rec && site->with_fields)
-        put_packed(&attrs, l->rec->v[1].s, &error);
+        put_packed(&attrs, l->rec->v[1].s, &error, &event);
     if (error.p)
         put_exception(&attrs, error);
     if (attrs.dropped)
@@ -278,7 +281,9 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
         pb_w_bytes(b, 9, slice_of(l->span->trace_id, 16));
         pb_w_bytes(b, 10, slice_of(l->span->span_id, 8));
     }
-    if (site->file.n) {
+    if (event.n) {
+        put_string(b, 12, event);
+    } else if (site->file.n) {
         size_t name = pb_w_begin(b, 12);
         buf_str(b, "event ");
         buf_add(b, site->file);

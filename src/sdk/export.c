@@ -124,7 +124,7 @@ static void add_log(void *arg, const struct line *l)
     struct export *e = arg;
     struct export_queue *q = &e->q[EXPORT_LOGS];
     // Targets live on, those of the library's own lines (whose site does not) are literals.
-    struct encode_scope scope = {.name = l->site->target};
+    struct encode_scope scope = {.name = l->site->target, .more = l->site->scope};
     int64_t observed = clock_wall_ns();
     if (!q->on && !e->has_processors)
         return;

@@ -23,6 +23,7 @@ struct site {
     struct slice json_head;                // ,"level":"INFO",…,"message":"…" ready to be copied
     struct slice json_key[REC_VALUES_MAX]; // ,"key":
     struct slice entry;                    // as in the dictionary
+    const struct scope *scope;             // of a logger (sonde/logger.h); null: the target is all
     char *memory;
 };
 

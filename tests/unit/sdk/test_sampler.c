@@ -2,6 +2,7 @@
 #include "check.h"
 #include "sdk/sampler.h"
 #include "seen.h"
+#include <sonde/export.h>
 
 static struct sonde_context parent(int flags, bool remote)
 {
@@ -276,13 +277,65 @@ static void custom(void **state)
     alone(own);
 }
 
+// ---- what failed is exported after all
+// ---------------------------------------------------------------------------------------------
+static struct sonde_memory_exporter *memory;
+static bool exported(const char *name)
+{
+    struct sonde_export_batch b;
+    sonde_flush(5000);
+    for (size_t i = 0; sonde_memory_exporter_get(memory, i, &b); i++)
+        if (memmem(b.otlp, b.n, name, strlen(name)))
+            return true;
+    return false;
+}
+static void trace_of(const char *root, const char *child, const char *grandchild, bool fails)
+{
+    struct sonde_span *r = sonde_span_start(root, SONDE_KIND_SERVER, NULL);
+    struct sonde_span *c = sonde_span_start(child, SONDE_KIND_INTERNAL, sonde_span_context(r));
+    struct sonde_span *g = sonde_span_start(grandchild, SONDE_KIND_INTERNAL, sonde_span_context(c));
+    if (fails)
+        sonde_span_status(g, SONDE_STATUS_ERROR, "m");
+    sonde_span_end(g);
+    sonde_span_end(c);
+    EXPECT(!exported(child)); // not before the trace's end here
+    sonde_span_end(r);
+}
+static int kept(void *arg)
+{
+    (void)arg;
+    memory = sonde_memory_exporter_new();
+    struct sonde_exporter x = sonde_memory_exporter_of(memory);
+    x.signals = 1 << SONDE_TRACES;
+    EXPECT(sonde_exporter_add(&x));
+    trace_of("good-root", "good-child", "good-grandchild", false);
+    EXPECT(!exported("good-root") && !exported("good-child") && !exported("good-grandchild"));
+    trace_of("bad-root", "bad-child", "bad-grandchild", true);
+    EXPECT(exported("bad-root") && exported("bad-child") && exported("bad-grandchild"));
+    EXPECT(!exported("good-"));
+    struct sonde_span *r = sonde_span_start("many-root", SONDE_KIND_SERVER, NULL);
+    for (int i = 0; i < 1000; i++) // bounded
+        sonde_span_end(sonde_span_start(i < 600 ? "many-first" : "many-last", SONDE_KIND_INTERNAL, sonde_span_context(r)));
+    sonde_span_status(r, SONDE_STATUS_ERROR, NULL);
+    sonde_span_end(r);
+    EXPECT(exported("many-root") && exported("many-first") && !exported("many-last"));
+    return seen_fails;
+}
+static void kept_errors(void **state)
+{
+    (void)state;
+    static const char *const env[] = {"SONDE_TRACES_KEEP_ERRORS=1", "OTEL_TRACES_SAMPLE_RATIO=0", "OTEL_EXPORT_ENABLED=0", NULL};
+    in_child(kept, NULL, env);
+}
+
 int main(void)
 {
     if (CHILD_TSAN)
         return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(environment), cmocka_unit_test(ratio), cmocka_unit_test(thresholds), cmocka_unit_test(consistent),
-        cmocka_unit_test(parents),     cmocka_unit_test(rate),  cmocka_unit_test(composed),   cmocka_unit_test(custom),
+        cmocka_unit_test(environment), cmocka_unit_test(ratio),   cmocka_unit_test(thresholds),
+        cmocka_unit_test(consistent),  cmocka_unit_test(parents), cmocka_unit_test(rate),
+        cmocka_unit_test(composed),    cmocka_unit_test(custom),  cmocka_unit_test(kept_errors),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
