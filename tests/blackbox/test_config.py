@@ -1,9 +1,11 @@
 """A process that links libsonde, looked at from outside: status server, configuration dump, `sonde config`, declarative file."""
+import http.server
 import json
 import os
 import re
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 
@@ -187,6 +189,51 @@ def test_config_file(worker, config, tmp_path):
     assert code == 0
     port = re.search(r"page of metrics.*?port=(\d+)", err) or re.search(r"port=(\d+).*page of metrics", err)
     assert port and int(port[1]) > 0
+
+
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.got.append((self.path, dict(self.headers), self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def test_config_file_makes_the_exporter(worker, tmp_path):
+    s = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    s.got = []
+    threading.Thread(target=s.serve_forever, daemon=True).start()
+    path = tmp_path / "otel.yaml"
+    path.write_text(f"""
+file_format: "1.0"
+resource:
+  attributes_list: team=blue
+  attributes: [{{name: service.name, value: "from, yaml"}}]
+tracer_provider:
+  processors:
+    - batch:
+        schedule_delay: 50
+        exporter:
+          otlp_http:
+            endpoint: http://127.0.0.1:{s.server_address[1]}/own/path
+            headers: [{{name: x-key, value: "a,b"}}]
+            encoding: json
+""")
+    w = worker({"OTEL_CONFIG_FILE": str(path), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_RESOURCE_ATTRIBUTES": "no=no"})
+    code, err = w.end()
+    s.shutdown()
+    s.server_close()
+    assert code == 0
+    assert {path for path, _, _ in s.got} == {"/own/path"}, err  # spans alone: the file has no logger provider
+    headers = {k.lower(): v for k, v in s.got[0][1].items()}
+    assert headers["x-key"] == "a,b" and headers["content-type"] == "application/json"
+    resource = json.loads(s.got[0][2])["resourceSpans"][0]
+    attributes = {a["key"]: a["value"].get("stringValue") for a in resource["resource"]["attributes"]}
+    assert attributes["service.name"] == "from, yaml" and attributes["team"] == "blue" and "no" not in attributes
+    assert re.fullmatch("[0-9a-f]{16}", attributes["sonde.config.hash"])
+    assert resource["scopeSpans"][0]["spans"][0]["name"] == "long request"
 
 
 def test_env_shows_the_library(sonde_program):
