@@ -211,7 +211,7 @@ static enum errc run(struct http_session *session, const struct grpc_request *r,
     size_t k = 0;
     h[k++] = (struct http_header){SLICE("content-type"), SLICE("application/grpc")};
     h[k++] = (struct http_header){SLICE("te"), SLICE("trailers")};
-    h[k++] = (struct http_header){SLICE("grpc-accept-encoding"), codec_has_gzip() ? SLICE("identity,gzip") : SLICE("identity")};
+    h[k++] = (struct http_header){SLICE("grpc-accept-encoding"), gzip ? SLICE("identity,gzip") : SLICE("identity")};
     h[k++] = (struct http_header){SLICE("grpc-timeout"), slice_str(timeout)};
     h[k++] = (struct http_header){SLICE("user-agent"), SLICE("sonde/" SONDE_VERSION)};
     if (gzip)

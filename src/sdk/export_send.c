@@ -216,7 +216,7 @@ static void send_http(struct export_dest *d, struct http_session *s, struct slic
                            .timeout_ns = timeout,
                            .reply_max = d->e->reply_max,
                            .gzip = q->gzip && net_gzip(),
-                           .accept_gzip = true};
+                           .accept_gzip = q->gzip}; // who does not pack does not look for zlib either
     struct http_answer answer;
     struct error err = {0};
     f.n_headers = headers_of(q, h, json ? SLICE("application/json") : SLICE("application/x-protobuf"));

@@ -155,7 +155,8 @@ static void test_urls(void **state)
         if (url_parse(bad[i], &u, &e) != ERR_INPUT)
             fail_msg("%s was accepted", bad[i]);
     }
-    assert_int_equal(url_parse("https://a/", &u, NULL), ERR_UNSUPPORTED);
+    assert_int_equal(url_parse("HTTPS://a/b", &u, NULL), ERR_OK);
+    assert_true(u.tls && u.port == 443 && slice_eq(u.path, SLICE("/b")));
 }
 
 int main(void)
