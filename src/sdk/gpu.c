@@ -151,11 +151,26 @@ bool gpu_smi_lines(struct slice text, struct jw *w)
 
 extern char **environ;
 
-// Its output until it ends or the time is over; it is killed then. Our child is waited for by its id alone.
+// Waits for our child by its id alone, a little if it closed its output, and kills what lives on. Where the host lets the system
+// take its children away there is no status: the output alone counts then. True: it ended well.
+static bool smi_end(pid_t pid, bool ended)
+{
+    int status = 0;
+    pid_t got = 0;
+    for (int i = 0; i < (ended ? 100 : 1) && (got = waitpid(pid, &status, WNOHANG)) == 0; i++)
+        usleep(2000);
+    if (got != 0)
+        return ended && (got < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+    kill(pid, SIGKILL);
+    for (int i = 0; i < 500 && waitpid(pid, &status, WNOHANG) == 0; i++) // in a driver it may not even die
+        usleep(2000);
+    return false;
+}
+
+// Its output until it ends or the time is over.
 static bool smi_read(int fd, pid_t pid, struct buf *out)
 {
     int64_t until = clock_mono_ns() + (int64_t)gpu_timeout_ms * 1000000;
-    int status = -1;
     bool ended = false;
     for (;;) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -170,15 +185,7 @@ static bool smi_read(int fd, pid_t pid, struct buf *out)
             break;
         out->n += (size_t)n;
     }
-    // It may have closed its output and live on: a little time, then no more.
-    for (int i = 0; ended && i < 100 && waitpid(pid, &status, WNOHANG) == 0; i++)
-        usleep(2000);
-    if (status == -1) {
-        kill(pid, SIGKILL);
-        for (int i = 0; i < 500 && waitpid(pid, &status, WNOHANG) == 0; i++) // in a driver it may not even die
-            usleep(2000);
-    }
-    return ended && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return smi_end(pid, ended);
 }
 
 static bool smi(struct buf *text)

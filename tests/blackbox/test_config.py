@@ -6,13 +6,14 @@ import re
 import socket
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 
 import pytest
 
 from conftest import wait_for
-from test_libsonde import installed, rings  # noqa: F401 (fixtures)
+from test_libsonde import HERE, installed, rings  # noqa: F401 (fixtures)
 
 
 class Worker:
@@ -131,6 +132,23 @@ def test_dump(worker, config, tmp_path):
     assert code == 0 and f"path={path}" in err.replace('"', "")
 
 
+@pytest.fixture
+def nvml(tmp_path):
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", tmp_path / "libnvidia-ml.so.1", HERE / "nvml.c"], check=True)
+    return {"LD_LIBRARY_PATH": str(tmp_path)}
+
+
+def test_gpus_by_nvml(config, nvml):
+    gpu = {"name": "NVIDIA Test", "driver_version": "550.1", "memory_total": "81920 MiB"}
+    assert json.loads(config("dump", env=nvml)[1])["gpu_info"] == {"gpus": [gpu, gpu], "count": 2}
+
+
+def test_a_driver_that_hangs(config, nvml):
+    start = time.monotonic()
+    code, out, _ = config("dump", env={**nvml, "NVML_HANG": "1"})
+    assert code == 0 and json.loads(out)["gpu_info"] is None and 4.5 < time.monotonic() - start < 12
+
+
 def test_two_processes_of_one_configuration(worker, config):
     a, b = worker(), worker()
     hashes = {json.loads(config("dump", "--url", w.url)[1])["config_hash"] for w in (a, b)}
@@ -185,10 +203,11 @@ def test_config_file(worker, config, tmp_path):
     assert dump["settings"]["OTEL_SERVICE_NAME"] == {"from": f"{path}:5", "value": "yaml-worker"}
     assert dump["settings"]["OTEL_METRICS_EXPORTER"]["value"] == "prometheus"
     assert dump["settings"]["OTEL_TRACES_EXPORTER"]["value"] == "none"
-    code, err = w.end()
-    assert code == 0
-    port = re.search(r"page of metrics.*?port=(\d+)", err) or re.search(r"port=(\d+).*page of metrics", err)
-    assert port and int(port[1]) > 0
+    ring = w.call("/debug/ring?n=100")[1]
+    port = re.search(r"page of metrics.*?port=(\d+)", ring) or re.search(r"port=(\d+).*page of metrics", ring)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port[1]}/metrics", timeout=10) as a:
+        assert 'target_info{' in (text := a.read().decode()) and 'service_name="yaml-worker"' in text
+    assert w.end()[0] == 0
 
 
 class Collector(http.server.BaseHTTPRequestHandler):
