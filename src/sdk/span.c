@@ -161,11 +161,12 @@ static __attribute__((noinline)) void make_ids(struct sonde_span *s)
         make_word(s->context.trace_id + 8);
     if (s->lazy & LAZY_SPAN)
         make_word(s->context.span_id);
+    __atomic_store_n(&s->lazy, 0, __ATOMIC_RELEASE);
 }
 
 static inline const struct sonde_context *context_of(const struct sonde_span *s)
 {
-    if (__builtin_expect(s->lazy, 0))
+    if (__builtin_expect(__atomic_load_n(&s->lazy, __ATOMIC_ACQUIRE), 0))
         make_ids((struct sonde_span *)(uintptr_t)s);
     return &s->context;
 }
@@ -498,25 +499,28 @@ static __attribute__((noinline)) void copy_most(char *to, const char *from, size
     to[n] = 0;
 }
 
-// A name's beginning. Most are shorter than 16 bytes, which are read at once where they lie in one page.
+// A name shorter than 16 bytes, which most are, read at once where it lies in one page. False: another one.
+static inline __attribute__((always_inline)) bool copy_short(char to[128], const char *from)
+{
 #if defined(__SSE2__) && !SANITIZED
-static inline void copy_name(char to[128], const char *from)
-{
-    if (__builtin_expect(((uintptr_t)from & 4095) <= 4080, 1)) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)from);
-        if (__builtin_expect(_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_setzero_si128())) != 0, 1)) {
-            _mm_storeu_si128((__m128i *)(void *)to, v); // with the 0, and what lies behind it
-            return;
-        }
-    }
-    copy_most(to, from, 128);
-}
+    if (((uintptr_t)from & 4095) > 4080)
+        return false;
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)from);
+    if (_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_setzero_si128())) == 0)
+        return false;
+    _mm_storeu_si128((__m128i *)(void *)to, v); // with the 0, and what lies behind it
+    return true;
 #else
+    (void)to, (void)from;
+    return false;
+#endif
+}
+
 static inline void copy_name(char to[128], const char *from)
 {
-    copy_most(to, from, 128);
+    if (!copy_short(to, from))
+        copy_most(to, from, 128);
 }
-#endif
 
 static inline void copy_text(char *to, const char *from, size_t size)
 {
@@ -731,33 +735,61 @@ static __attribute__((noinline)) struct sonde_span *start(struct sonde_site *sit
     return s;
 }
 
-// Without a question dropped: what the usual samplers decide, nothing replaced (trace.quick). As little as possible is written;
-// the call site registers when the span is told. Null: ask.
-static inline struct sonde_span *start_dropped(struct sonde_site *site, const char *name, enum sonde_kind kind,
-                                               const struct sonde_context *parent)
+// The flags of a dropped span as it starts, written and read in one piece: byte 3 is `dropped`, byte 7 `lazy`.
+#define FRESH_DROPPED ((uint64_t)1 << 24)
+#define FRESH_LAZY(l) ((uint64_t)(l) << 56)
+#define FRESH_STATE   (FRESH_LAZY(1) - 1) // all but `lazy`
+_Static_assert(offsetof(struct sonde_span, dropped) - offsetof(struct sonde_span, fresh) == 3 &&
+                   offsetof(struct sonde_span, lazy) - offsetof(struct sonde_span, fresh) == 7 && sizeof(bool) == 1,
+               "FRESH_ tells where they lie");
+
+// Without a question dropped: what the usual samplers decide, nothing replaced (trace.quick), a short name and no texts to
+// inherit. Calls nothing, and writes as little as possible; the call site registers when the span is told. Null: the general way.
+static inline __attribute__((always_inline)) struct sonde_span *
+start_dropped(struct sonde_site *site, const char *name, enum sonde_kind kind, const struct sonde_context *parent)
 {
+    struct sonde_span *s = tls_spare, *current = tls_span;
     unsigned quick = __atomic_load_n(&trace.quick, __ATOMIC_RELAXED);
-    if (!quick || !tls_spare || sdk.span_events || __atomic_load_n(&level_now.max_span_level, __ATOMIC_RELAXED))
+    if (!quick || !s || !name || sdk.span_events || __atomic_load_n(&level_now.max_span_level, __ATOMIC_RELAXED))
         return NULL;
-    parent = parent ? parent : tls_span ? context_of(tls_span) : NULL;
-    bool child = parent && !zero_id(parent->trace_id);
-    if (child ? !(quick & TRACE_QUICK_CHILD) || (parent->flags & 1) : !(quick & TRACE_QUICK_ROOT))
+    if (!parent && current) {
+        if (__atomic_load_n(&current->lazy, __ATOMIC_ACQUIRE))
+            return NULL;
+        parent = &current->context;
+    }
+    uint64_t trace_id[2] = {0, 0}, parent_id = 0, lazy = LAZY_HIGH | LAZY_LOW | LAZY_SPAN;
+    uint8_t flags = 2;
+    if (parent) {
+        memcpy(trace_id, parent->trace_id, 16);
+        if (parent->request_id[0] | parent->tracestate[0] | parent->dynamo_request_id[0])
+            return NULL;
+    }
+    if (trace_id[0] | trace_id[1]) {
+        flags = parent->flags;
+        if (!(quick & TRACE_QUICK_CHILD) || (flags & 1))
+            return NULL;
+        memcpy(&parent_id, parent->span_id, 8);
+        lazy = LAZY_SPAN;
+    } else if (!(quick & TRACE_QUICK_ROOT)) {
         return NULL;
-    struct sonde_span *s = tls_spare;
+    }
+    if (!copy_short(s->name, name))
+        return NULL;
     tls_spare = NULL;
-    struct begin b = {.parent = parent, .has_parent = child};
+    memcpy(s->context.trace_id, trace_id, 16);
+    put_word(s->context.span_id, 0);
+    s->context.flags = flags & 2;
+    s->context.remote = false;
+    s->context.request_id[0] = s->context.tracestate[0] = s->context.dynamo_request_id[0] = 0;
     s->refs = 1;
-    memset(s->fresh, 0, sizeof s->fresh);
+    s->fresh[0] = FRESH_DROPPED | FRESH_LAZY(lazy);
+    s->fresh[1] = s->fresh[2] = 0;
     s->site = site;
     s->below = NULL;
+    s->parent = parent_id;
     s->generation = sdk.generation;
     s->tracer = 0;
     s->kind = (uint8_t)kind;
-    copy_name(s->name, name ? name : "");
-    inherit(s, &b);
-    s->dropped = true;
-    s->context.flags &= 2;
-    generate_later(s, child ? 0 : LAZY_HIGH | LAZY_LOW);
     return s;
 }
 
@@ -837,7 +869,7 @@ static __attribute__((noinline)) void end_recorded(struct sonde_span *s, int64_t
         sdk_span_end_lost((const uint8_t *)&s->context); // it begins with both ids
 }
 
-static inline void end(struct sonde_span *s, int64_t end_ns)
+static __attribute__((noinline)) void end(struct sonde_span *s, int64_t end_ns)
 {
     if (!s || s->dead || __atomic_load_n(&s->ended, __ATOMIC_RELAXED))
         return;
@@ -856,6 +888,12 @@ void sonde_span_end_at(struct sonde_span *s, int64_t end_ns)
 
 void sonde_span_end(struct sonde_span *s)
 {
+    // A dropped one of which nothing was told, that is not current and that nobody holds.
+    if (s && FREE_MAX > 0 && (__atomic_load_n(&s->fresh[0], __ATOMIC_RELAXED) & FRESH_STATE) == FRESH_DROPPED && !tls_spare &&
+        __atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 1) {
+        tls_spare = s;
+        return;
+    }
     end(s, 0);
 }
 
