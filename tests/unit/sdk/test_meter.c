@@ -159,6 +159,7 @@ static void providers(void **state)
     CHECK(strcmp(seen_scope->version, "1.2") == 0 && strcmp(seen_scope->schema_url, "https://s/1") == 0 &&
           seen_scope->n_attributes == 1);
     sonde_meter_provider_free(q);
+    sonde_meter_provider_shutdown(p, 10000); // the last collection
     buf_free(&e.text);
     done(p, &d);
 }
@@ -466,6 +467,8 @@ static void cardinality(void **state)
     struct dump e; // other wishes, too late
     CHECK(dump_reader(p, &e, (struct sonde_reader_options){.cardinality = {5}}) == NULL);
     CHECK(dump_reader(p, &e, (struct sonde_reader_options){.cardinality = {[0] = 3, [SONDE_INSTRUMENT_GAUGE] = 2}}) != NULL);
+    sonde_meter_provider_shutdown(p, 10000);
+    buf_free(&e.text);
     done(p, &d);
 }
 
@@ -483,6 +486,7 @@ static void two_readers(void **state)
     feed(meter(p, "lib"));
     dump_is(r, &d, C2 H G);
     dump_is(s, &e, C2 "lib http.duration [s] exponential total {route=/a} 1/4 scale 8 zero 0 +511:1\n");
+    sonde_meter_provider_shutdown(p, 10000); // the last collection
     buf_free(&e.text);
     done(p, &d);
 }

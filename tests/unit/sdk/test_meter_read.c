@@ -116,6 +116,7 @@ static void starts(void **state)
     int64_t previous = clock_wall_ns();
     total = 1;
     CHECK(sonde_reader_collect(r, 10000) && d.start > made && d.start <= previous);
+    sonde_meter_provider_shutdown(p, 10000); // the last collection
     buf_free(&e.text);
     done(p, &d);
 }
@@ -284,6 +285,7 @@ static void producers(void **state)
     sum[0].i = 20;
     sum[1].i = 1;
     dump_is(s, &e, "bridge s [] sum+ delta {} 8\n");
+    sonde_meter_provider_shutdown(p, 10000); // the last collection
     buf_free(&e.text);
     done(p, &d);
 }
