@@ -2,9 +2,9 @@
 //
 //   SONDE_INFO("kv transfer done", SONDE_STR("from", peer), SONDE_UINT("bytes", n), SONDE_F64("ms", t));
 //
-// The message and the keys are string literals; level, target, file, line, message, keys and types stand in a static
-// call-site record, so a call moves only its values: into a ring of the calling thread, without lock, allocation or
-// formatting. Strings are copied. A call below the levels of the filter and of the flight recorder (sonde/sink.h: by
+// The message and the keys are string literals of at most 4000 bytes; level, target, file, line, message, keys and types
+// stand in a static call-site record, so a call moves only its values: into a ring of the calling thread, without lock,
+// allocation or formatting. Strings are copied. A call below the levels of the filter and of the flight recorder (sonde/sink.h: by
 // default that keeps all levels in the ring) is one relaxed load and a branch that is not taken, and its values are not
 // evaluated. At most SONDE_FIELDS_MAX fields. A string argument that is null leaves its key out.
 //
