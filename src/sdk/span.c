@@ -948,6 +948,38 @@ struct sonde_span *sonde_span_current(void)
 }
 
 // ---- what a span says -------------------------------------------------------------------------------------------------
+// As ring_push with the key and the value, without its loops.
+static inline void push_attribute(const struct sonde_span *s, const char *key, enum sonde_type type, struct sonde_arg value)
+{
+    bool text = type == SONDE_TYPE_STR;
+    size_t key_n = strlen(key), value_n = text && value.n != SIZE_MAX ? value.n : 0;
+    uint32_t what = (uint32_t)(REC_SPAN_ATTR + type - 1) << 24 | REC_IN_SPAN;
+    struct ring_thread *t = tls_ring ? tls_ring : sdk_thread();
+    if (!t)
+        return;
+    if (__builtin_expect(key_n > RING_RECORD_MAX || value_n > RING_RECORD_MAX || key_n + value_n > RING_RECORD_MAX - 56, 0)) {
+        uint8_t types[2] = {SONDE_TYPE_STR, (uint8_t)type};
+        struct sonde_arg a[2] = {sonde_arg_strn(key, key_n), value};
+        push_types(s, (enum rec_kind)(REC_SPAN_ATTR + type - 1), 0, types, a, 2);
+        return;
+    }
+    size_t size = (sizeof(struct rec_head) + 24 + 16 + key_n + value_n + 7) & ~(size_t)7;
+    if (__builtin_expect(!ring_enter(t, what, RING_WAIT), 0))
+        return;
+    char *p = ring_begin(t, what, size, RING_WAIT);
+    if (__builtin_expect(p != NULL, 1)) {
+        uint64_t slot[2] = {rec_slot(key_n, key_n), text ? rec_slot(value.n, value_n) : value.value.u};
+        memcpy(p, s->context.trace_id, 24);
+        memcpy(p + 24, slot, 16);
+        rec_copy(p + 40, key, key_n);
+        if (text)
+            rec_copy(p + 40 + key_n, value.value.s, value_n);
+        ring_commit(t, size);
+    }
+    ring_leave(t);
+    sdk_wrote();
+}
+
 static void attribute(struct sonde_span *s, const char *key, enum sonde_type type, struct sonde_arg value)
 {
     if (!s || !key)
@@ -959,9 +991,7 @@ static void attribute(struct sonde_span *s, const char *key, enum sonde_type typ
             remember(s, &(struct sonde_field){key, (unsigned char)type, value}, 1);
         return;
     }
-    uint8_t types[2] = {SONDE_TYPE_STR, (uint8_t)type};
-    struct sonde_arg a[2] = {sonde_arg_str(key), value};
-    push_types(s, (enum rec_kind)(REC_SPAN_ATTR + type - 1), 0, types, a, 2);
+    push_attribute(s, key, type, value);
 }
 
 void sonde_span_str(struct sonde_span *s, const char *key, const char *value)
