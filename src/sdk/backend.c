@@ -2,14 +2,15 @@
 //
 // Order: a round takes a time stamp first and then only records up to it, so a record can come out after a later one of
 // another thread only if its call was interrupted between reading the clock and committing, and never within a thread.
-// Waiting: 1 ms after work, doubling to 10 ms, less when the ring fills up; after 2 s without a record it sleeps until a record
-// wakes it. That wake-up can be missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms. Only
-// falling asleep for long is told to the threads (sdk_hot), so that the cache line which each call reads changes seldom.
+// Waiting: 1 ms after a line, doubling to 10 ms; 20 ms after spans alone, for which no reader waits: a wake-up costs as much as
+// some ten of them. Less when the ring fills up; after 2 s without a record it sleeps until a record wakes it. That wake-up can
+// be missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms. Only falling asleep for long is
+// told to the threads (sdk_hot), so that the cache line which each call reads changes seldom.
 #include "base/alloc.h"
 #include "base/limits.h"
-#include "sdk/meter_counts.h"
 #include "sdk/flight.h"
 #include "sdk/limit.h"
+#include "sdk/meter_counts.h"
 #include "sdk/sdk.h"
 #include <errno.h>
 #include <limits.h>
@@ -19,9 +20,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MERGE_MAX = 4096, STOP_GRACE_NS = 100000000 };
+enum { MERGE_MAX = 4096, STOP_GRACE_NS = 100000000, FLUSH_SLACK = 100000 /* ticks */ };
 
 static pthread_t thread;
+static bool said; // under the drain lock: the round has read a record that may be a line
 
 static void futex_wait(const void *word, int value, int64_t ns)
 {
@@ -61,6 +63,7 @@ static void one(struct sdk *s, struct head *h, const struct clock_cal *cal)
         types = site->type;
         n = site->n;
     }
+    said = said || (kind == REC_LOG && !(head.what & REC_HELD));
     if (head.what & REC_HELD)
         flight_pass(s->ring, h->lane, h->p);
     else if (kind == REC_LOG && (head.what & REC_IN_SPAN) && flight_retro && site && site->level == SONDE_LEVEL_ERROR)
@@ -173,7 +176,8 @@ static bool round_locked(struct sdk *s, bool last)
     if (!s->ring)
         return false;
     struct lost_end *ends = __atomic_exchange_n(&lost_ends, NULL, __ATOMIC_ACQUIRE);
-    bool any = merge(s, clock_tick());
+    // A flush takes along what was written just before it on another core, whose clock may be read as a little later than ours.
+    bool any = merge(s, clock_tick() + (last ? FLUSH_SLACK : 0));
     forget_spans(s, ends);
     int64_t now = clock_mono_ns();
     tell_losses(s, now, last);
@@ -240,14 +244,15 @@ static void *loop(void *arg)
     while (!atomic_load(&sdk.stopping)) {
         unsigned asked = atomic_load(&sdk.flush_asked);
         pthread_mutex_lock(&sdk.drain);
-        bool any = round_locked(&sdk, asked != atomic_load(&sdk.flush_done));
+        said = false;
+        bool any = round_locked(&sdk, asked != atomic_load(&sdk.flush_done)), line = said;
         pthread_mutex_unlock(&sdk.drain);
         if (atomic_exchange(&sdk.flush_done, asked) != asked)
             futex_wake(&sdk.flush_done);
         int64_t now = clock_mono_ns();
         if (any)
             busy_at = now;
-        wait = any ? SDK_POLL_NS : wait * 2 < SDK_POLL_MAX_NS ? wait * 2 : SDK_POLL_MAX_NS;
+        wait = line ? SDK_POLL_NS : any ? SDK_POLL_SPANS_NS : wait * 2 < SDK_POLL_MAX_NS ? wait * 2 : SDK_POLL_MAX_NS;
         rest(now, now - busy_at > SDK_DOZE_AFTER_NS, wait, level_turn(now), asked);
     }
     return NULL;

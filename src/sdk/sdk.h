@@ -9,7 +9,13 @@
 #include <stdatomic.h>
 
 enum sdk_phase { SDK_NONE, SDK_RUNNING, SDK_STOPPED };
-enum { SDK_POLL_NS = 1000000, SDK_POLL_MAX_NS = 10000000, SDK_DOZE_AFTER_NS = 2000000000, SDK_DOZE_NS = 250000000 };
+enum {
+    SDK_POLL_NS = 1000000,
+    SDK_POLL_SPANS_NS = 20000000,
+    SDK_POLL_MAX_NS = 10000000,
+    SDK_DOZE_AFTER_NS = 2000000000,
+    SDK_DOZE_NS = 250000000
+};
 
 // How the backend rests. DOZE: until a record comes; NAP: for some milliseconds, records do not end it but a flush or a ring that
 // fills up; GONE: there is none, a record is written by its own thread.
