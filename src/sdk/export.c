@@ -495,9 +495,13 @@ static bool flush_locked(struct export *e, unsigned signals, int64_t until)
 static bool custom_flush_all(struct export *e, unsigned signals, int64_t until)
 {
     bool ok = true;
-    for (int i = 0; i < EXPORT_SIGNALS; i++)
-        for (size_t k = 0; (signals & 1u << i) && k < e->q[i].n_dests; k++)
+    for (int i = 0; i < EXPORT_SIGNALS; i++) {
+        pthread_mutex_lock(&e->lock);
+        size_t n = signals & 1u << i ? e->q[i].n_dests : 0; // grows while the program adds exporters
+        pthread_mutex_unlock(&e->lock);
+        for (size_t k = 0; k < n; k++)
             ok = custom_flush(e->q[i].dest[k], until) && ok;
+    }
     return ok && (!(signals & 1u << EXPORT_LOGS) || processors_flush(until));
 }
 

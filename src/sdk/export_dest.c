@@ -220,8 +220,8 @@ static bool same_origin(const struct export_dest *a, const struct export_dest *b
 static bool turned(struct export_dest *d, bool away)
 {
     struct export *e = d->e;
-    bool before = d->away;
     pthread_mutex_lock(&e->lock);
+    bool before = d->away;
     for (int i = 0; i < EXPORT_SIGNALS; i++)
         for (size_t k = 0; k < e->q[i].n_dests; k++) {
             struct export_dest *o = e->q[i].dest[k];
@@ -249,7 +249,7 @@ static void say(struct export_dest *d, const struct export_batch *b, const struc
                          SONDE_STR("error", a->why), SONDE_UINT("dropped", b->items), SONDE_STR("signal", d->q->word));
         return;
     }
-    if (d->away && turned(d, false) && sdk_tells(SONDE_LEVEL_INFO))
+    if (turned(d, false) && sdk_tells(SONDE_LEVEL_INFO))
         SONDE_INFO("collector reachable again", SONDE_STR("endpoint", at));
     if ((a->rejected || a->why[0]) && sdk_tells(SONDE_LEVEL_WARN))
         SONDE_WARN_LIMIT(SONDE_EVERY(5, 0, 10), "collector took a batch in part", SONDE_STR("endpoint", at),

@@ -241,6 +241,9 @@ def check_spans(server):
 
 def check_records(server, span):
     (r,) = [x for x in records(server) if x.body.string_value == "failed"]
+    for q in server.got["logs"]:
+        for of in q.resource_logs:
+            check_resource(of)
     assert (r.severity_number, r.severity_text) == (17, "ERROR")
     assert r.trace_id == span.trace_id and r.span_id == span.span_id and r.flags & 1
     assert 0 < r.time_unix_nano <= r.observed_time_unix_nano <= time.time_ns()
@@ -312,6 +315,32 @@ def test_metrics_at_an_interval(run, grpc_server):
     times = [p.time_unix_nano for q in grpc_server.got["metrics"] for r in q.resource_metrics for s in r.scope_metrics for m in s.metrics
              if m.name == "requests" for p in m.sum.data_points]
     assert 4 <= len(times) <= 7 and times == sorted(times)
+
+
+def test_how_metrics_are_aggregated(run, grpc_server):
+    for env, temporality, kind in (({}, 2, "histogram"), ({"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}, 1, "histogram"),
+                                   ({"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"}, 2,
+                                    "exponential_histogram")):
+        grpc_server.got["metrics"].clear()
+        run("everything", "shutdown:3000", **to(grpc_server), **env)
+        (m,) = [m for q in grpc_server.got["metrics"] for r in q.resource_metrics for s in r.scope_metrics for m in s.metrics if m.name == "ttft"]
+        assert m.WhichOneof("data") == kind and getattr(m, kind).aggregation_temporality == temporality, (env, m)
+
+
+def test_metrics_that_cannot_go_are_left_behind(run):
+    """Each reading ends with its own timeout; the next one goes out when the collector is there."""
+    hangs, port = dead_port()
+    hangs.listen(8)
+    p = run.start("everything", "sleep:1500", "sleep:1500", "shutdown:2000", OTEL_METRICS_EXPORTER="otlp",
+                  OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}", OTEL_METRIC_EXPORT_INTERVAL="400", OTEL_METRIC_EXPORT_TIMEOUT="200")
+    time.sleep(1.6)
+    hangs.close()
+    server = Grpc(port)
+    out, err = p.communicate(timeout=30)
+    server.stop()
+    assert "shutdown 1" in out and err.count("collector unreachable") == 1 and err.count("collector reachable again") == 1, err
+    names = [m.name for q in server.got["metrics"] for r in q.resource_metrics for s in r.scope_metrics for m in s.metrics]
+    assert 2 <= names.count("requests") <= 6
 
 
 # ---- other exporters --------------------------------------------------------------------------------------------------------

@@ -137,9 +137,9 @@ static enum sonde_export_result later(void *arg, const struct sonde_export_batch
 {
     struct told *t = arg;
     (void)b;
-    if (t->failed_first-- > 0)
+    if (__atomic_fetch_sub(&t->failed_first, 1, __ATOMIC_RELAXED) > 0)
         return SONDE_EXPORT_RETRY;
-    t->exported++;
+    __atomic_fetch_add(&t->exported, 1, __ATOMIC_RELAXED);
     return SONDE_EXPORT_OK;
 }
 static enum sonde_export_result never(void *arg, const struct sonde_export_batch *b)
@@ -159,7 +159,7 @@ static int retried(void *arg)
     SONDE_INFO("again and again");
     int64_t start = now_ms();
     MUST(sonde_flush(5000) && now_ms() - start >= 200); // with backoff
-    MUST(t.exported >= 1);
+    MUST(__atomic_load_n(&t.exported, __ATOMIC_RELAXED) >= 1);
     x = (struct sonde_exporter){.signals = 1u << SONDE_TRACES, .export_batch = never};
     MUST(sonde_exporter_add(&x));
     sonde_span_end(sonde_span_start("span", SONDE_KIND_INTERNAL, NULL));
