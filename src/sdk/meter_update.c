@@ -149,7 +149,7 @@ static inline void observe(struct meter_series *s, double v)
     }
 }
 
-static inline void put_int(struct meter_series *s, int64_t v)
+__attribute__((noinline)) static void put_int(struct meter_series *s, int64_t v)
 {
     uint8_t kind = s->cell.kind; // compared one after the other: a jump through a table costs more than all of it
     if (kind == METRIC_INT_COUNTER || kind == METRIC_COUNTER) {
@@ -171,7 +171,7 @@ static inline int64_t rounded(double v)
     return fabs(v) < 0x1p63 ? llround(v) : v > 0 ? INT64_MAX : INT64_MIN;
 }
 
-static inline void put_f64(struct meter_series *s, double v)
+__attribute__((noinline)) static void put_f64(struct meter_series *s, double v)
 {
     uint8_t kind = s->cell.kind;
     if (kind >= METRIC_HISTOGRAM) {

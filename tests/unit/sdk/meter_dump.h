@@ -9,11 +9,12 @@
 
 struct dump {
     struct buf text;
-    size_t batches, points, largest;
+    atomic_size_t batches; // what tests read while the reader runs is atomic
+    size_t points, largest;
     bool times; // start and time in the lines
-    unsigned sleep_ms, limit_ms;
-    bool fail;
-    unsigned flushes, shutdowns;
+    unsigned limit_ms;
+    atomic_uint sleep_ms, flushes, shutdowns;
+    atomic_bool fail;
     atomic_int inside, overlapped;
     int64_t start, time; // of the last point
 };
@@ -122,7 +123,7 @@ __attribute__((unused)) static bool dump_shutdown(void *arg, unsigned limit_ms)
 __attribute__((unused)) static struct sonde_reader *dump_reader(struct sonde_meter_provider *p, struct dump *d,
                                                                 struct sonde_reader_options o)
 {
-    *d = (struct dump){0};
+    memset(d, 0, sizeof *d);
     buf_init(&d->text, 1 << 20);
     o.export_batch = dump_export;
     o.flush = dump_flush;

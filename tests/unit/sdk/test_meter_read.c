@@ -160,9 +160,9 @@ static void life(void **state)
     struct sonde_reader *r = dump_reader(p, &d, READER(.periodic = true, .interval_ms = 5));
     struct sonde_instrument *c = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"));
     sonde_instrument_add(c, 1, NULL, 0);
-    for (int i = 0; i < 400 && __atomic_load_n(&d.batches, __ATOMIC_RELAXED) < 3; i++)
+    for (int i = 0; i < 400 && d.batches < 3; i++)
         usleep(5000);
-    CHECK(__atomic_load_n(&d.batches, __ATOMIC_RELAXED) >= 3); // by itself
+    CHECK(d.batches >= 3); // by itself
     pthread_t t[3];
     for (int i = 0; i < 3; i++)
         pthread_create(&t[i], NULL, flusher, r);
@@ -206,7 +206,7 @@ static void hanging(void **state)
 
 // ---- producers ----------------------------------------------------------------------------------------------------------
 static struct sonde_metric_data produced[3];
-static unsigned filter_seen;
+static atomic_uint filter_seen;
 static bool produce(void *arg, const struct sonde_metric_filter *filter, struct sonde_collection *to)
 {
     (void)arg;
@@ -441,7 +441,7 @@ static void settings(void **state)
     p = PROVIDER(.is_private = true);
     dump_reader(p, &d, READER(.periodic = true));
     sonde_instrument_add(sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c")), 1, NULL, 0);
-    for (int i = 0; i < 400 && __atomic_load_n(&d.batches, __ATOMIC_RELAXED) < 2; i++)
+    for (int i = 0; i < 400 && d.batches < 2; i++)
         usleep(5000);
     sonde_meter_provider_shutdown(p, 10000);
     CHECK(d.batches >= 2);
