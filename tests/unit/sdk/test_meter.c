@@ -217,23 +217,52 @@ static void syntax(void **state)
     check_done();
 }
 
+// What is written to stderr meanwhile, in a file.
+static FILE *stderr_kept(int *old)
+{
+    FILE *f = tmpfile();
+    sonde_flush(1000);
+    *old = dup(2);
+    dup2(fileno(f), 2);
+    return f;
+}
+
+static void stderr_back(FILE *f, int old, char *text, size_t size)
+{
+    sonde_flush(1000);
+    dup2(old, 2);
+    close(old);
+    rewind(f);
+    text[fread(text, 1, size - 1, f)] = 0;
+    fclose(f);
+}
+
 // M20-M22.
 static void duplicates(void **state)
 {
     (void)state;
     struct dump d;
+    char said[8192];
+    int old;
     struct sonde_meter_provider *p = PROVIDER(.is_private = true);
     struct sonde_reader *r = dump_reader(p, &d, (struct sonde_reader_options){0});
     struct sonde_meter *m = meter(p, "l");
     struct sonde_instrument *a =
         sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "Requests", .description = "first"));
+    FILE *kept = stderr_kept(&old);
     CHECK(a == sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "Requests", .description = "first")));
+    stderr_back(kept, old, said, sizeof said);
+    CHECK(!strstr(said, "Requests")); // the same: nothing to say
+    kept = stderr_kept(&old);
     CHECK(a == sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "requests", .description = "second")));
     CHECK_STR(slice_str(a->description), "first");
     struct sonde_instrument *unit = sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "requests", .unit = "1"));
     struct sonde_instrument *kind = sonde_instrument_new(m, SONDE_INSTRUMENT_GAUGE, OPTIONS(.name = "REQUESTS"));
     struct sonde_instrument *type = sonde_instrument_new(m, SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "Requests", .f64 = true));
     CHECK(unit && unit != a && kind && kind != a && type && type != a && type != unit);
+    stderr_back(kept, old, said, sizeof said);
+    CHECK(strstr(said, "WARN") && strstr(said, "another description or other capitals; the first ones stay") &&
+          strstr(said, "another kind, unit or value type"));
     struct sonde_instrument *other = sonde_instrument_new(meter(p, "m"), SONDE_INSTRUMENT_GAUGE, OPTIONS(.name = "requests"));
     sonde_instrument_add(a, 1, NULL, 0);
     sonde_instrument_add(unit, 2, NULL, 0);
