@@ -88,6 +88,10 @@ def code_lines(block, templates):
             key, prototype = templates[use[1]]
             out.append(re.sub(r"\s+", " ", re.sub(rf"##{key}(##)?", use[2], prototype)))
             continue
+        if re.search(r"\bsonde_\w+_\(", line) and not line.startswith((" ", "#")):
+            while ";" not in text[i - 1] and i < len(text):
+                i += 1
+            continue
         if line.startswith("#"):
             short = macro(line)
             if short:
@@ -105,7 +109,7 @@ def code_lines(block, templates):
             if head.startswith("static inline") and not re.search(r"sonde_arg_\w+\(", head):
                 out.append(re.sub(r"^static inline |__attribute__\(\(.*?\)\)+ ?", "", head.split("{")[0].strip()) + ";")
             continue
-        out.append(line.replace("SONDE_API ", ""))
+        out.append(re.sub(r" ?__attribute__\(\((?:[^()]|\([^()]*\))*\)\)", "", line.replace("SONDE_API ", "")))
     return [line for line in out if line.strip() not in ("", "}", 'extern "C" {')]
 
 

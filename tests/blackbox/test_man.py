@@ -28,7 +28,7 @@ def test_every_function_has_a_page(pages, build_dir):
     symbols = subprocess.run(["nm", "-D", "--defined-only", str(build_dir / "libsonde.so")], capture_output=True, text=True, check=True).stdout
     functions = set(re.findall(r" T (sonde_\w+)", symbols))
     assert len(functions) > 80
-    assert functions - set(pages) == set()
+    assert {f for f in functions if not f.endswith("_")} - set(pages) == set()  # what ends so is the macros' own
 
 
 @pytest.mark.parametrize("name", ["sonde_init", "sonde_log", "sonde_span", "sonde_context", "sonde_metrics", "sonde_sink",
