@@ -141,10 +141,11 @@ static void dump_any(struct buf *out, struct pb *any)
     }
 }
 
-// The attributes' values.
+// The attributes' values, but for what an error is told as besides.
 static void dump_attributes(struct buf *out, struct slice log)
 {
     struct pb r, kv, any;
+    struct slice key = SLICE_NONE;
     struct error err = {0};
     pb_init(&r, log, &err);
     while (pb_next(&r)) {
@@ -153,7 +154,9 @@ static void dump_attributes(struct buf *out, struct slice log)
             continue;
         }
         while (pb_next(&kv))
-            if (kv.field == 2 && pb_message(&kv, &any))
+            if (kv.field == 1)
+                pb_bytes(&kv, &key);
+            else if (!slice_starts(key, SLICE("exception.")) && pb_message(&kv, &any))
                 dump_any(out, &any);
             else
                 pb_skip(&kv);
