@@ -616,13 +616,67 @@ static void test_fork_and_end(void **state)
     check_done();
 }
 
+// ---- threads ----------------------------------------------------------------------------------------------------------
+// Not in a child, so that the thread sanitizer sees it; the last test, as it starts the library.
+static atomic_bool over;
+static void *turns(void *arg)
+{
+    char name[16];
+    snprintf(name, sizeof name, "e%d", (int)(intptr_t)arg);
+    for (int i = 0; i < 50; i++) {
+        struct sonde_endpoint *e = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = name});
+        sonde_endpoint_ready(e, i & 1);
+        sonde_endpoint_traffic(e);
+        sonde_status_ready(i & 1);
+        sonde_status_metadata(i & 1 ? "{}" : NULL);
+        sonde_status_metrics_endpoint("ns", (uint64_t)(intptr_t)arg, "http://h", NULL, 0);
+        sonde_engine_route(name, silent, NULL);
+        free(sonde_config_dump_text(&(struct sonde_dump_options){.config = "{\"a\":1}", .no_gpu = true}));
+        struct sonde_span *s = sonde_span_start("turn", SONDE_KIND_INTERNAL, NULL);
+        sonde_set_filter_for(i & 1 ? "warn" : "off", 50);
+        sonde_span_end(s);
+        sonde_engine_route(name, NULL, NULL);
+        sonde_endpoint_remove(e);
+    }
+    return NULL;
+}
+static void *asking(void *arg)
+{
+    static const char *const pages[] = {"/health",      "/metadata",    "/metrics",        "/metrics_endpoints", "/debug/config",
+                                        "/debug/spans", "/debug/level", "/debug/ring?n=5", "/engine/e1"};
+    (void)arg;
+    for (size_t i = 0; !over; i++)
+        get(pages[i % CHECK_ROWS(pages)]);
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    pthread_t t[3];
+    (void)state;
+    setenv("SONDE_RING_DIR", child_dir, 1);
+    setenv("DYN_LOG", "off", 1);
+    assert_true(sonde_status_start("127.0.0.1:0"));
+    pthread_create(&t[2], NULL, asking, NULL);
+    for (int i = 0; i < 2; i++)
+        pthread_create(&t[i], NULL, turns, (void *)(intptr_t)(i + 1));
+    for (int i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    over = true;
+    pthread_join(t[2], NULL);
+    CHECK(strstr(get("/health")->body, "{\"endpoints\":{},"));
+    sonde_status_stop();
+    CHECK_INT(sonde_status_port(), -1);
+    check_done();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_routes),       cmocka_unit_test(test_paths),           cmocka_unit_test(test_start),
         cmocka_unit_test(test_metrics),      cmocka_unit_test(test_prometheus_page), cmocka_unit_test(test_readiness),
         cmocka_unit_test(test_canary),       cmocka_unit_test(test_debug),           cmocka_unit_test(test_token),
-        cmocka_unit_test(test_fork_and_end),
+        cmocka_unit_test(test_fork_and_end), cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
