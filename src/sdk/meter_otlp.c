@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "base/pb.h"
+#include "base/utf8.h"
 #include "sdk/env.h"
 #include "sdk/meter.h"
 #include "sdk/meter_counts.h"
@@ -21,11 +22,25 @@ enum { VALUE_STRING = 1, VALUE_BOOL, VALUE_INT, VALUE_DOUBLE };
 enum { DELTA = 1, CUMULATIVE };
 enum { MAX_REQUEST = 4 << 20, POINTS_AT_ONCE = 4096 };
 
+// A string field: receivers refuse a whole request for one that is not UTF-8.
+static void string(struct buf *b, uint32_t tag, struct slice s)
+{
+    struct buf clean;
+    if (utf8_valid(s)) {
+        pb_w_bytes(b, tag, s);
+        return;
+    }
+    buf_init(&clean, MAX_METRIC_TEXT);
+    utf8_append_clean(&clean, s);
+    pb_w_bytes(b, tag, buf_slice(&clean));
+    buf_free(&clean);
+}
+
 static void attributes(struct buf *b, uint32_t tag, const struct sonde_field *f, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         size_t m = pb_w_begin(b, tag);
-        pb_w_bytes(b, 1, slice_str(f[i].key));
+        string(b, 1, slice_str(f[i].key));
         size_t v = pb_w_begin(b, 2);
         switch (f[i].type) {
         case SONDE_TYPE_INT:
@@ -38,7 +53,7 @@ static void attributes(struct buf *b, uint32_t tag, const struct sonde_field *f,
             pb_w_bool(b, VALUE_BOOL, f[i].arg.value.u != 0);
             break;
         default:
-            pb_w_bytes(b, VALUE_STRING, slice_of(f[i].arg.value.s, f[i].arg.n));
+            string(b, VALUE_STRING, slice_of(f[i].arg.value.s, f[i].arg.n));
         }
         pb_w_end(b, v);
         pb_w_end(b, m);
@@ -133,11 +148,11 @@ static void metric(struct buf *b, const struct sonde_metric_data *d)
                                   [SONDE_DATA_HISTOGRAM] = HISTOGRAM,
                                   [SONDE_DATA_EXPONENTIAL] = EXPONENTIAL};
     size_t m = pb_w_begin(b, METRICS);
-    pb_w_bytes(b, NAME, slice_str(d->name));
+    string(b, NAME, slice_str(d->name));
     if (*d->description)
-        pb_w_bytes(b, DESCRIPTION, slice_str(d->description));
+        string(b, DESCRIPTION, slice_str(d->description));
     if (*d->unit)
-        pb_w_bytes(b, UNIT, slice_str(d->unit));
+        string(b, UNIT, slice_str(d->unit));
     size_t data = pb_w_begin(b, tag[d->kind]);
     for (size_t i = 0; i < d->n_points; i++) {
         size_t p = pb_w_begin(b, DATA_POINTS);
@@ -160,9 +175,9 @@ static void metric(struct buf *b, const struct sonde_metric_data *d)
 static void scope_write(struct buf *b, const struct sonde_scope *s)
 {
     size_t m = pb_w_begin(b, SCOPE);
-    pb_w_bytes(b, SCOPE_NAME, slice_str(s->name));
+    string(b, SCOPE_NAME, slice_str(s->name));
     if (*s->version)
-        pb_w_bytes(b, SCOPE_VERSION, slice_str(s->version));
+        string(b, SCOPE_VERSION, slice_str(s->version));
     attributes(b, SCOPE_ATTRIBUTES, s->attributes, s->n_attributes);
     pb_w_end(b, m);
 }
@@ -179,7 +194,7 @@ void meter_encode(struct buf *b, struct slice resource, const struct sonde_metri
         for (; i < batch->n && batch->metrics[i].scope == s; i++)
             metric(b, &batch->metrics[i]);
         if (*s->schema_url)
-            pb_w_bytes(b, SCHEMA_URL, slice_str(s->schema_url));
+            string(b, SCHEMA_URL, slice_str(s->schema_url));
         pb_w_end(b, m);
     }
     pb_w_end(b, r);

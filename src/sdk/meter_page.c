@@ -2,6 +2,7 @@
 // target_info.
 #define SONDE_TARGET "sonde::metrics"
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "sdk/meter.h"
 #include "sdk/metric_parse.h"
 #include "sdk/sdk.h"
@@ -171,11 +172,16 @@ static struct slice value_text(struct arena *a, const struct sonde_field *f)
 static void label_add(struct arena *a, struct label *to, uint32_t *n, const char *prefix, struct slice key, struct slice value)
 {
     struct buf b;
-    buf_init(&b, KIB(8));
+    buf_init(&b, MIB(1));
+    if (!utf8_valid(value)) {
+        utf8_append_clean(&b, value);
+        value = arena_dup(a, buf_slice(&b));
+        buf_reset(&b);
+    }
     buf_str(&b, prefix);
     clean(&b, key, false);
     to[*n] = (struct label){arena_dup(a, buf_slice(&b)), value, *n};
-    *n += to[*n].key.p && to[*n].key.n;
+    *n += to[*n].key.p && to[*n].key.n && value.p;
     buf_free(&b);
 }
 

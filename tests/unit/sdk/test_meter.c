@@ -1,4 +1,5 @@
 // Providers, meters, instruments, views, cardinality, configuration.
+#include "base/alloc.h"
 #include "meter_dump.h"
 #include <pthread.h>
 
@@ -596,22 +597,47 @@ static void threads(void **state)
     check_done();
 }
 
+// Known series cost no memory, bound or not, in a span or not (exemplars are there after the first round).
+static void no_allocation(void **state)
+{
+    (void)state;
+    struct dump d;
+    struct sonde_meter_provider *p = PROVIDER(.is_private = true);
+    struct sonde_reader *r = dump_reader(p, &d, (struct sonde_reader_options){0});
+    struct sonde_instrument *c = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"));
+    struct sonde_instrument *h =
+        sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_HISTOGRAM, OPTIONS(.name = "h", .f64 = true));
+    struct sonde_bound *b = sonde_instrument_bind(h, ATTRS(A("k", "v")));
+    struct sonde_span *s = sonde_span_start("s", SONDE_KIND_INTERNAL, NULL);
+    sonde_span_enter(s);
+    sonde_flush(1000); // the backend has nothing to do meanwhile
+    for (int round = 0; round < 2; round++) {
+        if (round == 1)
+            mem_fail_after(1);
+        for (int i = 0; i < 100; i++) {
+            sonde_instrument_add(c, 1, ATTRS(A("k", "v"), I("i", i % 3)));
+            sonde_instrument_add_f64(h, i, NULL, 0);
+            sonde_bound_add_f64(b, i);
+        }
+    }
+    CHECK(!mem_fail_hit());
+    mem_fail_after(0);
+    sonde_span_exit(s);
+    sonde_span_end(s);
+    CHECK(sonde_reader_collect(r, 10000) && d.points == 5);
+    done(p, &d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kinds),
-        cmocka_unit_test(attributes),
-        cmocka_unit_test(providers),
-        cmocka_unit_test(syntax),
-        cmocka_unit_test(duplicates),
-        cmocka_unit_test(match),
-        cmocka_unit_test(advice_and_bound),
-        cmocka_unit_test(views),
-        cmocka_unit_test(view_description),
-        cmocka_unit_test(cardinality),
-        cmocka_unit_test(two_readers),
-        cmocka_unit_test(configure),
-        cmocka_unit_test(threads),
+        cmocka_unit_test(no_allocation), cmocka_unit_test(kinds),
+        cmocka_unit_test(attributes),    cmocka_unit_test(providers),
+        cmocka_unit_test(syntax),        cmocka_unit_test(duplicates),
+        cmocka_unit_test(match),         cmocka_unit_test(advice_and_bound),
+        cmocka_unit_test(views),         cmocka_unit_test(view_description),
+        cmocka_unit_test(cardinality),   cmocka_unit_test(two_readers),
+        cmocka_unit_test(configure),     cmocka_unit_test(threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
