@@ -1,9 +1,25 @@
 // The public headers compile as strict C17 without a warning.
-#include <sonde/sonde.h>
 #include <sonde/config.h>
+#include <sonde/genai.h>
+#include <sonde/logger.h>
+#include <sonde/sonde.h>
 #include <sonde/status.h>
 
 int headers_in_c(void);
+// Spans of a block.
+static bool spans_in_c(void)
+{
+    SONDE_SPAN("outer");
+    SONDE_SPAN("second", SONDE_KV("n", 1), SONDE_STR("s", "v"));
+    SONDE_SPAN_AS(last, "last");
+    SONDE_SPAN_SET(last, SONDE_F64("f", 0.5));
+    SONDE_SPAN_EVENT(last, "event", SONDE_INT("n", 1));
+    SONDE_SPAN_EVENT(last, "without fields");
+    struct sonde_span *with = sonde_span_start_with("with", 0);
+    sonde_span_end(with);
+    return sonde_span_current() == last;
+}
+
 int headers_in_c(void)
 {
     struct sonde_context context = {.flags = 1};
@@ -22,5 +38,5 @@ int headers_in_c(void)
     SONDE_LOGF_LIMIT(SONDE_LEVEL_WARN, SONDE_ONCE_PER(1), "limited %d", SONDE_ARGS(1), SONDE_INT("n", 1));
     SONDE_LOG_ARRAY(SONDE_LEVEL_INFO, "array", fields, 2);
     sonde_new_request_id(id);
-    return sonde_set_request_id(&context, id, 36) && id[14] == '4';
+    return spans_in_c() && sonde_set_request_id(&context, id, 36) && id[14] == '4';
 }

@@ -2,6 +2,8 @@
 #include <array>
 #include <chrono>
 #include <sonde/config.h>
+#include <sonde/genai.h>
+#include <sonde/logger.h>
 #include <sonde/sonde.h>
 #include <sonde/status.h>
 #include <string>
@@ -35,6 +37,24 @@ static void typed_in_cxx(const std::string &s, char *p)
     SONDE_LOG_ARRAY(SONDE_LEVEL_INFO, s.c_str(), fields, 2);
 }
 
+// Spans of a block, in both forms.
+static bool spans_in_cxx(const std::string &s)
+{
+    sonde::span outer("outer", SONDE_KIND_SERVER);
+    outer.set("text", s);
+    outer.set("number", 7);
+    outer.set("yes", true);
+    outer.event("here");
+    outer.error("failed");
+    SONDE_SPAN("inner", SONDE_KV("n", 1), SONDE_STR("s", s.c_str()));
+    SONDE_SPAN_AS(last, "last");
+    SONDE_SPAN_SET(last, SONDE_KV("text", s), SONDE_F64("f", 0.5));
+    SONDE_SPAN_EVENT(last, "event", SONDE_INT("n", 1));
+    SONDE_SPAN_EVENT(outer, "without fields");
+    sonde_phase(outer, SONDE_PHASE_QUEUED);
+    return sonde_span_current() == last && sonde_span_is_recording(outer);
+}
+
 static int in_cxx()
 {
     std::string name = "w-1";
@@ -48,7 +68,7 @@ static int in_cxx()
     sonde_span_enter(span);
     int ids = sonde_current() != nullptr;
     sonde_span_end(span);
-    return ids && SONDE_ENABLED(SONDE_LEVEL_ERROR) && !SONDE_ENABLED(SONDE_LEVEL_TRACE);
+    return ids && spans_in_cxx(name) && SONDE_ENABLED(SONDE_LEVEL_ERROR) && !SONDE_ENABLED(SONDE_LEVEL_TRACE);
 }
 
 int main()
