@@ -114,6 +114,7 @@ def test_meters_over_otlp(emit):
     (p,) = points(found["latency"][3])
     assert (p.count, p.sum, list(p.explicit_bounds), list(p.bucket_counts)) == (3, 78, [1, 10], [1, 1, 1])
     assert points(found["bytes.read"][3])[0].as_int == 12345
+    assert attributes(points(found["raw.bytes"][3])[0].attributes) == {"k": "a\ufffd"}  # no request with a broken string
 
 
 @pytest.mark.parametrize("preference, counter, async_counter, updown", [("cumulative", CUMULATIVE, CUMULATIVE, CUMULATIVE),

@@ -83,6 +83,8 @@ static void instruments(struct sonde_meter_provider *p)
     sonde_instrument_add(h, 1, NULL, 0);
     sonde_instrument_add(h, 7, NULL, 0);
     sonde_instrument_add(h, 70, NULL, 0);
+    sonde_instrument_add(sonde_instrument_new(m, SONDE_INSTRUMENT_GAUGE, IOPTIONS(.name = "raw.bytes")), 1,
+                         ATTRS(SONDE_FIELD(SONDE_STR("k", "a\xff"))));
     struct sonde_instrument *a =
         sonde_instrument_new(m, SONDE_INSTRUMENT_ASYNC_COUNTER, IOPTIONS(.name = "bytes.read", .unit = "By"));
     sonde_instrument_callback(a, told, a);
