@@ -289,6 +289,20 @@ static void receive(struct http_req *req, void *arg)
     finish(r, &err);
 }
 
+// So that a sender of all three signals is told what to do, and not that it has a wrong address.
+static const char no_metrics[] =
+    "this server keeps logs and traces, no metrics: let a Prometheus scrape the senders, or send metrics "
+    "elsewhere (OTEL_EXPORTER_OTLP_METRICS_ENDPOINT), or none (OTEL_METRICS_EXPORTER=none)";
+
+static void refuse_metrics(struct http_req *req, void *arg)
+{
+    (void)arg;
+    if (slice_eq(slice_str(req->route->method), SLICE("GRPC")))
+        grpc_reply(req, GRPC_UNIMPLEMENTED, no_metrics, SLICE_NONE);
+    else
+        http_reply_text(req, 501, "%s", no_metrics);
+}
+
 size_t receive_routes(struct server *s, struct http_route *out, size_t max)
 {
     static const struct {
@@ -311,5 +325,10 @@ size_t receive_routes(struct server *s, struct http_route *out, size_t max)
     for (size_t i = 0; i < sizeof rows / sizeof *rows && n < max; i++)
         out[n++] =
             (struct http_route){rows[i].method, rows[i].path, receive, &routes[rows[i].kind], MAX_HTTP_BODY, rows[i].about};
+    static const char *const metrics[][2] = {{"POST", "/v1/metrics"},
+                                             {"GRPC", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"}};
+    for (size_t i = 0; i < 2 && n < max; i++)
+        out[n++] =
+            (struct http_route){metrics[i][0], metrics[i][1], refuse_metrics, NULL, MAX_HTTP_BODY, "OTLP metrics: refused"};
     return n;
 }
