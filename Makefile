@@ -58,6 +58,9 @@ install: all ## install into PREFIX (default /usr/local), below DESTDIR if given
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@DESTDIR=$(DESTDIR) meson install -C $(BUILD)
 
+wheel: setup ## the Python package as a wheel in build/wheel/
+	@mkdir -p $(BUILD) && scripts/wheel.sh $(BUILD)
+
 docs: all ## docs/settings.md from the tables of the program
 	@$(BUILD)/sonde help --markdown >$(BUILD)/settings.md && mv $(BUILD)/settings.md docs/settings.md
 

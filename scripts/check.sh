@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test, in order of cost. Ends with the line `N passed, M failed`; exit status 1 if anything failed.
 #   scripts/check.sh [BUILD_DIR]
-# SONDE_CHECK     parts to run, of "layers format unit blackbox interop browser" (all)
+# SONDE_CHECK     parts to run, of "layers format compliance unit blackbox interop python browser" (all)
 # SONDE_BLACKBOX  files of tests/blackbox/ to run (all)
 # SONDE_VENV      Python environment with the test tools (BUILD_DIR/venv)
 # The part interop runs what scripts/interop_tools.sh has quickly at hand; what takes minutes to build (make interop) only if it is there.
@@ -9,7 +9,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${1:-build}")
-parts=${SONDE_CHECK:-layers format unit blackbox interop browser}
+parts=${SONDE_CHECK:-layers format unit blackbox interop python browser}
 python=${SONDE_VENV:-$build/venv}/bin/python
 passed=0 failed=0 skipped=0
 
@@ -77,6 +77,17 @@ interop() { # beside programs of others
     pytests interop tests/interop
 }
 
+compliance() { # docs/compliance.md: each row once, each "yes" with a test that exists
+    if python3 scripts/compliance.py; then count compliance 1 0; else count compliance 0 1; fi
+}
+
+python() { # the Python package: types, then its tests
+    if ! scripts/python_env.sh "$build"; then count python 0 1; return; fi
+    local python=$build/python/bin/python out
+    if out=$("$python" -m mypy --strict python/sonde 2>&1); then count types 1 0; else printf '%s\n' "$out"; count types 0 1; fi
+    pytests python tests/python --sonde-dir "$build/test-results"
+}
+
 browser() { # the page, in Chromium
     local out ok bad skip
     out=$("$python" tests/browser/run.py "$build" 2>&1)
@@ -90,7 +101,7 @@ browser() { # the page, in Chromium
 
 for part in $parts; do
     case $part in
-    layers | format | unit | blackbox | interop | browser) "$part" ;;
+    layers | format | compliance | unit | blackbox | interop | python | browser) "$part" ;;
     *) echo "check.sh: unknown part \"$part\" in SONDE_CHECK" >&2; count "$part" 0 1 ;;
     esac
 done

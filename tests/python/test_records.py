@@ -1,0 +1,154 @@
+"""Records, fields and Python's logging through libsonde."""
+import pytest
+
+
+def only(run, source, **more):
+    code, out, lines = run(source, **more)
+    assert code == 0, (out, run.other)
+    return lines
+
+
+def test_fields_keep_their_types(run):
+    lines = only(run, """
+import sonde
+class Odd:
+    def __str__(self): raise RuntimeError("no")
+sonde.info("all", a=1, b=-2, c=1 << 63, d=1 << 70, e=1.5, f=True, g="x\\ud800y", h=b"\\x00\\x01", i=None, j=[1, 2], k=["a", "b"],
+           l=(True, False), m=[1, "a"], n={"k": 1}, o=float("nan"), p=Odd(), q=[])
+""")
+    line = {k: v for k, v in lines[0].items() if len(k) == 1}
+    assert line == {"a": 1, "b": -2, "c": 1 << 63, "d": str(1 << 70), "e": 1.5, "f": True, "g": "x?y", "h": "AAE=", "j": [1, 2], "k": ["a", "b"],
+                    "l": [True, False], "m": "[1, 'a']", "n": "{'k': 1}", "o": 0, "p": "<<class '__main__.Odd'>>", "q": "[]"}
+
+
+def test_place_level_and_target(run):
+    lines = only(run, """import sonde
+def f():
+    sonde.warning("inside")
+f()
+sonde.log(1, "top")
+sonde.debug("held")
+""")
+    assert [(x["level"], x["message"], x["line"], x["target"], x["file"].rsplit("/", 1)[-1]) for x in lines] == [
+        ("WARN", "inside", 3, "__main__.f", "program.py"), ("ERROR", "top", 5, "__main__", "program.py")]
+
+
+LEVELS = [("critical", "ERROR"), ("error", "ERROR"), ("warning", "WARN"), ("info", "INFO"), ("debug", "DEBUG")]
+
+
+def test_the_logging_module(run):
+    lines = only(run, """
+import logging, sonde.logging
+log = logging.getLogger("my.engine")
+logging.basicConfig()                      # its handler goes
+sonde.logging.configure("decode", 7)
+def work():
+    for name in ("critical", "error", "warning", "info", "debug"):
+        getattr(log, name)("%s of %d", name, 3, extra={"tokens": 5, "name_": "n"})
+    log.log(5, "trace")
+work()
+logging.info("from the root")
+logging.LoggerAdapter(log, {}).warning("adapted")
+log.info("map %(a)s", {"a": 1})
+log.info("not %d", "a number")
+""", env={"DYN_LOG": "trace"})
+    assert [(x["level"], x["message"], x["target"], x.get("tokens")) for x in lines[:6]] == [
+        (level, f"[decode:7] {name} of 3", "my.engine.work", 5) for name, level in LEVELS] + [("TRACE", "[decode:7] trace", "my.engine.work", None)]
+    assert [(x["message"], x["target"]) for x in lines[6:]] == [
+        ("[decode:7] from the root", "program"), ("[decode:7] adapted", "my.engine"), ("[decode:7] map 1", "my.engine"),
+        ("[decode:7] not %d ('a number',)", "my.engine")]
+    assert all(x["file"].endswith("program.py") for x in lines)
+
+
+@pytest.mark.parametrize("way", ["short", "record"])
+def test_both_ways_of_a_record_write_the_same(run, way):
+    lines = only(run, f"""
+import logging, sonde.logging
+handler = sonde.logging.configure("s")
+if {way == "record"}:
+    handler.addFilter(lambda r: True)      # now it must make records
+class Part(logging.Filter): pass
+log = logging.getLogger("a.b")
+def f():
+    log.info("x %s", 1, extra={{"k": 2}})
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        log.exception("failed")
+    log.warning("stack", stack_info=True)
+f()
+""")
+    assert [(x["message"], x["target"], x["line"]) for x in lines] == [("[s] x 1", "a.b.f", 9), ("[s] failed", "a.b.f", 13), ("[s] stack", "a.b.f", 14)]
+    assert lines[0]["k"] == 2 and "Stack (most recent call last)" in lines[2]["stack_info"]
+
+
+def test_exceptions_with_causes_and_frames(run):
+    lines = only(run, """
+import logging, sonde.logging
+sonde.logging.configure()
+class Bad(Exception): pass
+def inner(): return {}["k"]
+try:
+    try: inner()
+    except KeyError as e: raise Bad("no worker") from e
+except Bad: logging.getLogger("m").exception("boom")
+""")
+    x = lines[0]
+    assert (x["exception.type"], x["exception.message"], x["exception.causes"]) == ("Bad", "no worker", ["KeyError: 'k'"])
+    assert x["exception.frames"][0].startswith("<module> (") and "KeyError" in x["exception.stacktrace"]
+
+
+def test_warnings_are_records(run):
+    lines = only(run, "import warnings, sonde.logging\nsonde.logging.configure()\nwarnings.warn('careful')\n")
+    assert "careful" in lines[0]["message"] and lines[0]["level"] == "WARN"
+
+
+@pytest.mark.parametrize("flight", ["trace", "off"])
+def test_levels_change_while_running(run, flight):
+    lines = only(run, """
+import logging, sonde, sonde.logging
+sonde.logging.configure()
+log = logging.getLogger("a.b")
+log.debug("1")
+assert sonde.set_filter("info,a.b=debug")
+log.debug("2")
+logging.getLogger("other").debug("3")
+assert sonde.set_filter(None)
+log.debug("4")
+assert not sonde.set_filter("info,a[b")
+""", env={"SONDE_FLIGHT_LEVEL": flight})
+    assert [x["message"] for x in lines] == ["2"]
+
+
+def test_what_a_disabled_call_does_not_do(run):
+    only(run, """
+import logging, sonde, sonde.logging
+sonde.logging.configure()
+class No:
+    def __str__(self): raise AssertionError("formatted though nobody wants it")
+logging.getLogger("x").debug("%s", No())
+sonde.debug(No())
+""", env={"SONDE_FLIGHT_LEVEL": "off"})
+
+
+def test_a_fork_and_threads(run):
+    lines = only(run, """
+import os, threading, sonde
+def many():
+    for i in range(500): sonde.info("t", i=i)
+threads = [threading.Thread(target=many) for _ in range(8)]
+for t in threads: t.start()
+pids = []
+for _ in range(4):
+    pid = os.fork()
+    if pid == 0:
+        sonde.info("child")
+        sonde.flush()
+        os._exit(0)
+    pids.append(pid)
+for pid in pids: assert os.waitpid(pid, 0)[1] == 0
+for t in threads: t.join()
+sonde.flush(10)
+print(sonde.counts())
+""")
+    assert sum(x["message"] == "t" for x in lines) == 4000 and sum(x["message"] == "child" for x in lines) == 4
