@@ -10,6 +10,14 @@ static struct sonde_limit *all; // every limit that was ever asked, newest first
 static const char *const summary_keys[] = {"", "suppressed", "of", 0};
 static const unsigned char summary_types[] = {SONDE_TYPE_UINT, SONDE_TYPE_UINT, SONDE_TYPE_STR, 0};
 
+// Lives as long as the process, like the call site; a record of that type begins a cache line.
+static struct sonde_site *summary_new(void)
+{
+    const uintptr_t line = _Alignof(struct sonde_site) - 1;
+    char *raw = mem_zalloc(sizeof(struct sonde_site) + line); // mem has no aligned form
+    return raw ? (struct sonde_site *)(((uintptr_t)raw + line) & ~line) : NULL;
+}
+
 // Of the same level and place as what it sums up.
 static void enlist(struct sonde_limit *l, const struct sonde_site *site)
 {
@@ -18,7 +26,7 @@ static void enlist(struct sonde_limit *l, const struct sonde_site *site)
         !__atomic_compare_exchange_n(&l->listed, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return;
     l->of = site->message;
-    struct sonde_site *s = l->summary ? l->summary : mem_zalloc(sizeof *s); // lives as long as the process, like the call site
+    struct sonde_site *s = l->summary ? l->summary : summary_new();
     if (s) {
         *s = (struct sonde_site){.line = site->line,
                                  .level = site->level,

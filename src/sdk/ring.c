@@ -497,7 +497,7 @@ __attribute__((cold, noinline)) bool ring_make_room(struct ring_thread *t, size_
     struct ring *r = t->lane->ring;
     unsigned below = __atomic_load_n(&r->drop_below, __ATOMIC_RELAXED);
     bool low = held || (below && how >> 4 > below), ok = true;
-    char *end = (char *)t->chunk + RING_CHUNK;
+    char *end = t->chunk ? (char *)t->chunk + RING_CHUNK : t->at;
     if (t->chunk && (size_t)(end - t->at) >= size) { // a chunk of the reserve
         pthread_mutex_lock(&r->lock);
         if (chunks_free(r) > chunks_reserved(r))
