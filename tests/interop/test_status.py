@@ -114,12 +114,12 @@ def test_phases_become_lanes_however_they_are_told(trio, server, phases):
     def whole():
         code, text = server.get("/api/sonde/v1/requests/lanes-1")
         doc = json.loads(text) if code == 200 else {}
-        return doc if doc and len(doc["services"]) == 3 and doc["request"]["status"] == "ok" and len(doc["lanes"]) >= 3 else None
+        told = {p["name"] for p in doc.get("phases", [])}  # of all three processes: each exports when it likes
+        return doc if doc and doc["request"]["status"] == "ok" and {"prefill", "kv_transfer", "decode"} <= told and len(doc["lanes"]) >= 3 else None
 
     doc = wait_for(whole)
     names = {s["name"] for s in doc["spans"]}
     assert ("queue" in names and "decode" in names) == (phases == "spans")
-    assert {"prefill", "kv_transfer", "decode"} <= {p["name"] for p in doc["phases"]}
     lanes = {x["service"]: {b["name"] for b in x["blocks"]} for x in doc["lanes"]}
     assert {"queue", "prefill"} <= lanes["prefill"] and {"queue", "kv_transfer", "decode"} <= lanes["decode"], lanes
     decode = [b for x in doc["lanes"] if x["service"] == "decode" for b in x["blocks"] if b["name"] == "decode"]
