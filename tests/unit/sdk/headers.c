@@ -1,5 +1,6 @@
 // The public headers compile as strict C17 without a warning.
 #include <sonde/config.h>
+#include <sonde/export.h>
 #include <sonde/genai.h>
 #include <sonde/logger.h>
 #include <sonde/sonde.h>

@@ -2,6 +2,7 @@
 #include <array>
 #include <chrono>
 #include <sonde/config.h>
+#include <sonde/export.h>
 #include <sonde/genai.h>
 #include <sonde/logger.h>
 #include <sonde/sonde.h>
