@@ -980,7 +980,8 @@ static inline void push_attribute(const struct sonde_span *s, const char *key, e
     sdk_wrote();
 }
 
-static void attribute(struct sonde_span *s, const char *key, enum sonde_type type, struct sonde_arg value)
+static __attribute__((noinline)) void attribute(struct sonde_span *s, const char *key, enum sonde_type type,
+                                                struct sonde_arg value)
 {
     if (!s || !key)
         return;
