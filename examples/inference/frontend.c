@@ -70,6 +70,30 @@ static void write_pool(struct jw *w, const struct pool *p)
     }
 }
 
+// As Dynamo's frontend lists whom it has found.
+static void write_instances(struct jw *w, const struct pool *p)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (!p->w[i].id[0] || p->w[i].aside_until > clock_mono_ns())
+            continue;
+        jw_obj(w);
+        JW_KEY(w, "component");
+        jw_str(w, p == &front.decode ? SLICE("backend") : SLICE("prefill"));
+        JW_KEY(w, "endpoint");
+        jw_str(w, SLICE("generate"));
+        JW_KEY(w, "instance_id");
+        jw_str(w, slice_str(p->w[i].id));
+        JW_KEY(w, "namespace");
+        jw_str(w, SLICE("dynamo"));
+        JW_KEY(w, "transport");
+        jw_obj(w);
+        JW_KEY(w, "http");
+        jw_str(w, slice_str(p->w[i].url));
+        jw_obj_end(w);
+        jw_obj_end(w);
+    }
+}
+
 // 200 while a request could be served, as far as is known.
 static void on_health(struct http_req *r, void *arg)
 {
@@ -78,6 +102,18 @@ static void on_health(struct http_req *r, void *arg)
     buf_init(&b, MAX_SERVICE_LINE);
     struct jw w = jw_to(&b);
     jw_obj(&w);
+    JW_KEY(&w, "endpoints");
+    jw_arr(&w);
+    if (pool_usable(&front.prefill))
+        jw_str(&w, SLICE("dyn://dynamo.prefill.generate"));
+    if (pool_usable(&front.decode))
+        jw_str(&w, SLICE("dyn://dynamo.backend.generate"));
+    jw_arr_end(&w);
+    JW_KEY(&w, "instances");
+    jw_arr(&w);
+    write_instances(&w, &front.prefill);
+    write_instances(&w, &front.decode);
+    jw_arr_end(&w);
     JW_KEY(&w, "status");
     jw_str(&w, good ? SLICE("healthy") : front.service.draining ? SLICE("draining") : SLICE("unhealthy"));
     JW_KEY(&w, "workers");
@@ -91,7 +127,7 @@ static void on_health(struct http_req *r, void *arg)
 
 static void on_live(struct http_req *r, void *arg)
 {
-    http_reply(r, 200, SLICE("application/json"), SLICE("{\"status\":\"live\"}"));
+    http_reply(r, 200, SLICE("application/json"), SLICE("{\"message\":\"the process runs\",\"status\":\"live\"}"));
 }
 
 static void on_metrics(struct http_req *r, void *arg)

@@ -39,6 +39,11 @@ def test_health_metadata_and_metrics_of_the_workers(ops):
         code, text = get(status[name], "/metrics")
         assert code == 200 and f'dynamo_component_requests_total{{dynamo_component="{component}"' in text
         assert get(status[name], "/nothing")[0] == 404
+    doc = wait_for(lambda: (lambda d: len(d["instances"]) == 2 and d)(get(stack.frontend, "/health")[1]))
+    assert doc["status"] == "healthy" and doc["endpoints"] == ["dyn://dynamo.prefill.generate", "dyn://dynamo.backend.generate"]
+    assert [(x["namespace"], x["component"], x["endpoint"], x["transport"]) for x in doc["instances"]] == [
+        ("dynamo", "prefill", "generate", {"http": stack.prefill.url}), ("dynamo", "backend", "generate", {"http": stack.decode[0].url})]
+    assert get(stack.frontend, "/live") == (200, {"message": "the process runs", "status": "live"})
     code, text = get(stack.frontend, "/metrics")
     assert code == 200 and "dynamo_frontend_inflight_requests" in text
 
