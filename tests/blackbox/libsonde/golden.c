@@ -45,10 +45,11 @@ static struct sonde_span *enter(const char *name, const char *trace, const char 
 static void record(void)
 {
     static const char *const levels[] = {"", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"};
-    struct sonde_site *site = calloc(1, sizeof *site);
+    struct sonde_site *site = aligned_alloc(64, sizeof *site);
     const char **keys = calloc(FIELDS + 1, sizeof *keys);
     unsigned char *types = calloc(FIELDS + 1, 1);
     struct sonde_arg args[FIELDS + 1];
+    memset(site, 0, sizeof *site);
     const char *level = word();
     for (uint8_t i = 1; i <= 5; i++)
         site->level = strcmp(level, levels[i]) == 0 ? i : site->level;

@@ -175,7 +175,10 @@ static void run_plan(struct plan *p, struct buf *out)
 {
     const char *env[] = {
         "OTEL_EXPORT_ENABLED=true", "TZ=UTC", p->endpoint, p->protocol, p->extra[0], p->extra[1], p->extra[2], NULL};
-    assert_int_equal(child_run(emit, p, env, out), 0);
+    int rc = child_run(emit, p, env, out);
+    if (rc)
+        fprintf(stderr, "%.3000s\n", out->p ? out->p : "");
+    assert_int_equal(rc, 0);
 }
 
 // ---- what arrived
