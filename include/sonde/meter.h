@@ -16,6 +16,7 @@
 // show on the exemplars of that series (filtered_attributes): what must not leave the process must not be given to an instrument.
 // Handles live as long as their provider; null is accepted everywhere and does nothing. Strings are copied.
 // Thread rule: everything from any thread; sonde_meter_provider_free must be the last use of the provider and all of it.
+// In a forked child instruments go on; readers do not (their threads are the parent's), and say false.
 // An update takes no lock; the first one of a new series does. Callbacks run on the thread that collects, must not collect
 // themselves, and must return soon: a reader waits for them.
 #pragma once

@@ -270,6 +270,18 @@ bool sonde_reader_producer(struct sonde_reader *r, sonde_produce_fn *fn, void *a
     return true;
 }
 
+void meter_after_fork(void)
+{
+    meter_all_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+    for (struct sonde_meter_provider *p = meter_all; p; p = p->next) {
+        p->lock = p->collecting = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+        for (struct sonde_reader *r = p->readers; r; r = r->next) { // its thread is the parent's
+            r->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+            r->stopped = true;
+        }
+    }
+}
+
 bool meter_readers_free(struct sonde_reader *r)
 {
     for (struct sonde_reader *k = r; k; k = k->next) {

@@ -229,6 +229,7 @@ struct sonde_registry {
 // All roots; the lock is recursive, for callbacks that make one.
 extern pthread_mutex_t metric_roots_lock;
 extern struct sonde_registry *metric_roots;
+void meter_after_fork(void);                          // in the child, for the locks of meters
 uint32_t metric_words(const struct metric_series *s); // of its slot range
 // With the root's lock held. Full name, no automatic labels (families of the library's own). absolute: counters whose total is
 // set.

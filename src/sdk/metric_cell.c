@@ -17,12 +17,22 @@ static void thread_ends(void *shard)
     atomic_store_explicit(&s->used, 0, memory_order_release);
 }
 
+// Whatever another thread held here, it is not in the child to let go of it.
+static void locks_after_fork(void)
+{
+    metric_roots_lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+    for (struct sonde_registry *r = metric_roots; r; r = r->next_root)
+        r->lock = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    meter_after_fork();
+}
+
 // In the child only the forking thread lives on; what the others counted up to here stays counted.
 static void after_fork(void)
 {
     METRIC_EACH_SHARD(s)
     if (s != tls_shard)
         atomic_store_explicit(&s->used, 0, memory_order_release);
+    locks_after_fork();
 }
 
 static void start(void)

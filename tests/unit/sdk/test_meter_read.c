@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "meter_dump.h"
 #include <math.h>
+#include <sys/wait.h>
 
 #define OPTIONS(...)  (&(struct sonde_instrument_options){__VA_ARGS__})
 #define PROVIDER(...) sonde_meter_provider_new(&(struct sonde_meter_provider_options){__VA_ARGS__})
@@ -460,9 +461,66 @@ static void settings(void **state)
     done(p, &d);
 }
 
+// A child forked while a callback holds up the collection: instruments work, the parent's reader says no at once, a new one
+// works.
+static void slow(void *arg, struct sonde_observer *o)
+{
+    (void)o;
+    atomic_store((atomic_int *)arg, 1);
+    usleep(100000);
+}
+
+static void *collector(void *r)
+{
+    sonde_reader_collect(r, 10000);
+    return NULL;
+}
+
+static int child(struct sonde_meter_provider *p, struct sonde_reader *r, struct sonde_instrument *c)
+{
+    struct dump d;
+    alarm(5);
+    sonde_instrument_add(c, 1, ATTRS(A("in", "child")));
+    if (!sonde_instrument_new(meter(p, "new"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c")) || sonde_reader_collect(r, 3000))
+        return 1;
+    struct sonde_meter_provider *q = PROVIDER(.is_private = true);
+    r = dump_reader(q, &d, READER(0));
+    sonde_instrument_add(sonde_instrument_new(meter(q, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c")), 1, NULL, 0);
+    return sonde_reader_collect(r, 3000) && d.points == 1 ? 0 : 2;
+}
+
+static void forked(void **state)
+{
+    (void)state;
+    struct dump d;
+    atomic_int inside = 0;
+    pthread_t t;
+    int status = -1;
+    struct sonde_meter_provider *p = PROVIDER(.is_private = true);
+    struct sonde_reader *r = dump_reader(p, &d, READER(0));
+    struct sonde_instrument *c = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_COUNTER, OPTIONS(.name = "c"));
+    struct sonde_instrument *a = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_ASYNC_GAUGE, OPTIONS(.name = "a"));
+    sonde_instrument_add(c, 1, NULL, 0);
+    sonde_instrument_callback(a, slow, &inside);
+    pthread_create(&t, NULL, collector, r);
+    while (!inside)
+        usleep(1000);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(child(p, r, c));
+    waitpid(pid, &status, 0);
+    pthread_join(t, NULL);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    done(p, &d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+#ifndef __SANITIZE_THREAD__ // a fork of a threaded process is not for it
+        cmocka_unit_test(forked),
+#endif
+
         cmocka_unit_test(deltas),     cmocka_unit_test(delta_exponential),
         cmocka_unit_test(starts),     cmocka_unit_test(batches),
         cmocka_unit_test(life),       cmocka_unit_test(hanging),
