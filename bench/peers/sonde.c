@@ -11,6 +11,7 @@ static bool peer_open(const char *variant, const char *file)
     close(fd);
     setenv("DYN_LOGGING_JSONL", "1", 1);
     setenv("DYN_LOG", "info", 1);
+    setenv("SONDE_FLIGHT_LEVEL", "debug", 1); // TRACE is disabled, as it is for the others; else it would be held in the ring
     unsetenv("OTEL_EXPORT_ENABLED");
     struct sonde_options o = {.service = "bench-peers"};
     sonde_init(&o);

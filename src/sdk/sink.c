@@ -266,6 +266,9 @@ static void call_back(struct sink *s, const struct line *l)
         struct sonde_sink_line line = {(enum sonde_level)l->site->level, l->time, s->out.p, s->out.n - 1};
         s->bytes += line.n;
         s->write(s->arg, &line);
+    } else { // no memory for its closing 0
+        s->taken--;
+        lost(s, l->site->level, l->time);
     }
     buf_reset(&s->out);
 }
