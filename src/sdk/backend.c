@@ -173,7 +173,7 @@ static void forget_spans(struct sdk *s, struct lost_end *e)
 
 static bool round_locked(struct sdk *s, bool last)
 {
-    if (!s->ring)
+    if (!__atomic_load_n(&s->ring, __ATOMIC_ACQUIRE)) // it may come later, when there is memory
         return false;
     struct lost_end *ends = __atomic_exchange_n(&lost_ends, NULL, __ATOMIC_ACQUIRE);
     // A flush takes along what was written just before it on another core, whose clock may be read as a little later than ours.
