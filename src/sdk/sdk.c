@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER};
+struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER, .sample_ratio = 1};
 struct sdk_hot sdk_hot;
 __thread struct ring_thread tls_ring_thread __attribute__((tls_model("initial-exec")));
 
@@ -204,17 +204,18 @@ struct ring_thread *sdk_thread(void)
     sdk_start();
     if (!sdk_enter())
         return NULL;
-    if (!sdk.ring) { // there was no memory for it
+    if (!__atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE)) { // there was no memory for it
         pthread_mutex_lock(&sdk.life);
         if (!sdk.ring && sdk.phase == SDK_RUNNING)
             make_ring();
         pthread_mutex_unlock(&sdk.life);
     }
-    if (!sdk.ring) {
+    struct ring *ring = __atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE);
+    if (!ring) {
         sdk_leave();
         return NULL;
     }
-    struct ring_thread *t = ring_thread_get(sdk.ring, &tls_ring_thread) ? &tls_ring_thread : NULL;
+    struct ring_thread *t = ring_thread_get(ring, &tls_ring_thread) ? &tls_ring_thread : NULL;
     if (t && __atomic_load_n(&have_key, __ATOMIC_RELAXED))
         pthread_setspecific(thread_key, t);
     sdk_leave();
@@ -441,7 +442,7 @@ void sonde_counts_get(struct sonde_counts *out)
     for (int i = 0; i < 6; i++)
         out->records_lost += out->records_lost_level[i] = __atomic_load_n(&lost_early[i], __ATOMIC_RELAXED);
     out->held_lost = __atomic_load_n(&lost_early_held, __ATOMIC_RELAXED);
-    if (sdk.ring) {
+    if (__atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE)) {
         out->records_lost = ring_lost(sdk.ring);
         for (int i = 0; i < 6; i++)
             out->records_lost_level[i] = __atomic_load_n(&sdk.ring->lost_level[i], __ATOMIC_RELAXED);
