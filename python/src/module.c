@@ -75,7 +75,7 @@ PyMODINIT_FUNC PyInit__sonde(void);
 PyMODINIT_FUNC PyInit__sonde(void)
 {
     PyObject *m = PyModule_Create(&definition);
-    if (m && span_ready(m) != 0) {
+    if (m && (span_ready(m) != 0 || metrics_ready(m) != 0 || status_ready_add(m) != 0)) {
         Py_DECREF(m);
         return NULL;
     }

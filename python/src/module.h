@@ -42,3 +42,15 @@ PyObject *py_enabled(PyObject *self, PyObject *const *args, Py_ssize_t n);
 int span_ready(PyObject *module); // adds the types Span and Context
 // The span's handle; null when o is none or has ended.
 struct sonde_span *span_handle(PyObject *o);
+
+// ---- metrics.c ----
+struct sonde_registry;
+int metrics_ready(PyObject *module);                 // adds the types of registries and metrics
+struct sonde_registry *registry_handle(PyObject *o); // null with an exception set
+// For callbacks from other threads: takes the GIL; false when Python ends. Then PyGILState_Release.
+bool python_enter(PyGILState_STATE *gil);
+const char *python_error(void); // the exception as a sentence, valid until the thread's next; it is cleared
+PyObject *py_over(PyObject *self, PyObject *none);
+
+// ---- status.c ----
+int status_ready_add(PyObject *module); // adds the functions of the status server and the configuration dump
