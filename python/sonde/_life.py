@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from typing import Dict, Mapping, Optional
-from urllib.parse import quote
 
 from . import _sonde
 
@@ -15,8 +14,11 @@ def init(service: Optional[str] = None, resource: Optional[Mapping[str, object]]
     service: service.name where OTEL_SERVICE_NAME does not say. resource: more resource attributes; OTEL_RESOURCE_ATTRIBUTES wins.
     Later calls do nothing.
     """
-    text = ",".join(f"{quote(str(k), safe='.-_')}={quote(str(v), safe='.-_/:')}" for k, v in (resource or {}).items())
-    _sonde.init(service, text or None)
+    if not resource:
+        return _sonde.init(service, None)
+    from urllib.parse import quote
+    text = ",".join(f"{quote(str(k), safe='.-_')}={quote(str(v), safe='.-_/:')}" for k, v in resource.items())
+    _sonde.init(service, text)
 
 
 def flush(timeout: float = 2.0) -> bool:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from typing import Any
 
 from . import _sonde
@@ -62,6 +61,7 @@ def exception(message: object, /, **fields: Any) -> bool:
 
 def exception_fields(e: BaseException) -> dict[str, Any]:
     """What is told of an exception, its causes included."""
+    import traceback
     return {
         "exception.type": type_name(e),
         "exception.message": str(e),

@@ -1,11 +1,9 @@
 """Spans and what travels with a request. The current span is a context variable: right in threads, tasks and executors alike."""
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import sys
-import traceback
 from contextvars import ContextVar, Token
 from typing import Any, Callable, Iterator, MutableMapping, Optional, TypeVar, Union, cast
 
@@ -46,6 +44,7 @@ class Span(_sonde.Span):
 
     def record_exception(self, e: BaseException, **fields: Any) -> None:
         """The exception as an event with type, message and stack, its causes included."""
+        import traceback
         from ._log import type_name
         self.exception(type_name(e), str(e), "".join(traceback.format_exception(type(e), e, e.__traceback__)), fields)
 
@@ -93,6 +92,7 @@ class span(contextlib.AbstractContextManager["Span"]):
         if s is None:
             return
         if e is not None and not isinstance(e, (GeneratorExit, StopIteration, StopAsyncIteration)):
+            _mark(e, s.context)
             s.record_exception(e)
             s.set_status("error", str(e) or type(e).__name__)
         if token is not None:
@@ -109,7 +109,8 @@ class span(contextlib.AbstractContextManager["Span"]):
         return copy
 
     def __call__(self, fn: F) -> F:
-        if asyncio.iscoroutinefunction(fn):
+        code = getattr(fn, "__code__", None)
+        if code is not None and code.co_flags & 0x180:  # async def, types.coroutine
             @functools.wraps(fn)
             async def run_async(*args: Any, **kw: Any) -> Any:
                 with self._again(fn):
@@ -121,6 +122,21 @@ class span(contextlib.AbstractContextManager["Span"]):
             with self._again(fn):
                 return fn(*args, **kw)
         return cast(F, run)
+
+
+def _mark(e: BaseException, c: Context) -> None:
+    """The innermost span that an exception passed through; whoever tells of it later knows the request."""
+    try:
+        if span_of(e) is None:
+            e.__sonde_context__ = c  # type: ignore[attr-defined]
+    except Exception:  # a class with slots
+        pass
+
+
+def span_of(e: Optional[BaseException]) -> Optional[Context]:
+    """The context of the span that the exception came out of first; None if there was none."""
+    c = getattr(e, "__sonde_context__", None)
+    return c if isinstance(c, Context) else None
 
 
 def current_span() -> Optional[Span]:
@@ -191,6 +207,9 @@ def request(headers: Any = (), *, request_id: str = "") -> Iterator[Context]:
     none = _current.set(None)
     try:
         yield c
+    except BaseException as e:
+        _mark(e, c)
+        raise
     finally:
         _current.reset(none)
         _remote.reset(token)

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import tempfile
+import zlib
 from dataclasses import dataclass, field
 from typing import Any, Dict, Optional
 
@@ -63,9 +64,12 @@ def _config(loggers: tuple[str, ...], level: str) -> Dict[str, Any]:
 def _written(config: Dict[str, Any], name: str) -> str:
     directory = os.path.join(tempfile.gettempdir(), f"sonde-{os.getuid()}")
     os.makedirs(directory, mode=0o700, exist_ok=True)
-    path = os.path.join(directory, f"{name}-{os.getpid()}.json")
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(config, f)
+    text = json.dumps(config)
+    path = os.path.join(directory, f"{name}-{zlib.crc32(text.encode()):08x}.json")  # one file for all processes of one configuration
+    if not os.path.exists(path):
+        with open(f"{path}.{os.getpid()}", "w", encoding="utf-8") as f:
+            f.write(text)
+        os.replace(f.name, path)
     return path
 
 

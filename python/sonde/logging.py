@@ -18,7 +18,7 @@ from typing import Any, Mapping, Optional, Union
 from . import _sonde
 from ._life import init
 from ._log import type_name
-from ._trace import _current
+from ._trace import Span, _current, span_of
 
 __all__ = ["Handler", "TRACE", "configure", "configure_dynamo_logging", "prefix"]
 
@@ -121,10 +121,17 @@ class Handler(logging.Handler):
                 fields = {**exception_fields(record.exc_info), **(fields or {})}
             if record.stack_info and self.formatter is None:
                 fields = {**(fields or {}), "stack_info": record.stack_info}
+            span, made = _current.get(), None
+            if span is None and record.exc_info:
+                context = span_of(record.exc_info[1])  # told behind the end of its request, as asyncio does
+                if context is not None:
+                    span = made = Span("exception told", 1, context, None, 0, "sonde.logging", record.pathname, record.lineno)
             name, function = record.name, record.funcName
             module = record.module if name == "root" else name
             _sonde.log(_level(record.levelno), module if function is None or function == "<module>" else f"{module}.{function}",
-                       record.pathname, record.lineno, message, fields, _current.get())
+                       record.pathname, record.lineno, message, fields, span)
+            if made is not None:
+                made.end()
         except RecursionError:
             raise
         except Exception:
@@ -195,6 +202,11 @@ def _is_enabled_for(self: logging.Logger, level: int) -> bool:
     if self.disabled or self.manager.disable >= level or level < self.getEffectiveLevel():
         return False
     return _sonde.enabled(_level(level), self.name)
+
+
+def is_configured() -> bool:
+    """Whether libsonde's handler is at the root logger."""
+    return any(isinstance(h, Handler) for h in logging.getLogger().handlers)
 
 
 def configure(service_name: Optional[str] = None, worker_id: Union[int, str, None] = None, *, capture_warnings: bool = True) -> Handler:

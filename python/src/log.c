@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- call sites -----------------------------------------------------------------------------------------------------------
+// ---- call sites -----------------------------------------------------------------------------------------------------
 static PyObject *sites; // (target, file, line, level) → capsule; the GIL is its lock
 
 static const char *text_or_none(PyObject *o)
@@ -53,7 +53,7 @@ struct sonde_site *call_site_get(PyObject *target, PyObject *file, PyObject *lin
     return s;
 }
 
-// ---- records ----------------------------------------------------------------------------------------------------------------
+// ---- records --------------------------------------------------------------------------------------------------------
 // log(level, target, file, line, message, fields=None, span=None) -> bool: whether the record was wanted by anyone. message: any
 // object, its str() is taken only then. span: current for this record, in place of the thread's.
 PyObject *py_log(PyObject *self, PyObject *const *args, Py_ssize_t n)

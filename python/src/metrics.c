@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- callbacks: from threads of libsonde into Python ----------------------------------------------------------------------
+// ---- callbacks: from threads of libsonde into Python ----------------------------------------------------------------
 static atomic_bool over; // Python ends: nothing is called any more
 
 bool python_enter(PyGILState_STATE *gil)
@@ -78,7 +78,7 @@ static const char *on_text(void *arg, struct sonde_text *t)
     return error;
 }
 
-// ---- metrics ----------------------------------------------------------------------------------------------------------------
+// ---- metrics --------------------------------------------------------------------------------------------------------
 struct metric_object {
     PyObject_HEAD void *handle;
     enum sonde_metric_type type;
@@ -297,7 +297,7 @@ static PyObject *metric_new_refused(PyTypeObject *type, PyObject *args, PyObject
     return NULL;
 }
 
-// ---- registries -------------------------------------------------------------------------------------------------------------
+// ---- registries -----------------------------------------------------------------------------------------------------
 // Never freed: handles may be in use anywhere.
 struct registry_object {
     PyObject_HEAD struct sonde_registry *r;

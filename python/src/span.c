@@ -1,7 +1,7 @@
 #include "module.h"
 #include <string.h>
 
-// ---- Context ------------------------------------------------------------------------------------------------------------------
+// ---- Context --------------------------------------------------------------------------------------------------------
 struct context_object {
     PyObject_HEAD struct sonde_context c;
 };
@@ -90,8 +90,8 @@ static PyType_Slot context_slots[] = {
 };
 static PyType_Spec context_spec = {"sonde.Context", sizeof(struct context_object), 0, Py_TPFLAGS_DEFAULT, context_slots};
 
-// ---- Span
-// ----------------------------------------------------------------------------------------------------------------------- The
+// ---- Span -----------------------------------------------------------------------------------------------------------
+// The
 // handle is held until the object goes, so that a method called behind the end meets a span that records nothing.
 struct span_object {
     PyObject_HEAD struct sonde_span *span;
@@ -311,8 +311,8 @@ static PyType_Slot span_slots[] = {
 static PyType_Spec span_spec = {"sonde._sonde.Span", sizeof(struct span_object), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
                                 span_slots};
 
-// ---- headers
-// ---------------------------------------------------------------------------------------------------------------------- Carriers
+// ---- headers --------------------------------------------------------------------------------------------------------
+// Carriers
 // are dicts with names in lower case; values are str, or lists of str where a header came several times.
 static const char *carrier_get(void *carrier, const char *name, int nth, size_t *len)
 {
