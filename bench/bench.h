@@ -54,7 +54,7 @@ static inline __attribute__((always_inline)) void call(int64_t i)
                SONDE_F64("ms", 1.25));
 }
 
-// ---- what is found: one line of JSON at the end -----------------------------------------------------------------------
+// ---- what is found: one line of JSON at the end ---------------------------------------------------------------------
 static char found[16384];
 static inline void note(const char *name, const char *format, double v)
 {

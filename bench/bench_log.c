@@ -35,7 +35,7 @@ static double copy_floor(void)
     return ns;
 }
 
-// ---- warm: threads begin each burst in the same microsecond, with an empty ring ------------------------------------------
+// ---- warm: threads begin each burst in the same microsecond, with an empty ring -------------------------------------
 static pthread_barrier_t barrier;
 static unsigned n_threads;
 static uint64_t *timed[THREADS], start_at;
@@ -96,7 +96,7 @@ static double average(void)
     return best;
 }
 
-// ---- cold: one call after 0.5 ms ---------------------------------------------------------------------------------------
+// ---- cold: one call after 0.5 ms ------------------------------------------------------------------------------------
 enum other_work { ASLEEP, CACHES, PAGES };
 static char *memory;
 
@@ -164,7 +164,7 @@ static void report_cold(double clock_ns)
     free(memory);
 }
 
-// ---- what is not written ------------------------------------------------------------------------------------------------
+// ---- what is not written --------------------------------------------------------------------------------------------
 static double disabled(void)
 {
     double best = 1e9;
@@ -194,7 +194,7 @@ static double held(void)
     return best;
 }
 
-// ---- the backend alone --------------------------------------------------------------------------------------------------
+// ---- the backend alone ----------------------------------------------------------------------------------------------
 // The ring is filled while the backend is kept from draining it, then drained while nothing is written. Its write calls count.
 static double backend_rate(const char *file)
 {

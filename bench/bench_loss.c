@@ -21,7 +21,7 @@ static double cpu_ms(void)
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-// ---- in a process of its own --------------------------------------------------------------------------------------------
+// ---- in a process of its own ----------------------------------------------------------------------------------------
 struct job {
     int64_t n;
     pthread_barrier_t *go;
@@ -158,7 +158,7 @@ static bool in_child(void (*what)(unsigned, double *), unsigned threads, const c
     return ok;
 }
 
-// ---- seen from outside --------------------------------------------------------------------------------------------------
+// ---- seen from outside ----------------------------------------------------------------------------------------------
 static size_t count(const char *p, size_t n)
 {
     static const char word[] = "\"kv transfer done\"";

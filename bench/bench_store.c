@@ -206,7 +206,7 @@ static void measure_newest(struct store *s, struct figures *f)
     f->newest_blocks = (double)b.blocks / TIMES;
 }
 
-// ---- traces -----------------------------------------------------------------------------------------------------
+// ---- traces ---------------------------------------------------------------------------------------------------------
 enum { SPANS = 500000, SPANS_PER_TRACE = 10, SPANS_PER_REQUEST = 2000 };
 
 static struct id128 trace_number(uint32_t n)

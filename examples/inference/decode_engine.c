@@ -22,7 +22,7 @@ void engine_kick(void)
     loop_timer_set(decode.admit, 0);
 }
 
-// ---- states -----------------------------------------------------------------------------------------------------
+// ---- states ---------------------------------------------------------------------------------------------------------
 static int64_t *count_of(enum seq_state state)
 {
     static int64_t others;
@@ -138,7 +138,7 @@ static void seq_finish(struct seq *s)
     seq_free(s);
 }
 
-// ---- faults -----------------------------------------------------------------------------------------------------
+// ---- faults ---------------------------------------------------------------------------------------------------------
 // Some end the process. True if the sequence gets no token in this step (and may be gone).
 static bool strike(struct seq *s)
 {
@@ -168,7 +168,7 @@ static bool strike(struct seq *s)
     }
 }
 
-// ---- steps ------------------------------------------------------------------------------------------------------
+// ---- steps ----------------------------------------------------------------------------------------------------------
 static void preempt(struct seq *s)
 {
     decode.n_preemptions++;
@@ -277,7 +277,7 @@ void seq_run(struct seq *s)
     arm_step();
 }
 
-// ---- admission --------------------------------------------------------------------------------------------------
+// ---- admission ------------------------------------------------------------------------------------------------------
 static void on_recomputed(struct loop_timer *t, void *arg)
 {
     seq_run(arg);
@@ -352,7 +352,7 @@ void engine_add(struct seq *s)
         seq_fail(s, 500, "server_error", "no memory for a timer");
 }
 
-// ---- housekeeping -----------------------------------------------------------------------------------------------
+// ---- housekeeping ---------------------------------------------------------------------------------------------------
 static void on_sweep(struct loop_timer *t, void *arg)
 {
     for (struct seq *s = decode.seqs, *next; s; s = next) {

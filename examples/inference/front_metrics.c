@@ -9,7 +9,7 @@ struct front_metrics fm;
 
 static const char *model; // lower case: the label's value
 
-// ---- the families -----------------------------------------------------------------------------------------------------
+// ---- the families ---------------------------------------------------------------------------------------------------
 static void *of_model(struct sonde_registry *r, enum sonde_metric_type vec, const char *name, const struct buckets *b,
                       const char *help)
 {
@@ -129,7 +129,7 @@ void front_metrics_start(void)
     sonde_registry_on_update(fm.page, on_update, NULL);
 }
 
-// ---- one request ------------------------------------------------------------------------------------------------------
+// ---- one request ----------------------------------------------------------------------------------------------------
 static const char *type_of(const struct chat *c)
 {
     return c->p.stream ? "stream" : "unary";

@@ -42,7 +42,7 @@ extern struct front {
     int64_t started;     // s since 1970, for the list of models
 } front;
 
-// ---- workers ------------------------------------------------------------------------------------------------------
+// ---- workers --------------------------------------------------------------------------------------------------------
 enum errc pool_read(struct pool *p, const char *phase, const char *urls, struct error *err); // "URL,URL"
 struct worker *pool_pick(struct pool *p); // round robin over those that are not put aside; null if there is none
 size_t pool_usable(const struct pool *p);

@@ -6,7 +6,7 @@
 #include <sonde/genai.h>
 #include <stdlib.h>
 
-// ---- the end ----------------------------------------------------------------------------------------------------
+// ---- the end --------------------------------------------------------------------------------------------------------
 static void chat_attributes(struct chat *c, int status, const char *outcome)
 {
     struct sonde_span *s = c->span;
@@ -156,7 +156,7 @@ void chat_success(struct chat *c)
     chat_sent(c, 200, 200);
 }
 
-// ---- the start ----------------------------------------------------------------------------------------------------
+// ---- the start ------------------------------------------------------------------------------------------------------
 // Method, URI, ids: what is known before the body is read.
 static void start_span(struct chat *c)
 {

@@ -36,7 +36,7 @@ void route_end(struct chat *c, const char *outcome, const char *error_type)
     c->route = NULL;
 }
 
-// ---- what a worker says -------------------------------------------------------------------------------------------
+// ---- what a worker says ---------------------------------------------------------------------------------------------
 // Tries once more, soon, if attempts are left.
 static bool again(struct chat *c)
 {
@@ -213,7 +213,7 @@ static void prefill_done(struct chat *c)
     route_attempt(c);
 }
 
-// ---- calling a worker ---------------------------------------------------------------------------------------------
+// ---- calling a worker -----------------------------------------------------------------------------------------------
 static void on_head(struct http_call *call, int status, const struct http_header *h, size_t n, void *arg)
 {
     struct chat *c = arg;

@@ -70,7 +70,7 @@ enum { FILLER = 1 << 20 };
 
 static void start_due(void);
 
-// ---- the answer -------------------------------------------------------------------------------------------------
+// ---- the answer -----------------------------------------------------------------------------------------------------
 static void count(struct call *c)
 {
     struct load_stats *s = &my.stats;
@@ -183,7 +183,7 @@ static void on_done(struct http_call *hc, bool ok, const struct error *why, void
     finish(c);
 }
 
-// ---- the request ------------------------------------------------------------------------------------------------
+// ---- the request ----------------------------------------------------------------------------------------------------
 static int64_t draw(struct range r)
 {
     return (int64_t)llround(r.low * pow(r.high / r.low, chance_uniform()));
@@ -299,7 +299,7 @@ static void forget_due(void)
     }
 }
 
-// ---- the program ------------------------------------------------------------------------------------------------
+// ---- the program ----------------------------------------------------------------------------------------------------
 static bool read_share(const char *name, const char *text, double min, double max, double *out)
 {
     if (slice_to_f64(slice_str(text), out) && *out >= min && *out <= max)

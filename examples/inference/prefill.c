@@ -96,7 +96,7 @@ static void tell_state(void)
     work_state(&my.pool, my.n_running, my.n_waiting);
 }
 
-// ---- the cache --------------------------------------------------------------------------------------------------
+// ---- the cache ------------------------------------------------------------------------------------------------------
 static struct kv *kv_find(struct slice id)
 {
     struct kv *k = my.caches;
@@ -117,7 +117,7 @@ static void kv_drop(struct kv *k)
     loop_timer_set(my.admit, 0);
 }
 
-// ---- phases -----------------------------------------------------------------------------------------------------
+// ---- phases ---------------------------------------------------------------------------------------------------------
 static void phase_end(struct job *job)
 {
     if (job->phase != job->span)
@@ -137,7 +137,7 @@ static void mark(struct job *job, enum sonde_phase p)
         sonde_phase(job->span, p);
 }
 
-// ---- computing --------------------------------------------------------------------------------------------------
+// ---- computing ------------------------------------------------------------------------------------------------------
 static void job_free(struct job *job)
 {
     IN_SPAN(job->span, sonde_histogram_observe(work.engine.e2e, (double)(clock_mono_ns() - job->received_ns) / 1e9));
@@ -280,7 +280,7 @@ static void kick(void)
     loop_timer_set(my.admit, 0);
 }
 
-// ---- POST /generate ---------------------------------------------------------------------------------------------
+// ---- POST /generate -------------------------------------------------------------------------------------------------
 static bool read_request(struct http_req *r, int64_t *tokens, struct slice *request_id)
 {
     struct json j;
@@ -375,7 +375,7 @@ static void on_generate(struct http_req *r, void *arg)
     admit(NULL, NULL);
 }
 
-// ---- GET /kv/{id} -----------------------------------------------------------------------------------------------
+// ---- GET /kv/{id} ---------------------------------------------------------------------------------------------------
 static void send_end(struct send *s)
 {
     struct send **at = &my.sends;

@@ -35,7 +35,7 @@ void service_settings(const char *about, const struct setting *rows, size_t n, v
     exit(2);
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------------------
 static void drain_tick(struct loop_timer *t, void *arg)
 {
     struct service *s = arg;
@@ -150,7 +150,7 @@ int service_run(struct service *s)
     return rc == ERR_OK ? 0 : 1;
 }
 
-// ---- context ------------------------------------------------------------------------------------------------------
+// ---- context --------------------------------------------------------------------------------------------------------
 static const char *get_header(void *carrier, const char *name, int nth, size_t *len)
 {
     const struct http_req *r = carrier;
@@ -211,7 +211,7 @@ void headers_context(struct headers *hs, const struct sonde_span *span, struct s
     sonde_ctx_detach(before);
 }
 
-// ---- replies ------------------------------------------------------------------------------------------------------
+// ---- replies --------------------------------------------------------------------------------------------------------
 static void text_or_null(struct jw *w, const char *text)
 {
     if (text)
@@ -311,7 +311,7 @@ bool lines_feed(struct lines *l, struct slice bytes, bool (*fn)(struct slice lin
     return l->rest.err == ERR_OK;
 }
 
-// ---- chance -------------------------------------------------------------------------------------------------------
+// ---- chance ---------------------------------------------------------------------------------------------------------
 double chance_uniform(void)
 {
     return (double)(random_u64() >> 11) * 0x1p-53;

@@ -54,7 +54,7 @@ enum errc service_start(struct service *s, const struct service_about *about, co
 // Until SIGTERM or SIGINT and the end of the requests under way, at most MAX_SERVICE_DRAIN_MS. Frees all; the exit code.
 int service_run(struct service *s);
 
-// ---- context ------------------------------------------------------------------------------------------------------
+// ---- context --------------------------------------------------------------------------------------------------------
 // The caller's context; a zero trace id if it sent none (or none that is valid).
 void context_of_request(struct sonde_context *out, const struct http_req *r);
 // The caller's baggage, to be passed on; null if there is none. sonde_ctx_unref.
@@ -78,7 +78,7 @@ void headers_context(struct headers *hs, const struct sonde_span *span, struct s
         sonde_span_exit(span);  \
     } while (0)
 
-// ---- replies ------------------------------------------------------------------------------------------------------
+// ---- replies --------------------------------------------------------------------------------------------------------
 // {"error": {"message", "type", "param", "code"}}; param and code may be null.
 void error_json(struct buf *out, const char *type, const char *code, const char *param, const char *message);
 void reply_error(struct http_req *r, int status, const char *type, const char *code, const char *param, const char *message);
@@ -94,7 +94,7 @@ struct lines {
 // longer than MAX_SERVICE_LINE.
 bool lines_feed(struct lines *l, struct slice bytes, bool (*fn)(struct slice line, void *arg), void *arg);
 
-// ---- chance -------------------------------------------------------------------------------------------------------
+// ---- chance ---------------------------------------------------------------------------------------------------------
 double chance_uniform(void);                       // [0, 1)
 double chance_exponential(double mean);            // > 0
 double chance_jitter(double spread);               // around 1, log-normal, within [1/3, 3]: what a duration is multiplied with

@@ -28,7 +28,7 @@ struct call {
     struct sonde_span *span;
 };
 
-// ---- headers ------------------------------------------------------------------------------------------------------------------
+// ---- headers --------------------------------------------------------------------------------------------------------
 static const char *get_header(void *carrier, const char *name, int nth, size_t *len)
 {
     const struct http_req *r = carrier;
@@ -54,8 +54,7 @@ static void set_header(void *carrier, const char *name, const char *value, size_
         h->at[h->n++] = (struct http_header){arena_dup(h->arena, slice_str(name)), arena_dup(h->arena, slice_of(value, len))};
 }
 
-// ---- calls
-// ----------------------------------------------------------------------------------------------------------------------
+// ---- calls ----------------------------------------------------------------------------------------------------------
 static void one_less(struct request *r)
 {
     if (--r->waiting)
@@ -154,8 +153,7 @@ static void on_test(struct http_req *req, void *arg)
     one_less(r);
 }
 
-// ---- life
-// -------------------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------------------
 static void stop(int number)
 {
     (void)number;

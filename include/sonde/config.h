@@ -57,7 +57,7 @@ SONDE_API char *sonde_config_dump_text(const struct sonde_dump_options *o);
 // The hash of the last dump that a caller asked for, or of one without a config.
 SONDE_API void sonde_config_hash(char out[17]);
 
-// ---- declarative configuration ------------------------------------------------------------------------------------------
+// ---- declarative configuration --------------------------------------------------------------------------------------
 // A YAML file after OpenTelemetry's schema (file_format 0.x and 1.x), read with libyaml, which is looked for at run time. With
 // OTEL_CONFIG_FILE the library reads it while it starts: no other OTEL_ variable counts then, except in ${…}. A file that cannot
 // be used is told on stderr, and the environment holds.

@@ -24,7 +24,7 @@ struct sonde_context {
 // Both ids are there.
 SONDE_API bool sonde_context_valid(const struct sonde_context *c);
 
-// ---- headers ------------------------------------------------------------------------------------------------------------
+// ---- headers --------------------------------------------------------------------------------------------------------
 // get returns a header's value (n-th of that name; lower-case name) or null; set is called once a header.
 typedef const char *sonde_get_fn(void *carrier, const char *name, int nth, size_t *len);
 typedef void sonde_set_fn(void *carrier, const char *name, const char *value, size_t len);
@@ -50,7 +50,7 @@ SONDE_API void sonde_new_request_id(char out[37]); // UUID version 4
 SONDE_API bool sonde_tracestate_set(struct sonde_context *c, const char *key, const char *value);
 SONDE_API bool sonde_tracestate_get(const struct sonde_context *c, const char *key, char *out, size_t size);
 
-// ---- baggage ------------------------------------------------------------------------------------------------------------
+// ---- baggage --------------------------------------------------------------------------------------------------------
 // An ordered list of names, values and metadata. Names are not empty; values are UTF-8; metadata is passed on as it is.
 // At most 64 members and 8,192 bytes go out; whole members behind that are left out.
 struct sonde_baggage;
@@ -75,7 +75,7 @@ SONDE_API const struct sonde_baggage *sonde_baggage_current(void); // attached t
 // Reads what the global propagator finds in the carrier into b. False: nothing.
 SONDE_API bool sonde_extract_baggage(struct sonde_baggage *b, sonde_get_fn *get, sonde_keys_fn *keys, void *carrier);
 
-// ---- keys and values --------------------------------------------------------------------------------------------------------
+// ---- keys and values ------------------------------------------------------------------------------------------------
 // An immutable list; each set makes a new one. Null is the empty one. Counted: who calls set or ref calls unref.
 struct sonde_ctx;
 struct sonde_ctx_key;                                                      // its address is its identity
@@ -92,7 +92,7 @@ SONDE_API struct sonde_ctx *sonde_ctx_attach(struct sonde_ctx *c);
 SONDE_API void sonde_ctx_detach(struct sonde_ctx *before);
 SONDE_API struct sonde_ctx *sonde_ctx_current(void); // not counted
 
-// ---- propagators ------------------------------------------------------------------------------------------------------------
+// ---- propagators ----------------------------------------------------------------------------------------------------
 struct sonde_carrier {
     sonde_get_fn *get;
     sonde_set_fn *set;
@@ -116,16 +116,15 @@ SONDE_API const struct sonde_propagator *sonde_propagator_composite(const struct
 SONDE_API const struct sonde_propagator *sonde_propagator_global(void); // by OTEL_PROPAGATORS until it was set
 SONDE_API void sonde_propagator_set_global(const struct sonde_propagator *p);
 
-// ---- child processes ----------------------------------------------------------------------------------------------------------
+// ---- child processes ------------------------------------------------------------------------------------------------
 // From this process's environment: TRACEPARENT, TRACESTATE, BAGGAGE and what else the global propagator reads, as upper-case
 // names with _ for what is no letter or digit. b may be null.
 SONDE_API bool sonde_extract_env(struct sonde_context *out, struct sonde_baggage *b);
 // A copy of env (null at the end) with those variables set, for execve and posix_spawn. One piece of memory: free() it.
 SONDE_API char **sonde_inject_env(const struct sonde_context *c, char *const *env);
 
-// ---- bytes
-// ---------------------------------------------------------------------------------------------------------------------- The
-// binary form of OpenCensus (grpc-trace-bin), 29 bytes.
+// ---- bytes ----------------------------------------------------------------------------------------------------------
+// The binary form of OpenCensus (grpc-trace-bin), 29 bytes.
 SONDE_API size_t sonde_inject_binary(const struct sonde_context *c, uint8_t out[29]); // 0: no ids
 SONDE_API bool sonde_extract_binary(struct sonde_context *out, const uint8_t *p, size_t n);
 

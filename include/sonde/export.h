@@ -7,23 +7,27 @@
 // In the environment (bad values are told on stderr, then the default holds):
 //   OTEL_EXPORT_ENABLED            truthy: spans and log records are exported; another non-empty value: they are not
 //   OTEL_TRACES_EXPORTER           list of otlp (default), console, otlp/file, otlp/stdout, zipkin, none. Setting it exports
-//   spans OTEL_LOGS_EXPORTER             the same without zipkin      even when OTEL_EXPORT_ENABLED is not set; so does the next
+//                                  spans even when OTEL_EXPORT_ENABLED is not set; so does the next
+//   OTEL_LOGS_EXPORTER             the same without zipkin
 //   OTEL_METRICS_EXPORTER          otlp, console, otlp/file, otlp/stdout, prometheus (the status server's page), none; metrics go
 //                                  out only when it is set
-//   OTEL_EXPORTER_OTLP_[TRACES_|LOGS_|METRICS_]…   ENDPOINT, PROTOCOL (grpc, as in Dynamo; http/protobuf, http/json), HEADERS,
-//                                  COMPRESSION (none, gzip), TIMEOUT (10000 ms: one export with all its retries), CERTIFICATE,
-//                                  CLIENT_KEY, CLIENT_CERTIFICATE, INSECURE
+//   OTEL_EXPORTER_OTLP_[TRACES_|LOGS_|METRICS_]…
+//                                  ENDPOINT, PROTOCOL (grpc, as in Dynamo; http/protobuf, http/json), HEADERS, COMPRESSION (none,
+//                                  gzip), TIMEOUT (10000 ms: one export with all its retries), CERTIFICATE, CLIENT_KEY,
+//                                  CLIENT_CERTIFICATE, INSECURE
 //   OTEL_BSP_*, OTEL_BLRP_*        SCHEDULE_DELAY (200 ms), EXPORT_TIMEOUT (30000 ms), MAX_QUEUE_SIZE (65536),
 //                                  MAX_EXPORT_BATCH_SIZE (2048)
 //   OTEL_METRIC_EXPORT_INTERVAL, OTEL_METRIC_EXPORT_TIMEOUT   60000, 30000 ms
 //   OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT, _VALUE_LENGTH_LIMIT   128, none; else OTEL_ATTRIBUTE_…
 //   OTEL_EXPORTER_ZIPKIN_ENDPOINT, _TIMEOUT   http://localhost:9411/api/v2/spans, 10000 ms
-//   SONDE_OTLP_ENDPOINTS           more destinations, "URL,URL": all three signals, same protocol and headers, none waits for
-//   another SONDE_OTLP_CONCURRENCY         requests in flight at one destination, 1 (default) to 16 SONDE_OTLP_MAX_REQUEST,
-//   SONDE_OTLP_MAX_RESPONSE   bytes, 64 MiB and 4 MiB; larger batches are split SONDE_OTLP_FILE                of otlp/file;
-//   SONDE_OTLP_FILE_BYTES (100 MiB) rotates it, SONDE_OTLP_FILE_KEEP (5) old ones stay SONDE_SPOOL_DIR                what the
-//   memory queue has no room for, or is left at the end, waits there; off by default SONDE_SPOOL_BYTES              at most so
-//   much of it, 256 MiB SONDE_RESOURCE_DETECTORS       list of host, os, process, container, k8s, config and names given to
+//   SONDE_OTLP_ENDPOINTS           more destinations, "URL,URL": all three signals, same protocol and headers; none waits for
+//                                  another
+//   SONDE_OTLP_CONCURRENCY         requests in flight at one destination, 1 (default) to 16
+//   SONDE_OTLP_MAX_REQUEST, SONDE_OTLP_MAX_RESPONSE   bytes, 64 MiB and 4 MiB; larger batches are split
+//   SONDE_OTLP_FILE                of otlp/file; SONDE_OTLP_FILE_BYTES (100 MiB) rotates it, SONDE_OTLP_FILE_KEEP (5) stay
+//   SONDE_SPOOL_DIR                what the memory queue has no room for, or is left at the end, waits there; off by default
+//   SONDE_SPOOL_BYTES              at most so much of it, 256 MiB
+//   SONDE_RESOURCE_DETECTORS       list of host, os, process, container, k8s, config and names given to
 //                                  sonde_resource_detector_add; all (default), none
 #pragma once
 #ifndef SONDE_API
@@ -36,13 +40,13 @@ extern "C" {
 
 enum sonde_signal { SONDE_TRACES, SONDE_LOGS, SONDE_METRICS, SONDE_SIGNALS };
 
-// ---- flush and end of one signal ---------------------------------------------------------------------------------------------
+// ---- flush and end of one signal ------------------------------------------------------------------------------------
 // Everything of the signal recorded before the call is exported, at most for timeout_ms; true if it was delivered.
 SONDE_API bool sonde_signal_flush(enum sonde_signal signal, unsigned timeout_ms);
 // The same, and nothing of the signal is exported any more. Later calls do nothing and return true.
 SONDE_API bool sonde_signal_shutdown(enum sonde_signal signal, unsigned timeout_ms);
 
-// ---- exporters of one's own --------------------------------------------------------------------------------------------------
+// ---- exporters of one's own -----------------------------------------------------------------------------------------
 enum sonde_export_result {
     SONDE_EXPORT_OK,
     SONDE_EXPORT_RETRY, // the same again later (bounded by the signal's queue)
@@ -79,7 +83,7 @@ SONDE_API size_t sonde_memory_exporter_count(struct sonde_memory_exporter *m); /
 SONDE_API bool sonde_memory_exporter_get(struct sonde_memory_exporter *m, size_t i, struct sonde_export_batch *out);
 SONDE_API void sonde_memory_exporter_reset(struct sonde_memory_exporter *m);
 
-// ---- log processors of one's own ---------------------------------------------------------------------------------------------
+// ---- log processors of one's own ------------------------------------------------------------------------------------
 // Sees each log record before the exporters do, in the order of adding; valid during the call.
 struct sonde_log_record {
     int64_t time_ns, observed_ns;
@@ -107,7 +111,7 @@ SONDE_API bool sonde_log_processor_add(const struct sonde_log_processor *p);
 SONDE_API void sonde_log_record_add_str(struct sonde_log_record *record, const char *key, const char *value);
 SONDE_API void sonde_log_record_add_int(struct sonde_log_record *record, const char *key, int64_t value);
 
-// ---- resource ----------------------------------------------------------------------------------------------------------------
+// ---- resource -------------------------------------------------------------------------------------------------------
 // Attributes of who sends, and the URL of the schema they follow. Never changed after it was made. Fields are made with
 // SONDE_FIELD(SONDE_STR("key", "value")).
 struct sonde_resource;

@@ -48,9 +48,8 @@ struct sonde_genai_response {
 };
 SONDE_API void sonde_genai_response(struct sonde_span *s, const struct sonde_genai_response *r);
 
-// ---- phases
-// ----------------------------------------------------------------------------------------------------------------------- Span
-// events of these names; a lane shows queued (or preempted) to scheduled as "queue", prefill, kv_transfer, and first to last
+// ---- phases ---------------------------------------------------------------------------------------------------------
+// Span events of these names; a lane shows queued (or preempted) to scheduled as "queue", prefill, kv_transfer, and first to last
 // token as "decode". A span that only has token marks tells no phases.
 enum sonde_phase {
     SONDE_PHASE_QUEUED,
@@ -68,9 +67,8 @@ SONDE_API const char *sonde_phase_name(enum sonde_phase p); // "queued" …; nul
 SONDE_API void sonde_phase(struct sonde_span *s, enum sonde_phase p);
 SONDE_API void sonde_phase_at(struct sonde_span *s, enum sonde_phase p, int64_t time_ns); // 0: now
 
-// ---- the spans of Dynamo 1.6
-// -------------------------------------------------------------------------------------------------------- With the names and
-// kinds that its own tools, dashboards and `sonde` know. Null and zero members are left out.
+// ---- the spans of Dynamo 1.6 ----------------------------------------------------------------------------------------
+// With the names and kinds that its own tools, dashboards and `sonde` know. Null and zero members are left out.
 enum sonde_dynamo_span {
     SONDE_DYNAMO_HTTP_REQUEST,   // "http-request", internal: the frontend's, around all
     SONDE_DYNAMO_ROUTE_REQUEST,  // "router.route_request", client: one for prefill, one for decode

@@ -4,8 +4,8 @@
 //
 // The message and the keys are string literals of at most 4000 bytes; level, target, file, line, message, keys and types
 // stand in a static call-site record, so a call moves only its values: into a ring of the calling thread, without lock,
-// allocation or formatting. Strings are copied. A call below the levels of the filter and of the flight recorder (sonde/sink.h: by
-// default that keeps all levels in the ring) is one relaxed load and a branch that is not taken, and its values are not
+// allocation or formatting. Strings are copied. A call below the levels of the filter and of the flight recorder (sonde/sink.h:
+// by default that keeps all levels in the ring) is one relaxed load and a branch that is not taken, and its values are not
 // evaluated. At most SONDE_FIELDS_MAX fields. A string argument that is null leaves its key out.
 //
 // Fields (key: a string literal):
@@ -107,7 +107,7 @@ struct sonde_site {
     const char *message, *target, *file;
     const char *const *keys;
     const unsigned char *types;
-    uint64_t shape; // libsonde's: what it wants to know of the types at each call
+    uint64_t shape;             // libsonde's: what it wants to know of the types at each call
 } __attribute__((aligned(64))); // one cache line is all that a call reads of it
 
 // Limit of one call site: the policy, then what the library keeps.
@@ -135,7 +135,8 @@ SONDE_API void sonde_log_array(struct sonde_site *site, const char *message, siz
                                size_t n);
 // A call site made at run time, for bindings of other languages: for sonde_log_array, or (is_span) sonde_span_start_with_site.
 // Texts are copied. Never freed: make one for each place, at most 65,535 in a process. Null without memory.
-SONDE_API struct sonde_site *sonde_site_new(enum sonde_level level, const char *target, const char *file, uint32_t line, bool is_span);
+SONDE_API struct sonde_site *sonde_site_new(enum sonde_level level, const char *target, const char *file, uint32_t line,
+                                            bool is_span);
 SONDE_API bool sonde_limit_pass(struct sonde_limit *limit, const struct sonde_site *site);
 // What the compiler checks arguments against; never called.
 static inline __attribute__((format(printf, 1, 2))) void sonde_check_format(const char *format, ...)
@@ -285,7 +286,7 @@ static inline struct sonde_arg sonde_arg_strs(const char *const *p, size_t n)
 SONDE_API bool sonde_site_enabled(struct sonde_site *site);
 SONDE_API bool sonde_site_wanted(struct sonde_site *site); // the same, or held by the flight recorder
 
-// ---- machinery --------------------------------------------------------------------------------------------------------
+// ---- machinery ------------------------------------------------------------------------------------------------------
 #define SONDE_CAT_(a, b)    SONDE_CAT2_(a, b)
 #define SONDE_CAT2_(a, b)   a##b
 #define SONDE_UNPAREN_(...) __VA_ARGS__

@@ -59,7 +59,7 @@ enum sonde_aggregation {
 };
 enum sonde_temporality { SONDE_TEMPORALITY_DEFAULT, SONDE_TEMPORALITY_DELTA, SONDE_TEMPORALITY_CUMULATIVE };
 
-// ---- exemplars ----------------------------------------------------------------------------------------------------------
+// ---- exemplars ------------------------------------------------------------------------------------------------------
 enum sonde_exemplar_filter {
     SONDE_EXEMPLARS_ENV, // OTEL_METRICS_EXEMPLAR_FILTER = always_on, always_off, trace_based (default)
     SONDE_EXEMPLARS_ALWAYS_OFF,
@@ -86,7 +86,7 @@ struct sonde_reservoir {
     void *arg;
 };
 
-// ---- providers ----------------------------------------------------------------------------------------------------------
+// ---- providers ------------------------------------------------------------------------------------------------------
 // A view applies to the instruments that meet all its criteria (null or 0: any; * stands for any characters, ? for one) and says
 // what becomes of them (null or 0: as it was). Without a matching view an instrument gets its defaults; with several it has a
 // stream for each.
@@ -133,7 +133,7 @@ struct sonde_meter_rule {
 };
 SONDE_API bool sonde_meter_provider_configure(struct sonde_meter_provider *p, const struct sonde_meter_rule *rules, size_t n);
 
-// ---- meters and instruments -----------------------------------------------------------------------------------------------
+// ---- meters and instruments -----------------------------------------------------------------------------------------
 // The meter of that scope, the same for an equal one. A null or empty name works, is warned about and kept. p null: the default
 // provider. Null without memory.
 SONDE_API struct sonde_meter *sonde_meter_get(struct sonde_meter_provider *p, const struct sonde_scope *scope);
@@ -175,7 +175,7 @@ SONDE_API void sonde_observe(struct sonde_observer *o, struct sonde_instrument *
 SONDE_API void sonde_observe_f64(struct sonde_observer *o, struct sonde_instrument *i, double v,
                                  const struct sonde_field *attributes, size_t n);
 
-// ---- what readers get -------------------------------------------------------------------------------------------------------
+// ---- what readers get -----------------------------------------------------------------------------------------------
 enum sonde_data_kind { SONDE_DATA_GAUGE = 1, SONDE_DATA_SUM, SONDE_DATA_HISTOGRAM, SONDE_DATA_EXPONENTIAL };
 struct sonde_buckets_f {
     int32_t offset; // index of counts[0]: bucket i holds (base^i, base^(i+1)], base = 2^(2^-scale)
@@ -214,7 +214,7 @@ struct sonde_metrics {
     size_t n, n_points;
 };
 
-// ---- readers --------------------------------------------------------------------------------------------------------------
+// ---- readers --------------------------------------------------------------------------------------------------------
 // Exports are never concurrent for one reader and get at most max_points points each. False: failure.
 typedef bool sonde_export_fn(void *arg, const struct sonde_metrics *batch, unsigned timeout_ms);
 typedef bool sonde_export_end_fn(void *arg, unsigned timeout_ms);
@@ -255,7 +255,7 @@ SONDE_API bool sonde_reader_collect(struct sonde_reader *r, unsigned timeout_ms)
 SONDE_API bool sonde_reader_flush(struct sonde_reader *r, unsigned timeout_ms);   // and flushes the exporter
 SONDE_API bool sonde_reader_shutdown(struct sonde_reader *r, unsigned timeout_ms);
 
-// ---- Prometheus -------------------------------------------------------------------------------------------------------------
+// ---- Prometheus -----------------------------------------------------------------------------------------------------
 // Instruments on a page: names and keys sanitised, the unit's word and _total appended, labels otel_scope_name, _version,
 // _schema_url and otel_scope_<attribute>, a family target_info with the resource. Keys that become the same are joined, their
 // values separated by ";". Of instruments that become one family with different types the first stays; other help texts are left

@@ -63,7 +63,7 @@ SONDE_API struct sonde_registry *sonde_registry_child(struct sonde_registry *par
 SONDE_API bool sonde_registry_label(struct sonde_registry *r, const char *name, const char *value,
                                     struct sonde_metric_error *err);
 
-// ---- metrics ----------------------------------------------------------------------------------------------------------
+// ---- metrics --------------------------------------------------------------------------------------------------------
 enum sonde_metric_type {
     SONDE_COUNTER = 1,
     SONDE_COUNTER_VEC,
@@ -154,7 +154,7 @@ SONDE_API struct sonde_histogram *sonde_histogram_vec_with(struct sonde_histogra
 #define SONDE_VALUES(...) ((const char *const[]){__VA_ARGS__}), sizeof((const char *const[]){__VA_ARGS__}) / sizeof(const char *)
 #endif
 
-// ---- updates and readings -----------------------------------------------------------------------------------------------
+// ---- updates and readings -------------------------------------------------------------------------------------------
 // Negative and non-finite amounts are ignored.
 SONDE_API void sonde_counter_add(struct sonde_counter *c, double v);
 SONDE_API double sonde_counter_value(const struct sonde_counter *c);
@@ -186,7 +186,7 @@ SONDE_API bool sonde_int_counter_add_exemplar(struct sonde_int_counter *c, uint6
                                               size_t n);
 SONDE_API bool sonde_histogram_observe_exemplar(struct sonde_histogram *h, double v, const struct sonde_label *labels, size_t n);
 
-// ---- buckets ----------------------------------------------------------------------------------------------------------
+// ---- buckets --------------------------------------------------------------------------------------------------------
 // Dynamo's generator: 0, then count - 1 values evenly spaced in the logarithm from min (left out) to max, rounded to two
 // significant digits, equal neighbours dropped. out holds count values. Returns how many were made; 0 with a warning logged if
 // min or max is not finite, min <= 0, min >= max or count > SONDE_BUCKETS_MAX.
@@ -195,7 +195,7 @@ SONDE_API size_t sonde_buckets(double min, double max, size_t count, double *out
 // warned about and the defaults are used. out holds SONDE_BUCKETS_MAX values.
 SONDE_API size_t sonde_buckets_env(const char *env_prefix, double min, double max, size_t count, double *out);
 
-// ---- exposition -------------------------------------------------------------------------------------------------------
+// ---- exposition -----------------------------------------------------------------------------------------------------
 enum sonde_exposition {
     SONDE_EXPOSITION_TEXT,        // Prometheus text 0.0.4
     SONDE_EXPOSITION_OPENMETRICS, // 1.0, with exemplars

@@ -58,7 +58,7 @@ SONDE_API void sonde_sampler_set(const struct sonde_sampler *s);                
 SONDE_API enum sonde_decision sonde_sampler_ask(const struct sonde_sampler *s, const struct sonde_sample_in *in,
                                                 struct sonde_sample_out *out);
 
-// ---- composable samplers ------------------------------------------------------------------------------------------------------
+// ---- composable samplers --------------------------------------------------------------------------------------------
 // Each says with which threshold a trace would be sampled; sonde_sampler_composite decides once, and writes ot=th.
 struct sonde_composable;
 SONDE_API const struct sonde_composable *sonde_composable_always_on(void);

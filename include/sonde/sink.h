@@ -21,7 +21,7 @@ SONDE_API bool sonde_set_filter_for(const char *directives, unsigned ms);
 // From outside: SONDE_LOG_CONTROL=FILE. The first line of that file is a filter, or "FILTER for 90s" (ms, s, m, h); an empty or
 // missing file: back to the start's. Looked at every 50 ms; a change holds everywhere within 100 ms.
 
-// ---- sinks ------------------------------------------------------------------------------------------------------------
+// ---- sinks ----------------------------------------------------------------------------------------------------------
 // Where lines go. At the start there is one, stderr (number 1); OTLP export goes its own way beside them. Up to SONDE_SINKS_MAX
 // at once, each with its filter, format and way of losing. In the environment:
 //   SONDE_LOG_STDERR               off: no lines on stderr
@@ -91,7 +91,7 @@ SONDE_API bool sonde_sink_counts_get(int sink, struct sonde_sink_counts *out);
 // An episode of losses ends with one line "lost N records between T1 and T2", in the sink that lost them, or in all when
 // the ring was full. sonde_counts_get tells those of the ring by level.
 
-// ---- the flight recorder ------------------------------------------------------------------------------------------------
+// ---- the flight recorder --------------------------------------------------------------------------------------------
 // The ring keeps the last SONDE_RING_BYTES (default 8 MiB) of records of this process up to SONDE_FLIGHT_LEVEL (default trace;
 // off: only those that the filter lets out), whatever the filter says; such a call costs what any record does, and evaluates its
 // values. When an ERROR is written inside a trace, the held records of that trace are written before it, once, in order, marked

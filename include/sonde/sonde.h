@@ -47,7 +47,7 @@ extern "C" {
 
 #define SONDE_API __attribute__((visibility("default")))
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------------------
 struct sonde_options {
     const char *service;  // service.name when OTEL_SERVICE_NAME does not say
     const char *resource; // more resource attributes "k=v,k2=v2", before OTEL_RESOURCE_ATTRIBUTES
@@ -81,6 +81,6 @@ SONDE_API void sonde_counts_get(struct sonde_counts *out);
 #endif
 #include <sonde/context.h>
 #include <sonde/log.h>
-#include <sonde/trace.h>
 #include <sonde/sampler.h>
 #include <sonde/sink.h>
+#include <sonde/trace.h>

@@ -50,7 +50,7 @@ extern "C" {
 
 struct sonde_registry;
 
-// ---- server -----------------------------------------------------------------------------------------------------------
+// ---- server ---------------------------------------------------------------------------------------------------------
 // Started by sonde_init when the environment asks for it; a failure then is an ERROR record, and sonde_status_error tells it.
 // address: "127.0.0.1:0", null: as the environment says. True when it listens (or did before), or when nobody asked for one.
 SONDE_API bool sonde_status_start(const char *address);
@@ -58,7 +58,7 @@ SONDE_API const char *sonde_status_error(void); // why it does not listen though
 SONDE_API int sonde_status_port(void);          // -1: it does not listen
 SONDE_API void sonde_status_stop(void);         // waits for a request under way
 
-// ---- readiness --------------------------------------------------------------------------------------------------------
+// ---- readiness ------------------------------------------------------------------------------------------------------
 SONDE_API void sonde_status_ready(bool ready); // of the process
 SONDE_API bool sonde_status_is_ready(void);    // as the health path tells it
 
@@ -79,7 +79,7 @@ SONDE_API void sonde_endpoint_remove(struct sonde_endpoint *e); // waits for its
 SONDE_API void sonde_endpoint_ready(struct sonde_endpoint *e, bool ready);
 SONDE_API void sonde_endpoint_traffic(struct sonde_endpoint *e); // a real request was served: one store, no canary for a while
 
-// ---- pages ------------------------------------------------------------------------------------------------------------
+// ---- pages ----------------------------------------------------------------------------------------------------------
 SONDE_API bool sonde_status_metrics(struct sonde_registry *root);        // one more on the page of /metrics; at most 16
 SONDE_API void sonde_status_metrics_remove(struct sonde_registry *root); // before it is freed
 // Discovery metadata: a JSON text, copied; null: none any more. False: it is no JSON.

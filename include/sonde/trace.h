@@ -31,7 +31,7 @@ enum sonde_status { SONDE_STATUS_UNSET, SONDE_STATUS_OK, SONDE_STATUS_ERROR };
 struct sonde_context;
 struct sonde_span; // free-standing: may be started, used and ended on different threads and event-loop turns
 
-// ---- start and end --------------------------------------------------------------------------------------------------------
+// ---- start and end --------------------------------------------------------------------------------------------------
 // parent null: the current span of this thread, or a new trace. A parent with a zero trace id: a new trace (its
 // request ids are kept). Never returns null: without memory a span that records nothing.
 SONDE_API struct sonde_span *sonde_span_start(const char *name, enum sonde_kind kind, const struct sonde_context *parent);
@@ -81,7 +81,7 @@ SONDE_API struct sonde_span *sonde_span_hold(struct sonde_span *s);
 SONDE_API void sonde_span_release(struct sonde_span *s);
 SONDE_API bool sonde_span_is_recording(const struct sonde_span *s); // false for dropped spans, and behind the end
 
-// ---- the current span ---------------------------------------------------------------------------------------------------------
+// ---- the current span -----------------------------------------------------------------------------------------------
 // Becomes current on this thread (a stack). A span is entered on one thread at a time, and left there before another ends it.
 SONDE_API void sonde_span_enter(struct sonde_span *s);
 SONDE_API void sonde_span_exit(struct sonde_span *s);
@@ -89,8 +89,7 @@ SONDE_API const struct sonde_context *sonde_span_context(const struct sonde_span
 SONDE_API const struct sonde_context *sonde_current(void); // of this thread's current span; null if none
 SONDE_API struct sonde_span *sonde_span_current(void);     // null if none
 
-// ---- what a span says
-// -----------------------------------------------------------------------------------------------------------
+// ---- what a span says -----------------------------------------------------------------------------------------------
 SONDE_API void sonde_span_str(struct sonde_span *s, const char *key, const char *value);
 SONDE_API void sonde_span_strn(struct sonde_span *s, const char *key, const char *value, size_t n);
 SONDE_API void sonde_span_int(struct sonde_span *s, const char *key, int64_t value);
@@ -116,10 +115,9 @@ struct sonde_exception {
 };
 SONDE_API void sonde_span_exception(struct sonde_span *s, const struct sonde_exception *e);
 
-// ---- tracers
-// -------------------------------------------------------------------------------------------------------------------- The
-// instrumentation scope of spans, exported with them. Equal options give the same tracer; it lives as long as the process. Any
-// thread. An empty name works, too.
+// ---- tracers --------------------------------------------------------------------------------------------------------
+// The instrumentation scope of spans, exported with them. Equal options give the same tracer; it lives as long as the process.
+// Any thread. An empty name works, too.
 struct sonde_tracer_options {
     const char *name, *version, *schema_url;
     const struct sonde_field *attributes;
@@ -127,9 +125,8 @@ struct sonde_tracer_options {
 };
 SONDE_API struct sonde_tracer *sonde_tracer_get(const struct sonde_tracer_options *o); // null without memory
 
-// ---- processors
-// ------------------------------------------------------------------------------------------------------------------- A span as
-// it was when it ended. Texts are not terminated; everything is valid during the call.
+// ---- processors -----------------------------------------------------------------------------------------------------
+// A span as it was when it ended. Texts are not terminated; everything is valid during the call.
 struct sonde_text {
     const char *p;
     size_t n;
@@ -197,8 +194,7 @@ SONDE_API void sonde_id_generator_set(const struct sonde_id_generator *g); // mu
 #endif
 #include <sonde/log.h>
 
-// ---- macros
-// -----------------------------------------------------------------------------------------------------------------------
+// ---- macros ---------------------------------------------------------------------------------------------------------
 #ifdef __cplusplus
 extern "C" {
 #endif

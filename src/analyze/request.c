@@ -24,7 +24,7 @@ const char *request_status_text(enum request_status s)
     return names[s];
 }
 
-// ---- reading attributes -------------------------------------------------------------------------------------------
+// ---- reading attributes ---------------------------------------------------------------------------------------------
 
 static struct slice span_text(const struct trace *t, const struct span *s, const char *key)
 {
@@ -155,7 +155,7 @@ enum role span_role(const struct trace *t, const struct span *s)
     return r;
 }
 
-// ---- what the request was -----------------------------------------------------------------------------------------
+// ---- what the request was -------------------------------------------------------------------------------------------
 
 static struct slice any_text(const struct trace *t, const char *key)
 {
@@ -274,7 +274,7 @@ static int64_t read_tokens(const struct trace *t, const struct span *root, struc
     return first > r->start ? first : 0;
 }
 
-// ---- how it ended -------------------------------------------------------------------------------------------------
+// ---- how it ended ---------------------------------------------------------------------------------------------------
 
 struct ending {
     struct slice outcome;             // request.outcome of the root

@@ -84,7 +84,7 @@ struct request {
 enum errc request_analyze(const struct trace *t, const struct request_logs *logs, int64_t now, struct arena *arena,
                           struct request *out, struct error *err);
 
-// ---- finding ------------------------------------------------------------------------------------------------------
+// ---- finding --------------------------------------------------------------------------------------------------------
 struct trace_ref {
     struct id128 id;
     int64_t time; // of the earliest span or record seen

@@ -314,7 +314,7 @@ static enum errc paint_row(struct canvas *c, struct arena *arena, struct error *
     return ERR_OK;
 }
 
-// ---- lanes --------------------------------------------------------------------------------------------------------
+// ---- lanes ----------------------------------------------------------------------------------------------------------
 
 static struct lane *lane_of(struct request *r, struct slice service, enum role role)
 {

@@ -120,7 +120,7 @@ void buf_i64(struct buf *b, int64_t v)
     buf_put(b, p, (size_t)(end - p));
 }
 
-// ---- the shortest decimal that reads back as the same double ------------------------------------------------------
+// ---- the shortest decimal that reads back as the same double --------------------------------------------------------
 // value = d[0].d[1]d[2]… × 10^exp
 struct shortest {
     char d[20];

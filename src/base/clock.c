@@ -46,7 +46,7 @@ uint64_t clock_tick_slow(void)
     return (uint64_t)clock_mono_ns();
 }
 
-// ---- calibration ---------------------------------------------------------------------------------------------------
+// ---- calibration ----------------------------------------------------------------------------------------------------
 // One moment on three clocks.
 struct moment {
     uint64_t tick;
@@ -131,7 +131,7 @@ int64_t clock_to_wall(const struct clock_cal *c, uint64_t tick)
     return c->base_wall + (int64_t)((ahead * (__int128)c->mult) >> c->shift);
 }
 
-// ---- RFC 3339 ------------------------------------------------------------------------------------------------------
+// ---- RFC 3339 -------------------------------------------------------------------------------------------------------
 // Days since 1970-01-01 of the proleptic Gregorian calendar, and back (years counted from March, in eras of 400).
 static int64_t days_from_civil(int64_t y, int m, int d)
 {

@@ -43,7 +43,7 @@ struct id128 hash128(const void *p, size_t n)
     return (struct id128){h.high64, h.low64};
 }
 
-// ---- random: xoshiro256** (Blackman and Vigna), one state a thread ------------------------------------------------
+// ---- random: xoshiro256** (Blackman and Vigna), one state a thread --------------------------------------------------
 static atomic_uint fork_count; // a child's states are its parent's until it draws new seeds
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
 static _Thread_local struct {

@@ -7,7 +7,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-// ---- writer -----------------------------------------------------------------------------------------------------
+// ---- writer ---------------------------------------------------------------------------------------------------------
 // Commas and colons come by themselves. jw_key must precede each value in an object.
 struct jw {
     struct buf *b;
@@ -37,7 +37,7 @@ void jw_base64(struct jw *w, struct slice bytes);
 // The escaped inside of a string (no quotes) appended to b.
 void json_escape(struct buf *b, struct slice s);
 
-// ---- reader -----------------------------------------------------------------------------------------------------
+// ---- reader ---------------------------------------------------------------------------------------------------------
 enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT, JSON_END, JSON_BAD };
 
 struct json {

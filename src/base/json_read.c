@@ -77,7 +77,7 @@ enum json_type json_peek(struct json *j)
     return c == '-' || digit(j->p, j->end) ? JSON_NUMBER : JSON_BAD;
 }
 
-// ---- objects and arrays --------------------------------------------------------------------------------------------
+// ---- objects and arrays ---------------------------------------------------------------------------------------------
 static bool enter(struct json *j, char c, const char *what)
 {
     if (j->failed)
@@ -143,7 +143,7 @@ bool json_next_key(struct json *j, struct slice *key)
     return true;
 }
 
-// ---- strings -------------------------------------------------------------------------------------------------------
+// ---- strings --------------------------------------------------------------------------------------------------------
 static int hex4(const char *p)
 {
     uint8_t v[2];
@@ -262,7 +262,7 @@ bool json_string(struct json *j, struct slice *out)
     return true;
 }
 
-// ---- numbers and words ---------------------------------------------------------------------------------------------
+// ---- numbers and words ----------------------------------------------------------------------------------------------
 // RFC 8259 §6: -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
 static bool number(struct json *j, struct slice *out, bool *integer)
 {
@@ -386,7 +386,7 @@ bool json_null(struct json *j)
     return word(j, "null") ? true : fail(j, ERR_SYNTAX, "expected null");
 }
 
-// ---- whole values --------------------------------------------------------------------------------------------------
+// ---- whole values ---------------------------------------------------------------------------------------------------
 static bool skip(struct json *j);
 
 static bool skip_string(struct json *j)
@@ -469,7 +469,7 @@ bool json_finish(struct json *j)
     return j->p == j->end ? true : fail(j, ERR_SYNTAX, "expected the end of the text");
 }
 
-// ---- base64 --------------------------------------------------------------------------------------------------------
+// ---- base64 ---------------------------------------------------------------------------------------------------------
 static int base64_value(char c)
 {
     if (c >= 'A' && c <= 'Z')

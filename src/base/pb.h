@@ -46,7 +46,7 @@ bool pb_raw_field(struct pb *r, struct slice *raw);
 void pb_skip(struct pb *r);
 bool pb_fail(struct pb *r, const char *what); // "…: what at byte N", false
 
-// ---- writer: appends to a struct buf. Messages with unknown length: pb_w_begin … pb_w_end back-patches. ----------
+// ---- writer: appends to a struct buf. Messages with unknown length: pb_w_begin … pb_w_end back-patches. -------------
 void pb_w_varint(struct buf *b, uint64_t v);
 void pb_w_u64(struct buf *b, uint32_t field, uint64_t v);
 void pb_w_i64(struct buf *b, uint32_t field, int64_t v);

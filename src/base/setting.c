@@ -121,7 +121,7 @@ enum errc setting_set(const struct setting *row, void *out, const char *text, st
     return check_bounds(row, v, text, err);
 }
 
-// ---- nearness of words --------------------------------------------------------------------------------------------
+// ---- nearness of words ----------------------------------------------------------------------------------------------
 enum { NEAR_MAX = 64 };
 
 static char plain(char c)
@@ -162,7 +162,7 @@ bool word_is_near(struct slice a, struct slice b)
     return n > 1 && word_distance(a, b) <= (n + 2) / 4;
 }
 
-// ---- layers -------------------------------------------------------------------------------------------------------
+// ---- layers ---------------------------------------------------------------------------------------------------------
 static const struct setting *find(const struct settings_load *l, struct slice name)
 {
     for (size_t i = 0; i < l->n; i++)

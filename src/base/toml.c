@@ -20,7 +20,7 @@ enum made {
     MADE_BY_ITEMS // an array of [[tables]]
 };
 
-// ---- errors -------------------------------------------------------------------------------------------------------
+// ---- errors ---------------------------------------------------------------------------------------------------------
 void toml_place(struct toml_parser *t, const char *at, int *line, int *column)
 {
     if (at < t->mark) {
@@ -86,7 +86,7 @@ static struct name name_of(const struct toml *t)
     return out;
 }
 
-// ---- the tree -----------------------------------------------------------------------------------------------------
+// ---- the tree -------------------------------------------------------------------------------------------------------
 static size_t slot_of(const struct toml_parser *t, const struct toml *parent, struct slice key)
 {
     size_t at = (size_t)hash64_seed(key.p, key.n, (uint64_t)(uintptr_t)parent) & (t->n_slots - 1);
@@ -148,7 +148,7 @@ static enum errc add_table(struct toml_parser *t, struct toml *parent, struct sl
     return ERR_OK;
 }
 
-// ---- space and keys -----------------------------------------------------------------------------------------------
+// ---- space and keys -------------------------------------------------------------------------------------------------
 bool toml_newline(struct toml_parser *t)
 {
     if (t->p < t->end && *t->p == '\n') {
@@ -234,7 +234,7 @@ static enum errc next_part(struct toml_parser *t, struct slice *key, const char 
     return ++*depth > MAX_TOML_DEPTH ? too_deep(t, *at) : ERR_OK;
 }
 
-// ---- values -------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 static enum errc value(struct toml_parser *t, struct toml *out, int depth);
 
 static enum errc array(struct toml_parser *t, struct toml *out)
@@ -342,7 +342,7 @@ static enum errc value(struct toml_parser *t, struct toml *out, int depth)
     return ERR_OK;
 }
 
-// ---- headers ------------------------------------------------------------------------------------------------------
+// ---- headers --------------------------------------------------------------------------------------------------------
 // The table that a part of a header in front of the last one stands for.
 static enum errc header_step(struct toml_parser *t, struct toml *table, struct slice key, const char *at, struct toml **out)
 {
@@ -468,7 +468,7 @@ enum errc toml_parse(struct slice text, struct arena *arena, struct toml **root,
     return rc;
 }
 
-// ---- reading the tree ---------------------------------------------------------------------------------------------
+// ---- reading the tree -----------------------------------------------------------------------------------------------
 const char *toml_type_text(enum toml_type type)
 {
     static const char *const text[] = {"a string",    "an integer", "a float", "a boolean", "a date-time with zone",

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-// ---- strings ------------------------------------------------------------------------------------------------------
+// ---- strings --------------------------------------------------------------------------------------------------------
 struct quoted {
     const char *from, *to; // the inside
     char quote;            // '"' or '\''
@@ -159,7 +159,7 @@ enum errc toml_string(struct toml_parser *t, bool multi, struct slice *out)
     return ERR_OK;
 }
 
-// ---- numbers ------------------------------------------------------------------------------------------------------
+// ---- numbers --------------------------------------------------------------------------------------------------------
 static enum errc no_number(struct toml_parser *t, struct slice s, const char *why)
 {
     return toml_fail(t, s.p, ERR_SYNTAX, "\"%.*s\" is no number: %s", (int)slice_cut(s, 60).n, s.p, why);
@@ -259,7 +259,7 @@ static enum errc decimal(struct toml_parser *t, struct slice s, struct toml *out
                      whole ? "integer" : "float");
 }
 
-// ---- dates and times ----------------------------------------------------------------------------------------------
+// ---- dates and times ------------------------------------------------------------------------------------------------
 static enum errc no_time(struct toml_parser *t, struct slice s, const char *why)
 {
     return toml_fail(t, s.p, ERR_SYNTAX, "\"%.*s\" is no date or time: %s", (int)slice_cut(s, 60).n, s.p, why);
@@ -358,7 +358,7 @@ static enum errc moment(struct toml_parser *t, struct slice s, struct toml *out)
     return at == s.n ? ERR_OK : no_time(t, s, "nothing may follow it");
 }
 
-// ---- all ----------------------------------------------------------------------------------------------------------
+// ---- all ------------------------------------------------------------------------------------------------------------
 static bool is_token(int c)
 {
     return toml_is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '+' || c == '-' || c == '.' ||

@@ -59,7 +59,7 @@ static void quoted(struct buf *out, const char *text, const char *quote, const c
     }
 }
 
-// ---- bash ---------------------------------------------------------------------------------------------------------
+// ---- bash -----------------------------------------------------------------------------------------------------------
 static void bash_values(const struct command *c, struct buf *out)
 {
     for (size_t i = 0; i < c->n_settings; i++) {
@@ -125,7 +125,7 @@ static void bash(struct buf *out)
                  "complete -F _sonde sonde\n");
 }
 
-// ---- zsh ----------------------------------------------------------------------------------------------------------
+// ---- zsh ------------------------------------------------------------------------------------------------------------
 static void zsh_option(const struct setting *s, struct buf *out)
 {
     buf_printf(out, " \\\n            '%s%s[", dashes(s), s->flag);
@@ -179,7 +179,7 @@ static void zsh(struct buf *out)
                  "if [ \"$funcstack[1]\" = _sonde ]; then\n    _sonde \"$@\"\nelse\n    compdef _sonde sonde\nfi\n");
 }
 
-// ---- fish ---------------------------------------------------------------------------------------------------------
+// ---- fish -----------------------------------------------------------------------------------------------------------
 static void fish_option(const struct command *c, const struct setting *s, struct buf *out)
 {
     buf_printf(out, "complete -c sonde -n '__fish_seen_subcommand_from %s' -%s %s", c->name, s->flag[1] ? "l" : "s", s->flag);

@@ -57,7 +57,7 @@ static const struct setting settings[] = {
 };
 enum { N_SETTINGS = sizeof settings / sizeof *settings, LEAVES_MAX = 200000, PATH_SIZE = 1024 };
 
-// ---- a dump as a sorted list of values --------------------------------------------------------------------------------
+// ---- a dump as a sorted list of values ------------------------------------------------------------------------------
 struct leaf {
     struct slice path, value, from; // from: of a setting, else empty
 };
@@ -164,7 +164,7 @@ out:
     return rc;
 }
 
-// ---- differences ------------------------------------------------------------------------------------------------------
+// ---- differences ----------------------------------------------------------------------------------------------------
 struct report {
     bool json;
     struct jw w;
@@ -269,7 +269,7 @@ out:
     return rc != ERR_OK ? EXIT_USAGE : r.n ? EXIT_NOTHING : EXIT_FOUND;
 }
 
-// ---- dump -------------------------------------------------------------------------------------------------------------
+// ---- dump -----------------------------------------------------------------------------------------------------------
 static int dump(const struct config_settings *s)
 {
     struct config_ask ask = {.token = s->token, .timeout_ns = s->timeout};

@@ -9,7 +9,7 @@
 
 enum { NAME_COLUMNS = 44, LANE_COLUMNS = 22, BARS_MAX = 256 };
 
-// ---- head ---------------------------------------------------------------------------------------------------------
+// ---- head -----------------------------------------------------------------------------------------------------------
 
 static void put_known(const struct painter *p, const char *words, const struct tree *r, const char *key, const char *unit)
 {
@@ -76,7 +76,7 @@ static void draw_failure(const struct painter *p, const struct tree *doc)
         buf_printf(p->out, "note: %.*s\n", (int)n->text.n, n->text.p);
 }
 
-// ---- lanes --------------------------------------------------------------------------------------------------------
+// ---- lanes ----------------------------------------------------------------------------------------------------------
 
 static void draw_lane(const struct painter *p, struct slice name, const struct tree *blocks, int64_t start, double total)
 {
@@ -144,7 +144,7 @@ static void draw_lanes(const struct painter *p, const struct tree *doc)
     buf_char(p->out, '\n');
 }
 
-// ---- waterfall ----------------------------------------------------------------------------------------------------
+// ---- waterfall ------------------------------------------------------------------------------------------------------
 
 static void draw_spans(const struct painter *p, const struct tree *doc)
 {
@@ -177,7 +177,7 @@ static void draw_spans(const struct painter *p, const struct tree *doc)
     }
 }
 
-// ---- log lines ----------------------------------------------------------------------------------------------------
+// ---- log lines ------------------------------------------------------------------------------------------------------
 
 // Fields that say again what stands in the line's head, or where in the source it came from.
 static bool is_noise(struct slice key)
@@ -246,7 +246,7 @@ static void draw_others(const struct painter *p, const struct tree *doc)
     }
 }
 
-// ---- commands -----------------------------------------------------------------------------------------------------
+// ---- commands -------------------------------------------------------------------------------------------------------
 
 static int show(const struct client_settings *s, enum output output, struct slice body, bool lanes)
 {

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-// ---- status servers ---------------------------------------------------------------------------------------------------
+// ---- status servers -------------------------------------------------------------------------------------------------
 static enum errc from_url(const char *url, const struct config_ask *ask, struct buf *out, struct error *err)
 {
     struct http_answer a = {0};
@@ -39,7 +39,7 @@ out:
     return rc;
 }
 
-// ---- processes --------------------------------------------------------------------------------------------------------
+// ---- processes ------------------------------------------------------------------------------------------------------
 static bool owns(const char *pid, unsigned long inode)
 {
     char path[64], want[64], is[64];
@@ -101,7 +101,7 @@ static enum errc from_pid(const char *pid, const struct config_ask *ask, struct 
                  : ERR(err, INPUT, "process %s listens on no port; start it with DYN_SYSTEM_PORT=0 or another port", pid);
 }
 
-// ---- files ------------------------------------------------------------------------------------------------------------
+// ---- files ----------------------------------------------------------------------------------------------------------
 static void toml_json(const struct toml *t, struct jw *w)
 {
     struct buf b;

@@ -73,7 +73,7 @@ bool anyvalue_read(struct pb *r, struct slice any, struct value *out)
     return true;
 }
 
-// ---- plain JSON -------------------------------------------------------------------------------------------------
+// ---- plain JSON -----------------------------------------------------------------------------------------------------
 
 static void any_plain(struct pb *r, struct jw *w);
 
@@ -177,7 +177,7 @@ enum errc anyvalue_otlp_json(struct slice any, struct jw *w)
     return w->b->err;
 }
 
-// ---- one after the other ----------------------------------------------------------------------------------------
+// ---- one after the other --------------------------------------------------------------------------------------------
 
 // Steps to the next field of that number and gives its content; *rest is what follows.
 static bool next_message(struct slice *rest, uint32_t field, struct slice *out)

@@ -75,7 +75,7 @@ struct slice batch_dup(struct batch *b, struct slice s)
     return d;
 }
 
-// ---- arrays that grow in the arena ------------------------------------------------------------------------------
+// ---- arrays that grow in the arena ----------------------------------------------------------------------------------
 
 // A place for `want` elements where there were `have`; the old array is returned when the arena refuses (b->failed).
 static void *grown(struct batch *b, void *old, uint32_t have, uint32_t want, size_t width)
@@ -133,7 +133,7 @@ static bool column_make_sparse(struct batch *b, struct column *c)
     return true;
 }
 
-// ---- columns ----------------------------------------------------------------------------------------------------
+// ---- columns --------------------------------------------------------------------------------------------------------
 
 static uint64_t column_hash(enum col_scope scope, enum field f, enum col_kind kind, struct slice name)
 {
@@ -308,7 +308,7 @@ void batch_field_id128(struct batch *b, enum field f, struct id128 v)
     put(b, batch_column(b, COL_FIELD, f, COL_ID128, SLICE_NONE), &(struct value){.kind = COL_ID128, .id128 = v});
 }
 
-// ---- rows -------------------------------------------------------------------------------------------------------
+// ---- rows -----------------------------------------------------------------------------------------------------------
 
 uint32_t batch_row(struct batch *b, int64_t time, uint32_t resource)
 {
@@ -355,7 +355,7 @@ bool batch_seal(struct batch *b)
     return !b->failed;
 }
 
-// ---- resources --------------------------------------------------------------------------------------------------
+// ---- resources ------------------------------------------------------------------------------------------------------
 
 uint32_t labels_sort(struct label *labels, uint32_t n)
 {

@@ -37,7 +37,7 @@ void batch_copy_row(struct batch *to, const struct batch *from, uint32_t row)
     }
 }
 
-// ---- order ------------------------------------------------------------------------------------------------------
+// ---- order ----------------------------------------------------------------------------------------------------------
 
 struct entry {
     int64_t time;
@@ -169,7 +169,7 @@ static bool sort_by_time(struct merge *m)
     return true;
 }
 
-// ---- columns ----------------------------------------------------------------------------------------------------
+// ---- columns --------------------------------------------------------------------------------------------------------
 
 // Equal strings of a column mostly stand near each other: a small cache of those copied last keeps one copy of many.
 enum { SHARED_SLOTS = 64, SHARED_MAX = 128 };

@@ -127,7 +127,7 @@ struct slice resource_label(const struct resource *r, struct slice name)
     return SLICE("");
 }
 
-// ---- text -------------------------------------------------------------------------------------------------------
+// ---- text -----------------------------------------------------------------------------------------------------------
 
 static size_t id_bytes(const struct value *v, unsigned char out[16])
 {
@@ -206,7 +206,7 @@ void value_json(struct jw *w, const struct value *v)
     }
 }
 
-// ---- identities -------------------------------------------------------------------------------------------------
+// ---- identities -----------------------------------------------------------------------------------------------------
 
 static uint64_t column_seed(const struct column *c)
 {

@@ -30,7 +30,7 @@ bool decode_otlp_json(struct decode *d, struct slice json);
 bool decode_loki_pb(struct decode *d, struct slice pb);
 bool decode_loki_json(struct decode *d, struct slice json);
 
-// ---- OTLP -------------------------------------------------------------------------------------------------------
+// ---- OTLP -----------------------------------------------------------------------------------------------------------
 struct scope {
     struct slice name, version;
     struct attr *attrs;
@@ -55,7 +55,7 @@ static inline uint64_t load_be64(const char *p)
     return __builtin_bswap64(v);
 }
 
-// ---- Loki push --------------------------------------------------------------------------------------------------
+// ---- Loki push ------------------------------------------------------------------------------------------------------
 struct loki_stream {
     struct label labels[MAX_STREAM_LABELS + 1]; // and service_name
     uint32_t n;

@@ -55,7 +55,7 @@ void loki_label(struct decode *d, struct loki_stream *s, struct slice name, stru
         s->labels[s->n++] = (struct label){name, value};
 }
 
-// ---- {a="b", c="d"} ---------------------------------------------------------------------------------------------
+// ---- {a="b", c="d"} -------------------------------------------------------------------------------------------------
 
 static int hex_digit(char c)
 {
@@ -201,7 +201,7 @@ bad:
     loki_bad(s, "labels cannot be read at byte %zu: %.*s", at, decode_shown(text), text.p);
 }
 
-// ---- streams and entries ----------------------------------------------------------------------------------------
+// ---- streams and entries --------------------------------------------------------------------------------------------
 
 static const struct label *find_label(const struct loki_stream *s, struct slice name)
 {

@@ -41,7 +41,7 @@ static const struct {
 };
 enum { N_PROMOTED = sizeof promoted / sizeof *promoted };
 
-// ---- values -----------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 
 bool decode_any(struct decode *d, struct slice any, struct value *out)
 {
@@ -151,7 +151,7 @@ static bool decode_attrs(struct decode *d, struct slice message, uint32_t field,
     return !r.failed;
 }
 
-// ---- resource and scope -----------------------------------------------------------------------------------------
+// ---- resource and scope ---------------------------------------------------------------------------------------------
 
 static struct slice label_value(struct decode *d, const struct value *v)
 {
@@ -220,7 +220,7 @@ void decode_scope(struct decode *d, const struct scope *s)
         batch_set(d->b, COL_SCOPE, s->attrs[i].key, s->attrs[i].value);
 }
 
-// ---- the frame --------------------------------------------------------------------------------------------------
+// ---- the frame ------------------------------------------------------------------------------------------------------
 
 // Field 1 of a message, merged when it came more than once.
 static bool first_field(struct decode *d, struct pb r, struct slice *out)

@@ -28,7 +28,7 @@ static int64_t find(struct encode *e, const struct column *c, uint32_t row)
     return column_find_hint(c, row, &e->hint[c - e->b->columns]);
 }
 
-// ---- values -----------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 
 static void put_any_fields(struct buf *out, const struct value *v)
 {
@@ -89,7 +89,7 @@ static void put_attrs(struct encode *e, enum col_scope scope, uint32_t field, ui
     }
 }
 
-// ---- fixed fields -----------------------------------------------------------------------------------------------
+// ---- fixed fields ---------------------------------------------------------------------------------------------------
 
 enum how { AS_STRING, AS_VARINT, AS_FIXED32, AS_FIXED64, AS_ID, AS_RAW };
 struct fixed {
@@ -170,7 +170,7 @@ static void put_fixed(struct encode *e, const struct fixed *fields, size_t n, ui
     }
 }
 
-// ---- records ----------------------------------------------------------------------------------------------------
+// ---- records --------------------------------------------------------------------------------------------------------
 
 static void put_log(struct encode *e, uint32_t row)
 {
@@ -233,7 +233,7 @@ static void put_resource(struct encode *e, const struct resource *r)
     pb_w_end(e->out, resource);
 }
 
-// ---- groups -----------------------------------------------------------------------------------------------------
+// ---- groups ---------------------------------------------------------------------------------------------------------
 
 static int placed_order(const void *a, const void *b)
 {

@@ -3,7 +3,7 @@
 #include "base/utf8.h"
 #include "event/otlp_schema.h"
 
-// ---- JSON → protobuf --------------------------------------------------------------------------------------------
+// ---- JSON → protobuf ------------------------------------------------------------------------------------------------
 
 // Hex that is none becomes one byte: an id of a wrong length, which costs that record and not the whole request.
 static void hex_from_json(struct slice text, uint32_t field, struct buf *out)
@@ -138,7 +138,7 @@ bool otlp_from_json(struct json *j, const struct otlp_message *m, struct buf *ou
     return !j->failed;
 }
 
-// ---- protobuf → JSON --------------------------------------------------------------------------------------------
+// ---- protobuf → JSON ------------------------------------------------------------------------------------------------
 
 static void double_to_json(double d, struct jw *w)
 {

@@ -64,7 +64,7 @@ static const struct otlp_field scope_fields[] = {
 };
 static const struct otlp_message scope = MESSAGE(scope_fields, false);
 
-// ---- logs -------------------------------------------------------------------------------------------------------
+// ---- logs -----------------------------------------------------------------------------------------------------------
 
 static const struct otlp_field log_record_fields[] = {
     F(1, FIXED64, "timeUnixNano"),
@@ -96,7 +96,7 @@ static const struct otlp_message resource_logs = MESSAGE(resource_logs_fields, f
 static const struct otlp_field logs_request_fields[] = {MANY(1, "resourceLogs", resource_logs)};
 const struct otlp_message otlp_logs_request = MESSAGE(logs_request_fields, false);
 
-// ---- traces -----------------------------------------------------------------------------------------------------
+// ---- traces ---------------------------------------------------------------------------------------------------------
 
 static const struct otlp_field event_fields[] = {
     F(1, FIXED64, "timeUnixNano"),
@@ -154,7 +154,7 @@ static const struct otlp_message resource_spans = MESSAGE(resource_spans_fields,
 static const struct otlp_field traces_request_fields[] = {MANY(1, "resourceSpans", resource_spans)};
 const struct otlp_message otlp_traces_request = MESSAGE(traces_request_fields, false);
 
-// ---- metrics ----------------------------------------------------------------------------------------------------
+// ---- metrics --------------------------------------------------------------------------------------------------------
 
 static const struct otlp_field exemplar_fields[] = {
     F(2, FIXED64, "timeUnixNano"), F(3, DOUBLE, "asDouble"), F(4, HEX, "spanId"),
@@ -256,7 +256,7 @@ static const struct otlp_message resource_metrics = MESSAGE(resource_metrics_fie
 static const struct otlp_field metrics_request_fields[] = {MANY(1, "resourceMetrics", resource_metrics)};
 const struct otlp_message otlp_metrics_request = MESSAGE(metrics_request_fields, false);
 
-// ---- walks ------------------------------------------------------------------------------------------------------
+// ---- walks ----------------------------------------------------------------------------------------------------------
 
 const struct otlp_field *otlp_field_by_number(const struct otlp_message *m, uint32_t number)
 {

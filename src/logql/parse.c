@@ -128,7 +128,7 @@ bool signed_number(struct parser *p, double *out)
     return !p->lex.failed;
 }
 
-// ---- range aggregations -------------------------------------------------------------------------------------------
+// ---- range aggregations ---------------------------------------------------------------------------------------------
 
 static bool offset(struct parser *p, struct ast *a)
 {

@@ -37,7 +37,7 @@ void http_client_free(struct http_client *c)
     mem_free(c);
 }
 
-// ---- calls --------------------------------------------------------------------------------------------------------
+// ---- calls ----------------------------------------------------------------------------------------------------------
 void call_attach(struct http_call *k, struct cconn *c)
 {
     k->conn = c;
@@ -123,7 +123,7 @@ static void on_timer(struct loop_timer *t, void *arg)
     call_finish(k, &e);
 }
 
-// ---- the pool -----------------------------------------------------------------------------------------------------
+// ---- the pool -------------------------------------------------------------------------------------------------------
 static struct cconn *find_conn(struct http_client *cl, const struct url *u, bool http2)
 {
     struct cconn *found = NULL;

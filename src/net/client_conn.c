@@ -11,7 +11,7 @@
 
 enum { READS_A_TURN = 4, TLS_PIECE = 16 << 10, WIRE_SOFT = 256 << 10 };
 
-// ---- addresses ----------------------------------------------------------------------------------------------------
+// ---- addresses ------------------------------------------------------------------------------------------------------
 static void add4(struct cconn *c, struct in_addr a)
 {
     struct sockaddr_in *s = (struct sockaddr_in *)&c->addr[c->n_addr++];
@@ -56,7 +56,7 @@ static enum errc resolve(struct cconn *c, struct error *err)
     return c->n_addr ? ERR_OK : ERR(err, NET, "%s has no address", c->host);
 }
 
-// ---- TLS ----------------------------------------------------------------------------------------------------------
+// ---- TLS ------------------------------------------------------------------------------------------------------------
 static void on_handshake_timer(struct loop_timer *t, void *arg)
 {
     struct cconn *c = arg;
@@ -121,7 +121,7 @@ static void goodbye(struct cconn *c)
     send_wire(c);
 }
 
-// ---- the end ------------------------------------------------------------------------------------------------------
+// ---- the end --------------------------------------------------------------------------------------------------------
 void cconn_free(struct cconn *c)
 {
     struct http_client *cl = c->client;
@@ -153,7 +153,7 @@ void cconn_lose(struct cconn *c, const struct error *why)
         call_lost(c->calls, &e);
 }
 
-// ---- connecting ---------------------------------------------------------------------------------------------------
+// ---- connecting -----------------------------------------------------------------------------------------------------
 static void on_io(struct loop_io *io, unsigned events, void *arg);
 
 static void drop_socket(struct cconn *c)
@@ -282,7 +282,7 @@ static void ready(struct cconn *c)
     }
 }
 
-// ---- reading and writing ------------------------------------------------------------------------------------------
+// ---- reading and writing --------------------------------------------------------------------------------------------
 static void lost(struct cconn *c, int e)
 {
     struct error err = {0};

@@ -12,7 +12,7 @@ static nghttp2_nv nv(struct slice name, struct slice value)
     return (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n, value.n, NGHTTP2_NV_FLAG_NONE};
 }
 
-// ---- sending ------------------------------------------------------------------------------------------------------
+// ---- sending --------------------------------------------------------------------------------------------------------
 static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *to, size_t n, uint32_t *flags, nghttp2_data_source *src,
                          void *arg)
 {
@@ -76,7 +76,7 @@ void ch2_cancel(struct cconn *c, int32_t stream)
     nghttp2_submit_rst_stream(c->h2, NGHTTP2_FLAG_NONE, stream, NGHTTP2_CANCEL);
 }
 
-// ---- receiving ----------------------------------------------------------------------------------------------------
+// ---- receiving ------------------------------------------------------------------------------------------------------
 static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *f, void *arg)
 {
     struct http_call *k = call_of(s, f->hd.stream_id);

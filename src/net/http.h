@@ -9,7 +9,7 @@ struct http_header {
     struct slice name, value; // names are lower case
 };
 
-// ---- server -----------------------------------------------------------------------------------------------------
+// ---- server ---------------------------------------------------------------------------------------------------------
 struct http_req;
 typedef void http_handler(struct http_req *req, void *arg);
 
@@ -113,7 +113,7 @@ void http_server_free(struct http_server *s);
 // else. The parent goes on serving. The memory is not given back.
 void http_server_forget(struct http_server *s);
 
-// ---- client -----------------------------------------------------------------------------------------------------
+// ---- client ---------------------------------------------------------------------------------------------------------
 // How https:// is spoken. All null: certificates are checked against the system's authorities, no client certificate.
 struct tls_options {
     const char *ca_file;     // PEM; only these authorities count
@@ -202,7 +202,7 @@ enum errc grpc_fetch(struct http_session *s, const char *url, const char *path, 
                      struct slice message, bool gzip, int64_t timeout_ns, struct grpc_answer *out, struct error *err);
 void grpc_answer_free(struct grpc_answer *a);
 
-// ---- bits for both ------------------------------------------------------------------------------------------------
+// ---- bits for both --------------------------------------------------------------------------------------------------
 struct url {
     bool tls;
     char host[256];

@@ -50,7 +50,7 @@ bool http_list_has(struct slice list, struct slice token)
     return false;
 }
 
-// ---- the end of a head --------------------------------------------------------------------------------------------
+// ---- the end of a head ----------------------------------------------------------------------------------------------
 static enum h1_result scan_bad(struct h1_scan *s, int status, const char *why)
 {
     s->status = status;
@@ -88,7 +88,7 @@ enum h1_result h1_scan(struct h1_scan *s, const char *p, size_t n, size_t *head_
     return H1_MORE;
 }
 
-// ---- the head -----------------------------------------------------------------------------------------------------
+// ---- the head -------------------------------------------------------------------------------------------------------
 static int bad(struct h1_head *h, int status, const char *why)
 {
     h->why = why;
@@ -316,7 +316,7 @@ int h1_parse_response(char *text, size_t n, struct h1_head *h)
     return headers(h, rest) ? 502 : 0;
 }
 
-// ---- chunks -------------------------------------------------------------------------------------------------------
+// ---- chunks ---------------------------------------------------------------------------------------------------------
 enum { C_SIZE, C_EXT, C_SIZE_LF, C_DATA, C_DATA_CR, C_DATA_LF, C_LINE, C_NAME, C_VALUE, C_VALUE_LF, C_END_LF, C_DONE };
 
 static int hex_digit(char c)

@@ -46,7 +46,7 @@ struct posted { // what loop_post makes of a function
     void *arg;
 };
 
-// ---- timers: a binary heap ----------------------------------------------------------------------------------------
+// ---- timers: a binary heap ------------------------------------------------------------------------------------------
 static void heap_put(struct loop *l, size_t i, struct loop_timer *t)
 {
     l->heap[i] = t;
@@ -141,7 +141,7 @@ static void run_timers(struct loop *l)
     }
 }
 
-// ---- descriptors --------------------------------------------------------------------------------------------------
+// ---- descriptors ----------------------------------------------------------------------------------------------------
 static uint32_t to_epoll(unsigned events)
 {
     return ((events & LOOP_READ) ? EPOLLIN : 0u) | ((events & LOOP_WRITE) ? EPOLLOUT : 0u) |
@@ -194,7 +194,7 @@ static void bury(struct loop *l)
     }
 }
 
-// ---- posts --------------------------------------------------------------------------------------------------------
+// ---- posts ----------------------------------------------------------------------------------------------------------
 static void wake(struct loop *l)
 {
     uint64_t one = 1;
@@ -267,7 +267,7 @@ static void run_posts(struct loop *l)
     }
 }
 
-// ---- the loop -----------------------------------------------------------------------------------------------------
+// ---- the loop -------------------------------------------------------------------------------------------------------
 enum errc loop_new(struct loop **out, struct error *err)
 {
     struct loop *l = mem_zalloc(sizeof *l);

@@ -231,7 +231,7 @@ void http_stream_end(struct http_req *q)
     req_unref(r);
 }
 
-// ---- gRPC ---------------------------------------------------------------------------------------------------------
+// ---- gRPC -----------------------------------------------------------------------------------------------------------
 // grpc-message: printable ASCII but '%' stands for itself, all else is %XX.
 static struct slice grpc_message(struct arena *a, const char *text)
 {
@@ -284,7 +284,7 @@ void grpc_reply(struct http_req *q, enum grpc_status status, const char *message
     req_unref(r);
 }
 
-// ---- date ---------------------------------------------------------------------------------------------------------
+// ---- date -----------------------------------------------------------------------------------------------------------
 const char *http_date(void)
 {
     static const char days[] = "SunMonTueWedThuFriSat", months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";

@@ -69,7 +69,7 @@ void req_unref(struct sreq *r)
     mem_free(r);
 }
 
-// ---- the head -----------------------------------------------------------------------------------------------------
+// ---- the head -------------------------------------------------------------------------------------------------------
 static bool is_grpc(const struct http_req *q)
 {
     struct slice t = http_req_header(q, SLICE("content-type"));
@@ -124,7 +124,7 @@ int req_body(struct sreq *r, struct slice bytes, const char **why)
     return 0;
 }
 
-// ---- refusals -----------------------------------------------------------------------------------------------------
+// ---- refusals -------------------------------------------------------------------------------------------------------
 static enum grpc_status grpc_status_of(int http)
 {
     switch (http) {
@@ -244,7 +244,7 @@ void req_dispatch(struct sreq *r)
     q->route->fn(q, q->route->arg);
 }
 
-// ---- what a handler reads -----------------------------------------------------------------------------------------
+// ---- what a handler reads -------------------------------------------------------------------------------------------
 static const struct http_header *find(const struct http_req *r, struct slice name)
 {
     for (size_t i = 0; i < r->n_headers; i++) {

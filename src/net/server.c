@@ -24,7 +24,7 @@ void conn_done(struct conn *c)
     c->dead = true;
 }
 
-// ---- TLS ----------------------------------------------------------------------------------------------------------
+// ---- TLS ------------------------------------------------------------------------------------------------------------
 // Sends ciphertext; false when the socket is full.
 static bool send_wire(struct conn *c)
 {
@@ -77,7 +77,7 @@ static void goodbye(struct conn *c)
     send_wire(c);
 }
 
-// ---- one connection -----------------------------------------------------------------------------------------------
+// ---- one connection -------------------------------------------------------------------------------------------------
 static void accept_more(struct server_loop *sl)
 {
     bool want = !sl->stopping && sl->n_conns < sl->max_conns;
@@ -334,7 +334,7 @@ static void on_io(struct loop_io *io, unsigned events, void *arg)
     settle(c);
 }
 
-// ---- accepting ----------------------------------------------------------------------------------------------------
+// ---- accepting ------------------------------------------------------------------------------------------------------
 static void peer_name(char *out, size_t n, const struct sockaddr_storage *a)
 {
     char host[INET6_ADDRSTRLEN] = "?";
@@ -401,7 +401,7 @@ static void on_accept(struct loop_io *io, unsigned events, void *arg)
     accept_more(sl);
 }
 
-// ---- the sweep: what took too long --------------------------------------------------------------------------------
+// ---- the sweep: what took too long ----------------------------------------------------------------------------------
 // A stream that waits for the client: for the rest of its body, or for room to send.
 static bool stuck(const struct conn *c)
 {
@@ -454,7 +454,7 @@ static void on_sweep(struct loop_timer *t, void *arg)
         loop_timer_set(t, sl->stopping ? SWEEP_NS / 50 : every < SWEEP_NS ? every : SWEEP_NS);
 }
 
-// ---- starting and stopping ----------------------------------------------------------------------------------------
+// ---- starting and stopping ------------------------------------------------------------------------------------------
 static void start_loop(struct loop_item *it)
 {
     struct server_loop *sl = (struct server_loop *)((char *)it - offsetof(struct server_loop, start));

@@ -200,7 +200,7 @@ void h1_timeout(struct conn *c)
     conn_kick(c);
 }
 
-// ---- replies ------------------------------------------------------------------------------------------------------
+// ---- replies --------------------------------------------------------------------------------------------------------
 static void put_header(struct conn *c, struct slice name, struct slice value)
 {
     put(c, name);

@@ -2,7 +2,7 @@
 #include "net/server.h"
 #include <stdio.h>
 
-// ---- receiving ----------------------------------------------------------------------------------------------------
+// ---- receiving ------------------------------------------------------------------------------------------------------
 static struct sreq *stream_of(nghttp2_session *s, int32_t id)
 {
     return nghttp2_session_get_stream_user_data(s, id);
@@ -195,7 +195,7 @@ void h2_shutdown(struct conn *c)
     c->goaway = true;
 }
 
-// ---- replies ------------------------------------------------------------------------------------------------------
+// ---- replies --------------------------------------------------------------------------------------------------------
 static nghttp2_nv nv(struct slice name, struct slice value)
 {
     return (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n, value.n, NGHTTP2_NV_FLAG_NONE};

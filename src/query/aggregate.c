@@ -76,7 +76,7 @@ static enum errc reduce(const struct expr_agg *e, const struct expr_env *env, co
     return ERR_OK;
 }
 
-// ---- topk, bottomk: the series themselves, with the values of the steps where they are among the k -----------------
+// ---- topk, bottomk: the series themselves, with the values of the steps where they are among the k ------------------
 
 struct rank {
     double v;

@@ -80,7 +80,7 @@ static enum errc scalars(const struct expr_binary *e, const struct expr_env *env
     return ERR_OK;
 }
 
-// ---- matching ---------------------------------------------------------------------------------------------------
+// ---- matching -------------------------------------------------------------------------------------------------------
 
 static bool listed(const struct slice *names, uint32_t n, struct slice name)
 {
@@ -284,7 +284,7 @@ enum errc expr_eval_binary(const struct expr_binary *e, const struct expr_env *e
     return binary_is_set(e->op) ? sets(e, env, &l, &r, out, err) : vectors(e, env, &l, &r, out, err);
 }
 
-// ---- label_replace ------------------------------------------------------------------------------------------------
+// ---- label_replace --------------------------------------------------------------------------------------------------
 
 enum { MAX_GROUPS = 64 };
 

@@ -48,7 +48,7 @@ bool matcher_test(const struct matcher *m, struct slice value)
     return false;
 }
 
-// ---- patterns -----------------------------------------------------------------------------------------------------
+// ---- patterns -------------------------------------------------------------------------------------------------------
 
 static bool name_char(char c, bool first)
 {
@@ -145,7 +145,7 @@ static enum errc init_pattern(struct line_test *t, struct slice text, struct are
     return ERR_OK;
 }
 
-// ---- regular expressions that are literals -------------------------------------------------------------------------
+// ---- regular expressions that are literals --------------------------------------------------------------------------
 
 static bool plain(struct slice s) // no character with a meaning
 {

@@ -3,7 +3,7 @@
 #include "base/limits.h"
 #include <stdlib.h>
 
-// ---- sources ----------------------------------------------------------------------------------------------------
+// ---- sources --------------------------------------------------------------------------------------------------------
 
 static enum errc source_scan(void *arg, const struct scan_request *q, void **scan, struct error *err)
 {
@@ -98,7 +98,7 @@ struct query_source query_source_batches(const struct batch_list *list)
     return (struct query_source){(void *)list, memory_open, memory_next, memory_close, memory_resources};
 }
 
-// ---- the query --------------------------------------------------------------------------------------------------
+// ---- the query ------------------------------------------------------------------------------------------------------
 
 void query_limits_default(struct query_limits *l)
 {

@@ -33,7 +33,7 @@ enum errc stage_line_filter(const struct stage **out, struct stage_env *e, enum 
     return line_filter_init(&s->filter, op, texts, n, e->a, e->keep, e->err);
 }
 
-// ---- unwrap -----------------------------------------------------------------------------------------------------
+// ---- unwrap ---------------------------------------------------------------------------------------------------------
 
 struct unwrap_stage {
     struct stage stage;

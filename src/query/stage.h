@@ -40,7 +40,7 @@ struct stage_env {
 enum errc stage_line_filter(const struct stage **out, struct stage_env *e, enum line_op op, const struct line_filter_text *texts,
                             uint32_t n);
 
-// ---- parsers --------------------------------------------------------------------------------------------------
+// ---- parsers --------------------------------------------------------------------------------------------------------
 struct stage_expr {
     struct slice label, path;
 };
@@ -53,7 +53,7 @@ enum errc stage_unpack(const struct stage **out, struct stage_env *e);
 // Only checks the path of a json expression.
 enum errc json_path_check(struct slice path, struct error *err);
 
-// ---- label filters --------------------------------------------------------------------------------------------
+// ---- label filters --------------------------------------------------------------------------------------------------
 enum cmp { CMP_EQ, CMP_NE, CMP_GT, CMP_GE, CMP_LT, CMP_LE };
 const char *cmp_text(enum cmp c);
 struct label_test {
@@ -67,7 +67,7 @@ struct label_test {
 };
 enum errc stage_label_filter(const struct stage **out, struct stage_env *e, const struct label_test *t);
 
-// ---- changing labels and lines ----------------------------------------------------------------------------------
+// ---- changing labels and lines --------------------------------------------------------------------------------------
 struct stage_pick { // drop or keep: a name alone (has_match false) or with a matcher
     struct slice name;
     bool has_match;
@@ -84,7 +84,7 @@ enum errc stage_label_format(const struct stage **out, struct stage_env *e, cons
 enum errc stage_line_format(const struct stage **out, struct stage_env *e, struct slice template_text);
 enum errc stage_decolorize(const struct stage **out, struct stage_env *e);
 
-// ---- unwrap -----------------------------------------------------------------------------------------------------
+// ---- unwrap ---------------------------------------------------------------------------------------------------------
 enum unwrap_as { UNWRAP_NUMBER, UNWRAP_DURATION, UNWRAP_BYTES };
 enum errc stage_unwrap(const struct stage **out, struct stage_env *e, struct slice label, enum unwrap_as as);
 

@@ -59,7 +59,7 @@ enum errc stage_keep(const struct stage **out, struct stage_env *e, const struct
     return pick(out, e, &keep_ops, p, n);
 }
 
-// ---- templates --------------------------------------------------------------------------------------------------
+// ---- templates ------------------------------------------------------------------------------------------------------
 
 struct piece {
     enum { PIECE_TEXT, PIECE_LABEL, PIECE_LINE, PIECE_TIME } kind;
@@ -223,7 +223,7 @@ enum errc stage_label_format(const struct stage **out, struct stage_env *e, cons
     return ERR_OK;
 }
 
-// ---- decolorize -------------------------------------------------------------------------------------------------
+// ---- decolorize -----------------------------------------------------------------------------------------------------
 
 struct decolorize_stage {
     struct stage stage;

@@ -141,7 +141,7 @@ static bool json_run(const struct stage *st, struct row *r)
 }
 static const struct stage_ops json_ops = {.name = "json", .parses = true, .labels = true, .run = json_run};
 
-// ---- paths: name.name[0]["any text"] ------------------------------------------------------------------------------
+// ---- paths: name.name[0]["any text"] --------------------------------------------------------------------------------
 
 static bool letter(char c)
 {

@@ -2,7 +2,7 @@
 #include "base/json.h"
 #include "query/stage.h"
 
-// ---- regexp -----------------------------------------------------------------------------------------------------
+// ---- regexp ---------------------------------------------------------------------------------------------------------
 
 enum { MAX_GROUPS = 64 };
 
@@ -49,7 +49,7 @@ enum errc stage_regexp(const struct stage **out, struct stage_env *e, struct sli
     return ERR_OK;
 }
 
-// ---- pattern ----------------------------------------------------------------------------------------------------
+// ---- pattern --------------------------------------------------------------------------------------------------------
 
 struct pattern_stage {
     struct stage stage;
@@ -103,7 +103,7 @@ enum errc stage_pattern(const struct stage **out, struct stage_env *e, struct sl
     return names ? ERR_OK : ERR(e->err, SYNTAX, "pattern: at least one capture is required: a named capture like <name>");
 }
 
-// ---- unpack -----------------------------------------------------------------------------------------------------
+// ---- unpack ---------------------------------------------------------------------------------------------------------
 
 struct unpack_stage {
     struct stage stage;

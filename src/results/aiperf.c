@@ -18,7 +18,7 @@ struct counted {
     bool cancelled;
 };
 
-// ---- which files ------------------------------------------------------------------------------------------------------------
+// ---- which files ----------------------------------------------------------------------------------------------------
 static struct client *client_of(struct client *list, uint32_t *n, uint32_t number)
 {
     for (uint32_t i = 0; i < *n; i++)
@@ -59,7 +59,7 @@ static uint32_t gather(const struct folder *f, struct client *list)
     return n;
 }
 
-// ---- the table as JSON --------------------------------------------------------------------------------------------------------
+// ---- the table as JSON ----------------------------------------------------------------------------------------------
 static double metric(struct slice text, const char *prefix, const char *name, const char *stat, struct arena *a)
 {
     char path[128];
@@ -112,7 +112,7 @@ static void from_json(struct slice text, struct arena *a, struct counted *c)
     c->cancelled = slice_eq(result_json_text(text, "was_cancelled", a), SLICE("true"));
 }
 
-// ---- the table as CSV: a row a metric, a column a statistic -----------------------------------------------------------------
+// ---- the table as CSV: a row a metric, a column a statistic ---------------------------------------------------------
 static struct slice cell(struct slice *rest)
 {
     struct slice part = SLICE("");
@@ -179,8 +179,7 @@ static void from_csv(struct slice text, struct counted *c)
     }
 }
 
-// ---- each request
-// ---------------------------------------------------------------------------------------------------------------
+// ---- each request ---------------------------------------------------------------------------------------------------
 static void one_request(struct slice line, struct arena *a, struct tally *t)
 {
     struct result_request q = {.id = SLICE(""), .error = SLICE("")};
@@ -225,8 +224,7 @@ static void read_records(struct arena *a, struct result *r, const struct file *f
         result_note(a, r, "%.*s: %llu lines are no JSON and were left out", (int)f->name.n, f->name.p, (unsigned long long)bad);
 }
 
-// ---- a client
-// -------------------------------------------------------------------------------------------------------------------
+// ---- a client -------------------------------------------------------------------------------------------------------
 static bool read_client(struct arena *a, struct result *r, const struct client *c, struct counted *out)
 {
     const struct file *f = c->json ? c->json : c->csv;

@@ -180,8 +180,7 @@ enum errc results_compare(struct results *a, struct results *b, struct result_ch
     return ERR_OK;
 }
 
-// ---- printed
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- printed --------------------------------------------------------------------------------------------------------
 static struct slice chance(struct arena *a, double p)
 {
     return isnan(p) ? SLICE("N/A") : p < 0.0001 ? SLICE("< 0.0001") : arena_printf(a, "%.4f", p);

@@ -65,7 +65,7 @@ static struct result_component *component_of(struct result *r, struct slice name
     return &r->component[r->n_components++];
 }
 
-// ---- one file -----------------------------------------------------------------------------------------------------------------
+// ---- one file -------------------------------------------------------------------------------------------------------
 struct seen {
     int64_t first_ns, last_ns;  // within the first and last lines
     int64_t ready_ns, again_ns; // first ready mark; the first one after the fault
@@ -137,8 +137,7 @@ static uint32_t most(const uint32_t *marks)
     return n;
 }
 
-// ---- all of a result
-// ------------------------------------------------------------------------------------------------------------
+// ---- all of a result ------------------------------------------------------------------------------------------------
 static void apply(const struct result *r, struct result_component *c, enum what what, const struct seen *s, int64_t previous)
 {
     uint32_t starts = most(s->marks);

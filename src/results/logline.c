@@ -1,7 +1,7 @@
 #include "results/logline.h"
 #include <ctype.h>
 
-// ---- escape sequences ---------------------------------------------------------------------------------------------------
+// ---- escape sequences -----------------------------------------------------------------------------------------------
 void logline_plain(struct slice raw, struct buf *out)
 {
     buf_reset(out);
@@ -22,7 +22,7 @@ void logline_plain(struct slice raw, struct buf *out)
     }
 }
 
-// ---- levels -------------------------------------------------------------------------------------------------------------
+// ---- levels ---------------------------------------------------------------------------------------------------------
 static const struct {
     struct slice word;
     enum logline_level level;
@@ -142,7 +142,7 @@ enum logline_level logline_level(struct slice raw, bool *crash)
     return level;
 }
 
-// ---- a line ---------------------------------------------------------------------------------------------------------------
+// ---- a line ---------------------------------------------------------------------------------------------------------
 static struct slice writer(struct slice *line)
 {
     struct slice s = *line;
@@ -184,7 +184,7 @@ void logline_read(struct slice raw, struct buf *plain, struct logline *out)
     out->message = slice_cut(rest, LOGLINE_MESSAGE);
 }
 
-// ---- shape ----------------------------------------------------------------------------------------------------------------
+// ---- shape ----------------------------------------------------------------------------------------------------------
 static bool wordish(char c)
 {
     return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '.';

@@ -39,7 +39,7 @@ void logscan_unmap(struct slice s)
         munmap((void *)s.p, s.n);
 }
 
-// ---- shapes of one thread ---------------------------------------------------------------------------------------------------
+// ---- shapes of one thread -------------------------------------------------------------------------------------------
 struct shape {
     uint64_t hash, count;
     struct slice text, sample;
@@ -81,7 +81,7 @@ static void shapes_add(struct shapes *t, const struct shape *s)
     t->n++;
 }
 
-// ---- one piece of a file ----------------------------------------------------------------------------------------------------
+// ---- one piece of a file --------------------------------------------------------------------------------------------
 struct piece {
     uint32_t file;
     size_t from, to;
@@ -199,7 +199,7 @@ static void *worker_main(void *arg)
     }
 }
 
-// ---- all of it --------------------------------------------------------------------------------------------------------------
+// ---- all of it ------------------------------------------------------------------------------------------------------
 static enum errc cut(struct arena *a, struct work *w, uint32_t n)
 {
     size_t pieces = 0;

@@ -3,8 +3,7 @@
 #include "results/report.h"
 #include "base/json.h"
 
-// ---- aiperf
-// -------------------------------------------------------------------------------------------------------------------------
+// ---- aiperf ---------------------------------------------------------------------------------------------------------
 static void pair(struct table *t, const char *name, struct slice value)
 {
     struct slice *row = table_row(t);
@@ -61,8 +60,7 @@ static void aiperf_table(struct arena *a, const struct result *x, const struct r
     table_print(&t, f, out);
 }
 
-// ---- overflow and recovery
-// --------------------------------------------------------------------------------------------------------------
+// ---- overflow and recovery ------------------------------------------------------------------------------------------
 static bool suffix(struct slice name, const char *tail, struct slice *stem)
 {
     struct slice t = slice_str(tail);
@@ -117,8 +115,7 @@ static void phases_table(struct arena *a, const struct results *r, enum results_
         table_print(&t, f, out);
 }
 
-// ---- the older client
-// -------------------------------------------------------------------------------------------------------------------
+// ---- the older client -----------------------------------------------------------------------------------------------
 static void legacy_row(struct arena *a, struct table *t, const struct result *x, bool sla)
 {
     struct slice *row = table_row(t);
@@ -157,8 +154,7 @@ static void legacy_table(struct arena *a, const struct results *r, const struct 
         table_print(&t, f, out);
 }
 
-// ---- everything else
-// ----------------------------------------------------------------------------------------------------------------------
+// ---- everything else ------------------------------------------------------------------------------------------------
 static struct slice verdict_cell(struct arena *a, const struct result *x)
 {
     if (x->n_cases)
@@ -288,8 +284,7 @@ void report_tables(struct arena *a, const struct results *r, const struct result
     notes(r, f, out);
 }
 
-// ---- CSV: one row a result
-// ----------------------------------------------------------------------------------------------------------------
+// ---- CSV: one row a result ------------------------------------------------------------------------------------------
 static void csv(struct arena *a, const struct results *r, struct buf *out)
 {
     static const char *const head[] = {"test",     "kind",   "failure",         "startup_s", "recovery_s", "clients",

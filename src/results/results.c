@@ -42,8 +42,7 @@ bool client_number(struct slice name, uint32_t *number)
     return i > 7 && (rest.n == 0 || slice_eq(rest, SLICE(".log.txt")));
 }
 
-// ---- logs
-// -----------------------------------------------------------------------------------------------------------------------
+// ---- logs -----------------------------------------------------------------------------------------------------------
 static bool is_log(struct slice name)
 {
     static const char *const tails[] = {".log", ".txt", ".jsonl", ".ndjson", ".out", ".err"};
@@ -92,8 +91,7 @@ static enum errc read_logs(struct arena *a, struct result *r, const struct folde
     return ERR_OK;
 }
 
-// ---- one result
-// -------------------------------------------------------------------------------------------------------------------
+// ---- one result -----------------------------------------------------------------------------------------------------
 static enum errc choose(struct arena *a, struct result *r, const struct found_folder *f, const struct results_options *o,
                         struct error *err)
 {
@@ -183,8 +181,7 @@ void results_free(struct results *r)
     *r = (struct results){.n = 0};
 }
 
-// ---- verdicts
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- verdicts -------------------------------------------------------------------------------------------------------
 double result_success(const struct result *x)
 {
     if (x->load.total)

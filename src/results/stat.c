@@ -93,7 +93,7 @@ double stat_proportions(double ok_a, double n_a, double ok_b, double n_b)
     return erfc(fabs(ok_a / n_a - ok_b / n_b) / spread / sqrt(2));
 }
 
-// ---- requests worth showing -------------------------------------------------------------------------------------------------
+// ---- requests worth showing -----------------------------------------------------------------------------------------
 static bool before(const struct result_request *x, const struct result_request *y, bool by_time)
 {
     return by_time ? x->start_ns < y->start_ns : x->latency > y->latency;

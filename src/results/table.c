@@ -70,8 +70,7 @@ static bool numeric(struct slice s)
     return s.n && (s.p[0] == '-' || (s.p[0] >= '0' && s.p[0] <= '9') || slice_eq(s, SLICE("N/A")));
 }
 
-// ---- a grid
-// -----------------------------------------------------------------------------------------------------------------------
+// ---- a grid ---------------------------------------------------------------------------------------------------------
 static void pad(struct buf *out, struct slice s, size_t to, bool right)
 {
     size_t blanks = to > width(s) ? to - width(s) : 0;
@@ -114,8 +113,7 @@ static void grid(const struct table *t, const struct slice *cell, const size_t *
     }
 }
 
-// ---- Markdown, CSV, HTML
-// ------------------------------------------------------------------------------------------------------------
+// ---- Markdown, CSV, HTML --------------------------------------------------------------------------------------------
 static void markdown_cell(struct buf *out, struct slice s, size_t to)
 {
     size_t extra = 0;

@@ -35,7 +35,7 @@ static void futex_wake(const void *word)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-// ---- merging ----------------------------------------------------------------------------------------------------------
+// ---- merging --------------------------------------------------------------------------------------------------------
 struct head {
     struct ring_lane *lane;
     const char *p;
@@ -138,7 +138,7 @@ static void tell_losses(struct sdk *s, int64_t now, bool last)
     pipeline_say(&s->pipe, clock_wall_ns(), SONDE_LEVEL_WARN, text, extra, 2);
 }
 
-// ---- spans whose end was lost -------------------------------------------------------------------------------------------
+// ---- spans whose end was lost ---------------------------------------------------------------------------------------
 // They would stay open for good, and after 65536 of them no span could be kept any more.
 struct lost_end {
     struct lost_end *next;
@@ -217,7 +217,7 @@ void backend_release(const uint8_t trace_id[16])
     pthread_mutex_unlock(&sdk.drain);
 }
 
-// ---- thread -----------------------------------------------------------------------------------------------------------
+// ---- thread ---------------------------------------------------------------------------------------------------------
 // doze: until a record comes, or it is `turn`; else for `wait` ns.
 static void rest(int64_t now, bool doze, int64_t wait, int64_t turn, unsigned asked)
 {

@@ -13,7 +13,7 @@ struct sonde_baggage {
     size_t n, cap;
 };
 
-// ---- the list ---------------------------------------------------------------------------------------------------------------
+// ---- the list -------------------------------------------------------------------------------------------------------
 struct sonde_baggage *sonde_baggage_new(void)
 {
     return mem_zalloc(sizeof(struct sonde_baggage));
@@ -140,8 +140,7 @@ struct sonde_baggage *sonde_baggage_copy(const struct sonde_baggage *b)
     return copy;
 }
 
-// ---- the header
-// -----------------------------------------------------------------------------------------------------------------
+// ---- the header -----------------------------------------------------------------------------------------------------
 static bool token_char(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("!#$%&'*+-.^_`|~", c));
@@ -280,8 +279,7 @@ size_t sonde_baggage_print(const struct sonde_baggage *b, char *out, size_t size
     return at;
 }
 
-// ---- contexts
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- contexts -------------------------------------------------------------------------------------------------------
 struct sonde_ctx_key {
     char name[64];
     struct sonde_ctx_key *next; // of all

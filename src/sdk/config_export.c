@@ -4,7 +4,7 @@
 #include <ctype.h>
 #include <stdio.h>
 
-// ---- helpers ----------------------------------------------------------------------------------------------------------
+// ---- helpers --------------------------------------------------------------------------------------------------------
 void map_put(struct mapping *m, const char *setting, struct slice value, int line, bool join)
 {
     if (!config_file_put(setting, value, line, join))
@@ -64,7 +64,7 @@ void map_other(struct mapping *m, const char *kind, const char *name, const stru
     map_note(m, where, text);
 }
 
-// ---- exporters ---------------------------------------------------------------------------------------------------------
+// ---- exporters ------------------------------------------------------------------------------------------------------
 static void otlp_setting(struct mapping *m, const char *signal, const struct sonde_config_node *n, const char *path,
                          const char *what)
 {

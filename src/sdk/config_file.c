@@ -81,7 +81,7 @@ void config_file_clear(void)
     }
 }
 
-// ---- components -------------------------------------------------------------------------------------------------------
+// ---- components -----------------------------------------------------------------------------------------------------
 enum { COMPONENTS_MAX = 64 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct component {
@@ -126,7 +126,7 @@ bool component_make(const char *kind, const char *name, const struct sonde_confi
     return found.fn && found.fn(found.arg, kind, name, properties);
 }
 
-// ---- model ------------------------------------------------------------------------------------------------------------
+// ---- model ----------------------------------------------------------------------------------------------------------
 static const struct sonde_config *current; // holds
 
 static struct sonde_config *parse(struct slice yaml, struct error *err)
@@ -225,7 +225,7 @@ const struct sonde_config_node *sonde_config_get(const struct sonde_config_node 
     return from;
 }
 
-// ---- creating ---------------------------------------------------------------------------------------------------------
+// ---- creating -------------------------------------------------------------------------------------------------------
 static bool create(const struct sonde_config *c, const char *name, struct sonde_config_parts *parts, struct error *err)
 {
     struct buf notes;

@@ -15,7 +15,7 @@ static void all(struct mapping *m, const struct sonde_config_node *n, const stru
         map_scalar(m, n, rows[i].path, rows[i].setting);
 }
 
-// ---- processors -------------------------------------------------------------------------------------------------------
+// ---- processors -----------------------------------------------------------------------------------------------------
 static void batch(struct mapping *m, const char *prefix, const struct sonde_config_node *n)
 {
     static const char *const rows[][2] = {{"schedule_delay", "SCHEDULE_DELAY"},
@@ -70,7 +70,7 @@ static void none_left(struct mapping *m, const char *signal)
         map_put(m, name, SLICE("none"), 0, false);
 }
 
-// ---- sampler ----------------------------------------------------------------------------------------------------------
+// ---- sampler --------------------------------------------------------------------------------------------------------
 static const char *plain_sampler(const char *name, bool parent)
 {
     static const char *const rows[][3] = {{"always_on", "always_on", "parentbased_always_on"},
@@ -113,7 +113,7 @@ static void sampler(struct mapping *m, const struct sonde_config_node *n)
     map_scalar(m, properties, "ratio", "OTEL_TRACES_SAMPLER_ARG");
 }
 
-// ---- the rest ---------------------------------------------------------------------------------------------------------
+// ---- the rest -------------------------------------------------------------------------------------------------------
 static void propagators(struct mapping *m, const struct sonde_config_node *root)
 {
     static const char known[] = " tracecontext baggage b3 b3multi jaeger xray ottrace none ";

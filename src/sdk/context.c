@@ -1,7 +1,7 @@
 #include "sdk/context.h"
 #include "base/hash.h"
 
-// ---- traceparent ------------------------------------------------------------------------------------------------------
+// ---- traceparent ----------------------------------------------------------------------------------------------------
 bool context_hex(struct slice s, void *out, size_t n)
 {
     for (size_t i = 0; i < s.n; i++)
@@ -49,7 +49,7 @@ bool traceparent_parse(struct sonde_context *out, struct slice v)
     return true;
 }
 
-// ---- tracestate -------------------------------------------------------------------------------------------------------
+// ---- tracestate -----------------------------------------------------------------------------------------------------
 static bool key_ok(struct slice k)
 {
     if (k.n == 0 || k.n > 256)
@@ -132,7 +132,7 @@ bool tracestate_parse(char out[513], const struct slice *values, size_t n)
     return true;
 }
 
-// ---- x-request-id -----------------------------------------------------------------------------------------------------
+// ---- x-request-id ---------------------------------------------------------------------------------------------------
 bool request_id_valid(struct slice v)
 {
     if (v.n == 0 || v.n > CONTEXT_REQUEST_ID)
@@ -198,7 +198,7 @@ void sonde_new_request_id(char out[37])
     out[36] = 0;
 }
 
-// ---- ids ----------------------------------------------------------------------------------------------------------------
+// ---- ids ------------------------------------------------------------------------------------------------------------
 bool sonde_context_valid(const struct sonde_context *c)
 {
     return c && !all_zero(c->trace_id, 16) && !all_zero(c->span_id, 8);
@@ -219,7 +219,7 @@ void sonde_traceparent(const struct sonde_context *c, char out[56])
     out[55] = 0;
 }
 
-// ---- one member of a tracestate -------------------------------------------------------------------------------------------
+// ---- one member of a tracestate -------------------------------------------------------------------------------------
 bool tracestate_find(const char *state, struct slice key, char *out, size_t size)
 {
     struct slice rest = slice_of(state, strnlen(state, 512)), part;

@@ -24,7 +24,7 @@ static const char prefixes[] =
 static char last_hash[17]; // "": none yet
 static pthread_mutex_t hash_lock = PTHREAD_MUTEX_INITIALIZER;
 
-// ---- parts ------------------------------------------------------------------------------------------------------------
+// ---- parts ----------------------------------------------------------------------------------------------------------
 static bool wanted(const struct sonde_dump_options *o, struct slice name)
 {
     struct slice rest = slice_str(prefixes), one;
@@ -158,7 +158,7 @@ static void put_config(const struct sonde_dump_options *o, const struct redact *
     buf_free(&b);
 }
 
-// ---- whole ------------------------------------------------------------------------------------------------------------
+// ---- whole ----------------------------------------------------------------------------------------------------------
 // What makes two processes alike.
 static void put_alike(const struct sonde_dump_options *o, const struct redact *r, bool values_only, struct jw *w)
 {
@@ -269,7 +269,7 @@ bool dump_build(const struct sonde_dump_options *o, struct buf *out, char hash[1
     return out->err == ERR_OK;
 }
 
-// ---- what was told last ------------------------------------------------------------------------------------------------
+// ---- what was told last ---------------------------------------------------------------------------------------------
 // For /debug/config: the caller's parts, redacted.
 enum { TOLD_TEXTS = 5, TOLD_WORDS = 64 };
 static struct told {
@@ -416,7 +416,7 @@ char *sonde_config_dump_text(const struct sonde_dump_options *o)
     return text;
 }
 
-// ---- out --------------------------------------------------------------------------------------------------------------
+// ---- out ------------------------------------------------------------------------------------------------------------
 static int make_folders(char *path)
 {
     for (char *p = path + 1; (p = strchr(p, '/')); p++) {

@@ -6,7 +6,7 @@
 #include "sdk/value.h"
 #include <stdio.h>
 
-// ---- values -----------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 static void put_string(struct buf *b, uint32_t field, struct slice s)
 {
     if (utf8_valid(s)) {
@@ -155,7 +155,7 @@ void encode_attr(struct buf *out, uint32_t field, struct slice key, enum sonde_t
     put_attr(out, field, key, type, u, s);
 }
 
-// ---- limits of log records ----------------------------------------------------------------------------------------------
+// ---- limits of log records ------------------------------------------------------------------------------------------
 static struct {
     uint32_t count, length; // characters
 } limits = {128, UINT32_MAX};
@@ -246,7 +246,7 @@ static void put_packed(struct log_attrs *a, struct slice fields, struct slice *e
     packed_free(&p);
 }
 
-// ---- LogRecord --------------------------------------------------------------------------------------------------------
+// ---- LogRecord ------------------------------------------------------------------------------------------------------
 // 1 time_unix_nano, 11 observed_time_unix_nano, 2 severity_number, 3 severity_text, 5 body, 6 attributes, 7 dropped attributes,
 // 8 flags, 9 trace_id, 10 span_id, 12 event_name
 void encode_log(struct buf *b, const struct line *l, int64_t observed)
@@ -292,7 +292,7 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
     }
 }
 
-// ---- Span -------------------------------------------------------------------------------------------------------------
+// ---- Span -----------------------------------------------------------------------------------------------------------
 static void put_fields(struct buf *b, uint32_t number, const struct field *f, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
@@ -405,7 +405,7 @@ void encode_span(struct buf *b, const struct bspan *s, int64_t end)
     }
 }
 
-// ---- request ----------------------------------------------------------------------------------------------------------
+// ---- request --------------------------------------------------------------------------------------------------------
 struct encode_scope encode_span_scope(const struct bspan *s)
 {
     if (s->scope)

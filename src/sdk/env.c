@@ -81,7 +81,7 @@ static const char *keep(struct kept *_Atomic *list, const char *text, const char
     return fresh->text;
 }
 
-// ---- reading ----------------------------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------------------------------
 static bool ruled_by_file(const char *name)
 {
     return strncmp(name, "OTEL_", 5) == 0 && strcmp(name, "OTEL_CONFIG_FILE") != 0 && config_file_active();
@@ -121,7 +121,7 @@ void env_from_program(const char *name, const char *value, const char *call)
         keep(&said[i], value ? value : "", value ? call : NULL);
 }
 
-// ---- values -----------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 static bool word_at(struct slice words, struct slice word, int *at)
 {
     struct slice one;
@@ -269,7 +269,7 @@ bool env_text(const char *name, char *out, size_t n)
     return v.n > 0;
 }
 
-// ---- telling ----------------------------------------------------------------------------------------------------------
+// ---- telling --------------------------------------------------------------------------------------------------------
 struct env_value sdk_setting_value(size_t i)
 {
     struct sdk_setting s = sdk_setting(i);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// ---- filling the queues (the backend) -------------------------------------------------------------------------------------
+// ---- filling the queues (the backend) -------------------------------------------------------------------------------
 // Whether one more record can wait: here and at the destination that has the fewest waiting. Slower ones lose for themselves.
 static bool has_room(const struct export_queue *q)
 {
@@ -170,7 +170,7 @@ void export_attach(struct export *e, struct pipeline *p)
     p->arg = e;
 }
 
-// ---- the batcher -----------------------------------------------------------------------------------------------------------
+// ---- the batcher ----------------------------------------------------------------------------------------------------
 static void make_resource(struct export *e)
 {
     char service[sizeof e->service], options[sizeof e->options];
@@ -349,7 +349,7 @@ static void *loop(void *arg)
     return NULL;
 }
 
-// ---- life -------------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------------------
 static void describe(struct export *e, const char *service, const char *resource)
 {
     snprintf(e->service, sizeof e->service, "%s", service);

@@ -30,8 +30,7 @@ static unsigned left_ms(int64_t until)
     return left <= 0 ? 0 : left / 1000000 > 600000 ? 600000 : (unsigned)(left / 1000000);
 }
 
-// ---- exporters
-// ------------------------------------------------------------------------------------------------------------------
+// ---- exporters ------------------------------------------------------------------------------------------------------
 static void attach_one(struct export *e, const struct sonde_exporter *x)
 {
     for (int s = 0; s < EXPORT_SIGNALS; s++) {
@@ -135,8 +134,7 @@ void custom_stop(struct export_dest *d, int64_t until)
     pthread_mutex_unlock(&d->call);
 }
 
-// ---- log processors
-// --------------------------------------------------------------------------------------------------------------
+// ---- log processors -------------------------------------------------------------------------------------------------
 bool sonde_log_processor_add(const struct sonde_log_processor *p)
 {
     bool ok = p && p->on_emit;
@@ -232,8 +230,7 @@ void processors_stop(int64_t until)
             processors[i].p.shutdown(processors[i].p.arg, left_ms(until));
 }
 
-// ---- flush and end of one signal
-// -------------------------------------------------------------------------------------------------
+// ---- flush and end of one signal ------------------------------------------------------------------------------------
 static int64_t deadline(unsigned ms)
 {
     return clock_mono_ns() + (int64_t)ms * 1000000;
@@ -260,8 +257,7 @@ bool sonde_signal_shutdown(enum sonde_signal signal, unsigned timeout_ms)
     return ok;
 }
 
-// ---- in memory
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- in memory ------------------------------------------------------------------------------------------------------
 struct sonde_memory_exporter {
     pthread_mutex_t lock;
     struct sonde_export_batch *batch;

@@ -11,7 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-// ---- the list (under the lock) ------------------------------------------------------------------------------------------------
+// ---- the list (under the lock) --------------------------------------------------------------------------------------
 void batch_put(struct export_batch *b)
 {
     if (b && --b->refs == 0) {
@@ -146,7 +146,7 @@ void dest_leave(struct export_dest *d)
             set_aside(d, d->doing[i]->batch, EXPORT_UNREACHABLE, false);
 }
 
-// ---- what is to be done -------------------------------------------------------------------------------------------------------
+// ---- what is to be done ---------------------------------------------------------------------------------------------
 // A flush or the end wants an attempt even though it is not yet time for one.
 static bool urgent(const struct export_dest *d)
 {
@@ -205,8 +205,7 @@ static struct export_item *pick(struct export_dest *d, int64_t *next)
     return it;
 }
 
-// ---- one attempt
-// ------------------------------------------------------------------------------------------------------------------
+// ---- one attempt ----------------------------------------------------------------------------------------------------
 // The same collector: equal up to the path.
 static bool same_origin(const struct export_dest *a, const struct export_dest *b)
 {

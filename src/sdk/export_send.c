@@ -8,7 +8,7 @@
 
 #define USER_AGENT "OTel-OTLP-Exporter-C/" SONDE_VERSION
 
-// ---- answers ------------------------------------------------------------------------------------------------------------------
+// ---- answers --------------------------------------------------------------------------------------------------------
 // Export…ServiceResponse {1 partial_success {1 rejected, 2 error_message}}
 static void partial(struct slice reply, struct attempt *a)
 {
@@ -126,8 +126,7 @@ int64_t export_retry_after(struct slice value, int64_t wall_ns)
     return seconds < 0 ? -1 : (seconds < 3600 ? seconds : 3600) * 1000000000;
 }
 
-// ---- attempts
-// -------------------------------------------------------------------------------------------------------------------
+// ---- attempts -------------------------------------------------------------------------------------------------------
 static size_t headers_of(const struct export_queue *q, struct http_header *h, struct slice content_type)
 {
     size_t n = 0;

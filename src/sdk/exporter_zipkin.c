@@ -11,7 +11,7 @@ struct zip { // what spans share
     struct buf text; // scratch
 };
 
-// ---- values -------------------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 static void value_json(struct buf *out, struct pb any);
 
 static void array_json(struct buf *out, struct pb *array)
@@ -87,8 +87,7 @@ static void tag(struct zip *z, struct slice key, struct slice value)
     jw_str(&z->w, value);
 }
 
-// ---- one span
-// -------------------------------------------------------------------------------------------------------------------
+// ---- one span -------------------------------------------------------------------------------------------------------
 struct seen {
     struct slice trace, id, parent, name, message, peer;
     uint64_t kind, start, end, status;
@@ -271,8 +270,7 @@ static void span(struct zip *z, struct pb *r)
     r->p = r->end;
 }
 
-// ---- the request
-// ------------------------------------------------------------------------------------------------------------------
+// ---- the request ----------------------------------------------------------------------------------------------------
 static void scope_of(struct zip *z, struct pb scope)
 {
     z->scope = z->version = SLICE("");

@@ -204,7 +204,7 @@ void filter_parse(struct filter *f, struct slice text, struct buf *notes)
     }
 }
 
-// ---- file -------------------------------------------------------------------------------------------------------------
+// ---- file -----------------------------------------------------------------------------------------------------------
 static void entry(struct filter *f, const char *path, const struct toml *t, struct buf *notes)
 {
     struct filter_directive d = {.target = t->key};

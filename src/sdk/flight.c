@@ -39,7 +39,7 @@ void flight_forget(void)
     memset(known, 0, sizeof known);
 }
 
-// ---- which chunks -------------------------------------------------------------------------------------------------------
+// ---- which chunks ---------------------------------------------------------------------------------------------------
 static unsigned bit_of(const char *trace_id)
 {
     uint64_t low;
@@ -61,7 +61,7 @@ void flight_pass(struct ring *r, const struct ring_lane *l, const char *p)
     s->bits[bit / 64] |= 1ull << (bit % 64);
 }
 
-// ---- collecting -----------------------------------------------------------------------------------------------------------
+// ---- collecting -----------------------------------------------------------------------------------------------------
 struct found {
     uint64_t tick;
     size_t at; // in bytes
@@ -117,7 +117,7 @@ static int by_time(const void *x, const void *y)
     return (a->at > b->at) - (a->at < b->at); // of one thread: as they lay
 }
 
-// ---- writing ------------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------------------------------
 static void write_one(struct sdk *s, const struct clock_cal *cal, const char *p, uint32_t size)
 {
     struct rec_head h;
@@ -173,7 +173,7 @@ void sonde_flight_release(const uint8_t trace_id[16])
     sdk_leave();
 }
 
-// ---- dump -----------------------------------------------------------------------------------------------------------------
+// ---- dump -----------------------------------------------------------------------------------------------------------
 bool sonde_flight_dump(const char *path)
 {
     struct buf out;

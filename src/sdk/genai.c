@@ -39,8 +39,7 @@ static void texts(struct fields *f, const char *key, const char *const *p, size_
         add(f, key, SONDE_TYPE_STRS, sonde_arg_strs(p, n));
 }
 
-// ---- requests and responses
-// -----------------------------------------------------------------------------------------------------
+// ---- requests and responses -----------------------------------------------------------------------------------------
 static void request_fields(struct fields *f, const struct sonde_genai_request *r)
 {
     text(f, "gen_ai.operation.name", r->operation);
@@ -105,8 +104,7 @@ void sonde_genai_response(struct sonde_span *s, const struct sonde_genai_respons
         sonde_span_status(s, SONDE_STATUS_ERROR, r->error_type);
 }
 
-// ---- phases
-// -----------------------------------------------------------------------------------------------------------------------
+// ---- phases ---------------------------------------------------------------------------------------------------------
 const char *sonde_phase_name(enum sonde_phase p)
 {
     static const char *const names[SONDE_PHASES] = {"queued",      "scheduled",         "prefill_start",
@@ -127,8 +125,7 @@ void sonde_phase(struct sonde_span *s, enum sonde_phase p)
     sonde_phase_at(s, p, 0);
 }
 
-// ---- Dynamo
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- Dynamo ---------------------------------------------------------------------------------------------------------
 struct sonde_span *sonde_dynamo_start(enum sonde_dynamo_span which, const struct sonde_dynamo *d)
 {
     static const struct {

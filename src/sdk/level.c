@@ -30,7 +30,7 @@ static struct {
     uint32_t n, cap;
 } level = {.change = PTHREAD_MUTEX_INITIALIZER, .lock = PTHREAD_MUTEX_INITIALIZER};
 
-// ---- the filter -------------------------------------------------------------------------------------------------------
+// ---- the filter -----------------------------------------------------------------------------------------------------
 static const struct filter *held(void)
 {
     pthread_mutex_lock(&level.lock);
@@ -111,7 +111,7 @@ void level_configure(struct buf *notes)
     build(level.until ? level.passing : level.set[0] ? level.set : level.start, false, notes);
 }
 
-// ---- call sites -------------------------------------------------------------------------------------------------------
+// ---- call sites -----------------------------------------------------------------------------------------------------
 bool level_add_site(struct sonde_site *record)
 {
     if (level.n == level.cap) {
@@ -177,7 +177,7 @@ void level_refresh(void)
     refresh_lasting();
 }
 
-// ---- changes -----------------------------------------------------------------------------------------------------------
+// ---- changes --------------------------------------------------------------------------------------------------------
 // Under change: makes the text hold that is due.
 static bool apply(const char *text)
 {
@@ -240,7 +240,7 @@ void level_show(struct level_shown *out)
     pthread_mutex_unlock(&level.change);
 }
 
-// ---- control file -----------------------------------------------------------------------------------------------------
+// ---- control file ---------------------------------------------------------------------------------------------------
 // "90s" in milliseconds; false if it is none.
 static bool duration(struct slice s, unsigned *ms)
 {
@@ -322,7 +322,7 @@ int64_t level_turn(int64_t now)
     return until && until < next ? until : next;
 }
 
-// ---- fork -------------------------------------------------------------------------------------------------------------
+// ---- fork -----------------------------------------------------------------------------------------------------------
 void level_before_fork(void)
 {
     pthread_mutex_lock(&level.change);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// ---- values -----------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 static const char pairs[] =
     "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354"
     "555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
@@ -177,7 +177,7 @@ struct slice line_message(struct buf *scratch, const struct site *site, const st
     return scratch->n ? buf_slice(scratch) : SLICE("");
 }
 
-// ---- JSONL ------------------------------------------------------------------------------------------------------------
+// ---- JSONL ----------------------------------------------------------------------------------------------------------
 struct item {
     struct slice key;
     const struct field *field;      // of the span, or
@@ -372,7 +372,7 @@ static void head_json(struct buf *out, const struct line *l)
     buf_char(out, '"');
 }
 
-// ---- the common line: no span, a fixed message, numbers and strings that need no escape, into room that is had once ----------
+// ---- the common line: no span, a fixed message, numbers and strings that need no escape, into room that is had once ----
 enum { NUMBER_ROOM = 32, TIME_ROOM = 64 };
 
 static unsigned digits_of(uint64_t v)
@@ -552,7 +552,7 @@ static void write_json(struct buf *out, const struct line_style *style, struct l
     buf_put(out, "}\n", 2);
 }
 
-// ---- text -------------------------------------------------------------------------------------------------------------
+// ---- text -----------------------------------------------------------------------------------------------------------
 // Escapes what could forge lines or drive a terminal: C0, DEL, C1. quoted: also " and \, as Rust's debug form.
 static void put_text(struct buf *out, struct slice s, bool quoted)
 {

@@ -61,7 +61,7 @@ static inline void push(const struct sonde_site *site, uint32_t passed, const ui
     sdk_wrote();
 }
 
-// ---- the common record ---------------------------------------------------------------------------------------------------
+// ---- the common record ----------------------------------------------------------------------------------------------
 // One function without calls, which reads few cache lines and pages: the site's, the thread's in static TLS, the bytes of the
 // strings, sdk_hot. A single call after other work costs what it takes to fetch these and its own code.
 enum { SHAPE_PLAIN_BIT = 63 };
@@ -138,7 +138,7 @@ __attribute__((hot, aligned(64))) void sonde_log_write(struct sonde_site *site, 
     sdk_wrote();
 }
 
-// ---- messages with arguments --------------------------------------------------------------------------------------------
+// ---- messages with arguments ----------------------------------------------------------------------------------------
 struct texts { // what has to be formatted at the call
     char text[SONDE_FIELDS_MAX][32];
     char wide[FMT_WIDE_MAX];
@@ -209,7 +209,7 @@ void sonde_log_format(struct sonde_site *site, const struct sonde_arg *args)
     errno = error;
 }
 
-// ---- limits -------------------------------------------------------------------------------------------------------------
+// ---- limits ---------------------------------------------------------------------------------------------------------
 static uint64_t hash_value(uint64_t h, unsigned type, const struct sonde_arg *a)
 {
     if (!rec_is_string(type))
@@ -251,7 +251,7 @@ void sonde_log_limited(struct sonde_site *site, struct sonde_limit *limit, const
     errno = error;
 }
 
-// ---- any number of fields -----------------------------------------------------------------------------------------------
+// ---- any number of fields -------------------------------------------------------------------------------------------
 void sonde_log_array(struct sonde_site *site, const char *message, size_t message_n, const struct sonde_field *fields, size_t n)
 {
     uint32_t passed = pass(site);

@@ -33,7 +33,7 @@ static const char *const *dup_list(struct arena *a, const char *const *list, siz
     return copy;
 }
 
-// ---- providers --------------------------------------------------------------------------------------------------------
+// ---- providers ------------------------------------------------------------------------------------------------------
 static unsigned char filter_of(enum sonde_exemplar_filter f)
 {
     static const uint8_t words[] = {SONDE_EXEMPLARS_TRACE_BASED, SONDE_EXEMPLARS_ALWAYS_ON, SONDE_EXEMPLARS_ALWAYS_OFF};
@@ -221,7 +221,7 @@ uint32_t meter_config_of(struct sonde_meter_provider *p, const struct meter_conf
     return *ok ? p->n_configs - 1 : 0;
 }
 
-// ---- meters -----------------------------------------------------------------------------------------------------------
+// ---- meters ---------------------------------------------------------------------------------------------------------
 static void rules_apply(const struct sonde_meter_provider *p, struct sonde_meter *m)
 {
     bool on = !p->stopped;
@@ -313,7 +313,7 @@ struct sonde_meter *sonde_meter_get(struct sonde_meter_provider *p, const struct
     return m;
 }
 
-// ---- instruments ------------------------------------------------------------------------------------------------------
+// ---- instruments ----------------------------------------------------------------------------------------------------
 static bool name_ok(const char *s)
 {
     size_t n = s ? strlen(s) : 0;
@@ -537,7 +537,7 @@ bool sonde_instrument_enabled(const struct sonde_instrument *i)
     return i && i->n_streams && atomic_load_explicit(&i->meter->on, memory_order_relaxed);
 }
 
-// ---- callbacks --------------------------------------------------------------------------------------------------------
+// ---- callbacks ------------------------------------------------------------------------------------------------------
 bool sonde_instrument_callback(struct sonde_instrument *i, sonde_observe_fn *fn, void *arg)
 {
     if (!i || !i->async || !fn)

@@ -43,7 +43,7 @@ static bool point_passes(const struct sonde_collection *c, const struct sonde_me
     return !c->filter || !c->filter->point || c->filter->point(c->filter->arg, d->scope, d->name, p->attributes, p->n_attributes);
 }
 
-// ---- callbacks --------------------------------------------------------------------------------------------------------
+// ---- callbacks ------------------------------------------------------------------------------------------------------
 struct sonde_observer {
     struct sonde_meter_provider *p;
     uint64_t turn;
@@ -91,7 +91,7 @@ void sonde_observe_f64(struct sonde_observer *o, struct sonde_instrument *i, dou
         observe(o, i, v, fabs(v) < 0x1p63 ? llround(v) : v > 0 ? INT64_MAX : INT64_MIN, attributes, n);
 }
 
-// ---- points -----------------------------------------------------------------------------------------------------------
+// ---- points ---------------------------------------------------------------------------------------------------------
 static bool native_point(struct sonde_collection *c, const struct metric_series *s, struct sonde_point *p)
 {
     struct metric_native n;
@@ -220,7 +220,7 @@ void meter_collect_provider(struct sonde_collection *c, struct sonde_meter_provi
     c->failed = c->failed || arena_failed(&c->arena);
 }
 
-// ---- producers --------------------------------------------------------------------------------------------------------
+// ---- producers ------------------------------------------------------------------------------------------------------
 static uint64_t key_of(const struct sonde_metric_data *d, const struct sonde_point *p)
 {
     uint64_t h = hash64(d->name, strlen(d->name));
@@ -269,7 +269,7 @@ bool sonde_collection_add(struct sonde_collection *c, const struct sonde_metric_
     return !c->failed;
 }
 
-// ---- batches ----------------------------------------------------------------------------------------------------------
+// ---- batches --------------------------------------------------------------------------------------------------------
 bool meter_batch(struct sonde_collection *c, struct meter_metric **m, size_t *at, size_t max_points, struct sonde_metrics *out)
 {
     size_t n = 0, points = 0;

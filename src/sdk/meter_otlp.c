@@ -200,7 +200,7 @@ void meter_encode(struct buf *b, struct slice resource, const struct sonde_metri
     pb_w_end(b, r);
 }
 
-// ---- what the exporter drives ---------------------------------------------------------------------------------------------
+// ---- what the exporter drives ---------------------------------------------------------------------------------------
 struct meter_otlp {
     uint8_t temporality[SONDE_INSTRUMENT_KINDS];
     struct meter_states states;

@@ -7,10 +7,9 @@
 //   struct meter_otlp *o = meter_otlp_new();
 //   each interval: meter_otlp_collect(o, resource, 0, queue_it, queue, &points);   // queue_it gets each request, whole
 //
-// Transport, timer and retries are the caller's. With deltas a request that is not delivered is a gap: the next collection goes on
-// from this one.
-// Thread rule: one thread at a time for one object. Collecting runs the callbacks of registries and instruments on the calling
-// thread; it must hold no lock that such a callback may want.
+// Transport, timer and retries are the caller's. With deltas a request that is not delivered is a gap: the next collection goes
+// on from this one. Thread rule: one thread at a time for one object. Collecting runs the callbacks of registries and instruments
+// on the calling thread; it must hold no lock that such a callback may want.
 #pragma once
 #include "base/error.h"
 #include "base/slice.h"

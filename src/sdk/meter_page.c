@@ -37,7 +37,7 @@ struct writer {
     bool om;
 };
 
-// ---- names ------------------------------------------------------------------------------------------------------------
+// ---- names ----------------------------------------------------------------------------------------------------------
 static bool letter(char c, bool colon)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (colon && c == ':');
@@ -139,7 +139,7 @@ static int by_family(const void *a, const void *b)
     return c ? c : x->at < y->at ? -1 : 1;
 }
 
-// ---- labels -----------------------------------------------------------------------------------------------------------
+// ---- labels ---------------------------------------------------------------------------------------------------------
 struct label {
     struct slice key, value; // key sanitised
     uint32_t at;
@@ -232,7 +232,7 @@ static int by_labels(const void *a, const void *b)
     return slice_cmp(((const struct row_line *)a)->labels, ((const struct row_line *)b)->labels);
 }
 
-// ---- lines ------------------------------------------------------------------------------------------------------------
+// ---- lines ----------------------------------------------------------------------------------------------------------
 static void start(struct writer *w, struct slice name, const char *suffix, struct slice labels, struct slice le)
 {
     buf_add(w->b, name);

@@ -32,7 +32,7 @@ struct sonde_reader {
     bool ok, stopped, finished;
 };
 
-// ---- the reader's thread --------------------------------------------------------------------------------------------------
+// ---- the reader's thread --------------------------------------------------------------------------------------------
 static bool export_all(struct sonde_reader *r, struct sonde_collection *c, unsigned limit_ms)
 {
     struct meter_metric *m = c->first;
@@ -115,7 +115,7 @@ static void *run(void *arg)
     return NULL;
 }
 
-// ---- its users ------------------------------------------------------------------------------------------------------------
+// ---- its users ------------------------------------------------------------------------------------------------------
 // Asks; the ticket to wait for, or 0: the reader was shut down.
 static unsigned ask(struct sonde_reader *r, unsigned wish, unsigned timeout_ms)
 {

@@ -108,7 +108,7 @@ static void family_collect(struct sonde_collection *c, const struct metric_famil
     }
 }
 
-// ---- families that came as text ---------------------------------------------------------------------------------------------
+// ---- families that came as text -------------------------------------------------------------------------------------
 struct text {
     struct sonde_collection *c;
     const struct expfmt *e;

@@ -79,7 +79,7 @@ void meter_states_free(struct meter_states *s)
     *s = (struct meter_states){0};
 }
 
-// ---- counts -----------------------------------------------------------------------------------------------------------
+// ---- counts ---------------------------------------------------------------------------------------------------------
 static bool counts_room(struct meter_state *s, uint32_t n)
 {
     if (n <= s->room)

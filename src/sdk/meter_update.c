@@ -4,7 +4,7 @@
 #include "sdk/sdk.h"
 #include <math.h>
 
-// ---- series -----------------------------------------------------------------------------------------------------------
+// ---- series ---------------------------------------------------------------------------------------------------------
 bool meter_keeps(const struct meter_stream *s, const char *key)
 {
     bool kept = !s->keep;
@@ -134,7 +134,7 @@ struct meter_series *meter_series_with(struct meter_stream *s, const struct mete
     return x ? x : find_or_make(s, set, hash);
 }
 
-// ---- values -----------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 static inline void observe(struct meter_series *s, double v)
 {
     if (s->cell.kind == METRIC_NATIVE) {

@@ -134,7 +134,7 @@ double metric_sum_f64(uint32_t slot)
     return sum;
 }
 
-// ---- which slots are taken --------------------------------------------------------------------------------------------
+// ---- which slots are taken ------------------------------------------------------------------------------------------
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct range {
     uint32_t slot, n;

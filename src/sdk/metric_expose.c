@@ -230,7 +230,7 @@ static void family_write(struct page *p, const struct metric_family_view *f)
     }
 }
 
-// ---- callbacks --------------------------------------------------------------------------------------------------------
+// ---- callbacks ------------------------------------------------------------------------------------------------------
 struct calls {
     struct metric_callback *list;
     size_t n, cap;

@@ -55,7 +55,7 @@ enum errc metric_label_clean(char out[METRIC_NAME_MAX + 2], const char *raw)
     return clean(out, raw, true);
 }
 
-// ---- bucket generator -------------------------------------------------------------------------------------------------
+// ---- bucket generator -----------------------------------------------------------------------------------------------
 static bool usable(double min, double max, double count)
 {
     return isfinite(min) && isfinite(max) && min > 0 && min < max && count >= 0 && count <= SONDE_BUCKETS_MAX;
@@ -117,7 +117,7 @@ size_t sonde_buckets_env(const char *env_prefix, double min, double max, size_t 
     return sonde_buckets(min, max, count, out);
 }
 
-// ---- bounds -----------------------------------------------------------------------------------------------------------
+// ---- bounds ---------------------------------------------------------------------------------------------------------
 enum { INDEX_MAX = 512 };
 
 static uint32_t search(const struct metric_bounds *b, double v)

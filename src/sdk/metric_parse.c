@@ -246,7 +246,7 @@ enum errc expfmt_parse(struct expfmt *out, struct slice text, struct arena *a, s
     return ERR_OK;
 }
 
-// ---- joining ------------------------------------------------------------------------------------------------------------
+// ---- joining --------------------------------------------------------------------------------------------------------
 // next[i]: the following family of the same name and type; first[i]: whether i is the first of its name.
 static void chain(const struct expfmt *e, uint32_t *table, uint32_t mask, uint32_t *next, uint32_t *last, bool *first)
 {
@@ -305,7 +305,7 @@ enum errc expfmt_merge(struct expfmt *e, struct arena *a)
     return ERR_OK;
 }
 
-// ---- writing ----------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------------------------------
 static void help_text(struct buf *b, struct slice s, bool quotes)
 {
     for (size_t i = 0; i < s.n; i++) {

@@ -189,7 +189,7 @@ void metric_proto_family(const struct metric_family_view *f, uint64_t *counts, s
     delimited(b, &m);
 }
 
-// ---- families that came as text -----------------------------------------------------------------------------------------
+// ---- families that came as text -------------------------------------------------------------------------------------
 static struct slice inner_label(enum expfmt_type type)
 {
     return type == EXPFMT_HISTOGRAM ? SLICE("le") : type == EXPFMT_SUMMARY ? SLICE("quantile") : SLICE_NONE;

@@ -46,7 +46,7 @@ double sonde_histogram_sum(const struct sonde_histogram *h)
     return metric_sum_f64(s->slot + (s->kind == METRIC_NATIVE));
 }
 
-// ---- quantiles --------------------------------------------------------------------------------------------------------
+// ---- quantiles ------------------------------------------------------------------------------------------------------
 static double native_quantile(const struct metric_native *h, double q)
 {
     double rank = q * (double)h->count, seen = 0;
@@ -100,7 +100,7 @@ double sonde_histogram_quantile(const struct sonde_histogram *h, double q)
     return total ? classic_quantile(s->bounds, count, total, q) : NAN;
 }
 
-// ---- what a scrape sees -------------------------------------------------------------------------------------------------
+// ---- what a scrape sees ---------------------------------------------------------------------------------------------
 static bool below(const struct sonde_registry *r, const struct sonde_registry *top)
 {
     while (r && r != top)

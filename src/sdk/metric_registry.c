@@ -25,7 +25,7 @@ bool metric_no_memory(struct sonde_metric_error *err)
 pthread_mutex_t metric_roots_lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 struct sonde_registry *metric_roots;
 
-// ---- registries -------------------------------------------------------------------------------------------------------
+// ---- registries -----------------------------------------------------------------------------------------------------
 struct sonde_registry *sonde_registry_new(const char *prefix)
 {
     struct sonde_registry *r = mem_zalloc(sizeof *r);

@@ -121,7 +121,7 @@ struct metric_series *metric_series_make(struct metric *m, const struct slice *g
     return s;
 }
 
-// ---- vectors ----------------------------------------------------------------------------------------------------------
+// ---- vectors --------------------------------------------------------------------------------------------------------
 static uint64_t hash_values(const struct slice *v, uint32_t n)
 {
     uint64_t h = 0;

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-// ---- exemplars --------------------------------------------------------------------------------------------------------
+// ---- exemplars ------------------------------------------------------------------------------------------------------
 static uint32_t exemplar_places(const struct metric_series *s)
 {
     return s->kind == METRIC_HISTOGRAM ? s->bounds->n + 1 : 1;
@@ -161,7 +161,7 @@ static bool exemplar_given(struct metric_series *s, uint32_t i, double v, const 
     return e != NULL; // another thread's is as good
 }
 
-// ---- counters ---------------------------------------------------------------------------------------------------------
+// ---- counters -------------------------------------------------------------------------------------------------------
 static inline bool amount(double v)
 {
     return v >= 0 && v <= 1.7976931348623157e308;
@@ -223,7 +223,7 @@ uint64_t sonde_int_counter_value(const struct sonde_int_counter *c)
     return s ? metric_sum_u64(s->slot) : 0;
 }
 
-// ---- gauges -----------------------------------------------------------------------------------------------------------
+// ---- gauges ---------------------------------------------------------------------------------------------------------
 void sonde_gauge_set(struct sonde_gauge *g, double v)
 {
     struct metric_series *s = (struct metric_series *)g;
@@ -273,7 +273,7 @@ int64_t sonde_int_gauge_value(const struct sonde_int_gauge *g)
     return s ? (int64_t)atomic_load_explicit(&s->value, memory_order_relaxed) : 0;
 }
 
-// ---- histograms -------------------------------------------------------------------------------------------------------
+// ---- histograms -----------------------------------------------------------------------------------------------------
 // Bucket of the value; METRIC_NO_BUCKET: not counted.
 static inline uint32_t observe(struct metric_series *s, double v)
 {

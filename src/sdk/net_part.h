@@ -10,7 +10,7 @@
 
 enum { NET_PART_VERSION = 1, NET_REPLY_HEADERS = 16 };
 
-// ---- the small server (HTTP/1.1, also HTTP/2 in plain text) -------------------------------------------------------------------
+// ---- the small server (HTTP/1.1, also HTTP/2 in plain text) ---------------------------------------------------------
 // A whole request; valid during the handler's call.
 struct net_request {
     struct slice method, path, query; // path percent-decoded, query raw ("a=1&b=2", without '?')
@@ -45,7 +45,7 @@ struct net_server_options {
     int64_t stall_ns;       // a head, or the next piece of a body or reply, takes no longer; 0: 5 s
 };
 
-// ---- the table ------------------------------------------------------------------------------------------------------------
+// ---- the table ------------------------------------------------------------------------------------------------------
 struct net_part {
     unsigned version;  // NET_PART_VERSION
     const char *build; // SONDE_VERSION of the file; another one than ours is refused

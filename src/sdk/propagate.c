@@ -25,7 +25,7 @@ struct slice carrier_get(const struct sonde_carrier *from, const char *name)
     return v ? context_trim(slice_of(v, n)) : SLICE_NONE;
 }
 
-// ---- tracecontext -------------------------------------------------------------------------------------------------------------
+// ---- tracecontext ---------------------------------------------------------------------------------------------------
 static bool w3c_extract(const struct sonde_propagator *p, struct sonde_context *out, struct sonde_baggage *b,
                         const struct sonde_carrier *from)
 {
@@ -60,8 +60,7 @@ static void w3c_inject(const struct sonde_propagator *p, const struct sonde_cont
 static const char *const w3c_fields[] = {"traceparent", "tracestate", NULL};
 static const struct sonde_propagator w3c = {"tracecontext", w3c_fields, w3c_extract, w3c_inject, NULL};
 
-// ---- baggage
-// -------------------------------------------------------------------------------------------------------------------
+// ---- baggage --------------------------------------------------------------------------------------------------------
 static bool baggage_extract(const struct sonde_propagator *p, struct sonde_context *out, struct sonde_baggage *b,
                             const struct sonde_carrier *from)
 {
@@ -95,8 +94,7 @@ static void baggage_inject(const struct sonde_propagator *p, const struct sonde_
 static const char *const baggage_fields[] = {"baggage", NULL};
 static const struct sonde_propagator baggage = {"baggage", baggage_fields, baggage_extract, baggage_inject, NULL};
 
-// ---- composites
-// ------------------------------------------------------------------------------------------------------------------
+// ---- composites -----------------------------------------------------------------------------------------------------
 static bool all_extract(const struct sonde_propagator *p, struct sonde_context *out, struct sonde_baggage *b,
                         const struct sonde_carrier *from)
 {
@@ -168,8 +166,7 @@ const struct sonde_propagator *sonde_propagator_named(const char *name)
     return NULL;
 }
 
-// ---- the global one
-// ----------------------------------------------------------------------------------------------------------------
+// ---- the global one -------------------------------------------------------------------------------------------------
 static const struct sonde_propagator *const usual_parts[] = {&w3c, &baggage, NULL};
 static const char *const usual_fields[] = {"traceparent", "tracestate", "baggage", NULL};
 static const struct sonde_propagator usual = {"composite", usual_fields, all_extract, all_inject, usual_parts};
@@ -226,8 +223,7 @@ void sonde_propagator_set_global(const struct sonde_propagator *p)
     __atomic_store_n(&by_program, p, __ATOMIC_RELEASE);
 }
 
-// ---- headers
-// ------------------------------------------------------------------------------------------------------------------------
+// ---- headers --------------------------------------------------------------------------------------------------------
 static void extract_request_ids(struct sonde_context *out, sonde_get_fn *get, void *carrier)
 {
     static const char *const names[] = {"request-id", "x-dynamo-request-id"};
@@ -289,8 +285,7 @@ void sonde_inject_dynamo(const struct sonde_context *c, sonde_set_fn *set, void 
     carrier_set(&to, "x-frontend-send-ts-ns", now);
 }
 
-// ---- environments
-// ---------------------------------------------------------------------------------------------------------------------
+// ---- environments ---------------------------------------------------------------------------------------------------
 // traceparent → TRACEPARENT, x-request-id → X_REQUEST_ID
 static void env_name(char out[128], const char *name)
 {

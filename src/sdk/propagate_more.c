@@ -39,8 +39,7 @@ static struct ids text_of(const struct sonde_context *c)
     return t;
 }
 
-// ---- B3
-// -------------------------------------------------------------------------------------------------------------------------
+// ---- B3 -------------------------------------------------------------------------------------------------------------
 static bool exact(struct slice trace, struct slice span)
 {
     return (trace.n == 16 || trace.n == 32) && span.n == 16;
@@ -103,8 +102,7 @@ static const char *const b3multi_fields[] = {"x-b3-traceid", "x-b3-spanid", "x-b
 const struct sonde_propagator propagate_b3 = {"b3", b3_fields, b3_extract, b3_inject, NULL};
 const struct sonde_propagator propagate_b3multi = {"b3multi", b3multi_fields, b3_extract, b3multi_inject, NULL};
 
-// ---- baggage in headers of its own: PREFIXname: value
-// ------------------------------------------------------------------------------
+// ---- baggage in headers of its own: PREFIXname: value ---------------------------------------------------------------
 static void prefixed_extract(struct sonde_baggage *b, const struct sonde_carrier *from, struct slice prefix)
 {
     const char *name;
@@ -150,8 +148,7 @@ static void prefixed_inject(const struct sonde_baggage *b, const struct sonde_ca
     }
 }
 
-// ---- Jaeger: trace:span:parent:flags
-// ---------------------------------------------------------------------------------------------
+// ---- Jaeger: trace:span:parent:flags --------------------------------------------------------------------------------
 static bool jaeger_extract(const struct sonde_propagator *p, struct sonde_context *out, struct sonde_baggage *b,
                            const struct sonde_carrier *from)
 {
@@ -189,8 +186,7 @@ static void jaeger_inject(const struct sonde_propagator *p, const struct sonde_c
 static const char *const jaeger_fields[] = {"uber-trace-id", NULL};
 const struct sonde_propagator propagate_jaeger = {"jaeger", jaeger_fields, jaeger_extract, jaeger_inject, NULL};
 
-// ---- OpenTracing's basic tracers
-// ----------------------------------------------------------------------------------------------------
+// ---- OpenTracing's basic tracers ------------------------------------------------------------------------------------
 static bool ot_extract(const struct sonde_propagator *p, struct sonde_context *out, struct sonde_baggage *b,
                        const struct sonde_carrier *from)
 {
@@ -217,8 +213,7 @@ static void ot_inject(const struct sonde_propagator *p, const struct sonde_conte
 static const char *const ot_fields[] = {"ot-tracer-traceid", "ot-tracer-spanid", "ot-tracer-sampled", NULL};
 const struct sonde_propagator propagate_ottrace = {"ottrace", ot_fields, ot_extract, ot_inject, NULL};
 
-// ---- X-Ray: Root=1-8 digits-24 digits;Parent=16 digits;Sampled=1
-// ----------------------------------------------------------------------
+// ---- X-Ray: Root=1-8 digits-24 digits;Parent=16 digits;Sampled=1 ----------------------------------------------------
 static bool xray_extract(const struct sonde_propagator *p, struct sonde_context *out, struct sonde_baggage *b,
                          const struct sonde_carrier *from)
 {
@@ -256,8 +251,7 @@ static void xray_inject(const struct sonde_propagator *p, const struct sonde_con
 static const char *const xray_fields[] = {"x-amzn-trace-id", NULL};
 const struct sonde_propagator propagate_xray = {"xray", xray_fields, xray_extract, xray_inject, NULL};
 
-// ---- OpenCensus: version 0, then fields: 0 trace id, 1 span id, 2 options
-// --------------------------------------------------------------
+// ---- OpenCensus: version 0, then fields: 0 trace id, 1 span id, 2 options -------------------------------------------
 size_t sonde_inject_binary(const struct sonde_context *c, uint8_t out[29])
 {
     if (!sonde_context_valid(c))

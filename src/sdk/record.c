@@ -81,7 +81,7 @@ bool rec_read(struct rec *out, const char *p, size_t size, const uint8_t *types,
     return read_values(out, at, (size_t)(end - at), types, n);
 }
 
-// ---- values with a length -----------------------------------------------------------------------------------------------
+// ---- values with a length -------------------------------------------------------------------------------------------
 static size_t strings_size(const char *const *p, size_t n)
 {
     size_t size = 4 * n;

@@ -69,7 +69,7 @@ bool redact_name(const struct redact *r, struct slice name)
     return !r->off && secrecy(r, name) != OPEN;
 }
 
-// ---- by form ----------------------------------------------------------------------------------------------------------
+// ---- by form --------------------------------------------------------------------------------------------------------
 static bool key_char(char c)
 {
     return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '.' || c == '/' || c == '+' || c == '=';
@@ -137,7 +137,7 @@ void redact_text(const struct redact *r, struct slice name, struct slice value, 
         by_form(value, out);
 }
 
-// ---- command line -----------------------------------------------------------------------------------------------------
+// ---- command line ---------------------------------------------------------------------------------------------------
 void redact_words(const struct redact *r, const char *words, size_t n, struct jw *w)
 {
     struct buf b;

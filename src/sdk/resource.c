@@ -23,7 +23,7 @@ struct sonde_resource {
     size_t n;
 };
 
-// ---- gathering ------------------------------------------------------------------------------------------------------------
+// ---- gathering ------------------------------------------------------------------------------------------------------
 void resource_str(struct buf *to, const char *key, const char *value)
 {
     if (value && *value)
@@ -86,7 +86,7 @@ bool resource_list(struct buf *to, const char *list)
     return true;
 }
 
-// ---- a resource -----------------------------------------------------------------------------------------------------------
+// ---- a resource -----------------------------------------------------------------------------------------------------
 static size_t add_text(struct buf *b, struct slice s)
 {
     size_t at = b->n;
@@ -221,7 +221,7 @@ void resource_encode(struct buf *out, const struct sonde_resource *r)
     }
 }
 
-// ---- what was told of this process ----------------------------------------------------------------------------------------
+// ---- what was told of this process ----------------------------------------------------------------------------------
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
     struct {
@@ -302,7 +302,7 @@ bool sonde_resource_detector_add(const char *name, sonde_resource_detector_fn *f
     return ok;
 }
 
-// ---- the process's resource -----------------------------------------------------------------------------------------------
+// ---- the process's resource -----------------------------------------------------------------------------------------
 static bool selected(const char *name)
 {
     const char *list = env_get("SONDE_RESOURCE_DETECTORS");

@@ -17,7 +17,7 @@ bool resource_note(const char *key, const char *value);
 void resource_before_fork(void);
 void resource_after_fork(void); // parent and child
 
-// ---- inside ---------------------------------------------------------------------------------------------------------------
+// ---- inside ---------------------------------------------------------------------------------------------------------
 // While attributes are gathered: packed fields (sdk/value.h).
 void resource_str(struct buf *to, const char *key, const char *value); // null or "": nothing
 void resource_int(struct buf *to, const char *key, int64_t value);

@@ -36,7 +36,7 @@ static const char *first_line(char *text)
     return text;
 }
 
-// ---- host, operating system -------------------------------------------------------------------------------------------------
+// ---- host, operating system -----------------------------------------------------------------------------------------
 static void find_host(struct buf *to)
 {
     static const char *const arch[][2] = {
@@ -87,7 +87,7 @@ static void find_os(struct buf *to)
     resource_str(to, "os.description", value);
 }
 
-// ---- process ----------------------------------------------------------------------------------------------------------------
+// ---- process --------------------------------------------------------------------------------------------------------
 static bool secret_word(struct slice s)
 {
     static const char *const words[] = {"token",   "secret", "password", "passwd",  "credential", "api-key",
@@ -145,7 +145,7 @@ static void find_process(struct buf *to)
     resource_str(to, "process.runtime.version", gnu_get_libc_version());
 }
 
-// ---- container --------------------------------------------------------------------------------------------------------------
+// ---- container ------------------------------------------------------------------------------------------------------
 static bool hex64(const char *p, const char *end)
 {
     for (int i = 0; i < 64; i++)
@@ -191,8 +191,7 @@ static void find_container(struct buf *to)
     mem_free(mounts);
 }
 
-// ---- Kubernetes: the downward API under the names that operators use
-// -----------------------------------------------------------
+// ---- Kubernetes: the downward API under the names that operators use ------------------------------------------------
 static void find_k8s(struct buf *to)
 {
     static const char *const rows[][4] = {

@@ -22,7 +22,7 @@ _Static_assert(sizeof(struct ring_chunk) == RING_CHUNK_HEAD && offsetof(struct r
 _Static_assert(sizeof(struct rec_head) == 16, "record layout");
 _Static_assert(RING_RECORD_MAX * 4 <= RING_CHUNK, "a record fits a chunk several times");
 
-// ---- files --------------------------------------------------------------------------------------------------------------
+// ---- files ----------------------------------------------------------------------------------------------------------
 static bool own_dir(const char *path, bool make)
 {
     struct stat st;
@@ -193,7 +193,7 @@ static int open_file(struct ring *r, const char *service, struct error *err)
     return fd;
 }
 
-// ---- life ------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------------------
 static void fill_head(struct ring *r, const char *service)
 {
     struct ring_head *h = r->head;
@@ -325,7 +325,7 @@ uint64_t ring_lost(const struct ring *r)
     return __atomic_load_n(&r->head->lost, __ATOMIC_RELAXED);
 }
 
-// ---- chunks -----------------------------------------------------------------------------------------------------------
+// ---- chunks ---------------------------------------------------------------------------------------------------------
 static struct ring_chunk *chunk_at(const struct ring *r, uint32_t number)
 {
     return (struct ring_chunk *)(r->base + RING_HEAD + RING_DICT + (size_t)number * RING_CHUNK);
@@ -530,7 +530,7 @@ void ring_see_retired(struct ring *r, uint32_t number, uint64_t seq, ring_see_fn
     pthread_mutex_unlock(&r->lock);
 }
 
-// ---- threads ----------------------------------------------------------------------------------------------------------
+// ---- threads --------------------------------------------------------------------------------------------------------
 bool ring_thread_get(struct ring *r, struct ring_thread *t)
 {
     pthread_mutex_lock(&r->lock);
@@ -575,7 +575,7 @@ void ring_thread_end(struct ring_thread *t)
     pthread_mutex_unlock(&r->lock);
 }
 
-// ---- writing ----------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------------------------------
 __attribute__((cold)) bool ring_interrupted(struct ring_thread *t, uint32_t what, unsigned how)
 {
     count_lost(t->lane->ring, how, what & REC_HELD, clock_tick());
@@ -665,7 +665,7 @@ bool ring_push(struct ring_thread *t, uint32_t what, const uint8_t *ids, const u
     return true;
 }
 
-// ---- reading ----------------------------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------------------------------
 bool ring_read_refresh(struct ring *r, struct ring_lane *l)
 {
     if (!l->read) {

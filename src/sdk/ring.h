@@ -158,7 +158,7 @@ const uint8_t *rec_types(enum rec_kind kind, uint32_t *n);
 // damaged (nothing is read outside p).
 bool rec_read(struct rec *out, const char *p, size_t size, const uint8_t *types, uint32_t n, bool own);
 
-// ---- the ring of this process -----------------------------------------------------------------------------------------
+// ---- the ring of this process ---------------------------------------------------------------------------------------
 struct ring;
 // What a thread needs to write; its owner's alone, who may keep it where it likes (libsonde: in static TLS, so that a call
 // touches few cache lines and pages).

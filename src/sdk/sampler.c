@@ -26,7 +26,7 @@ static bool has_parent(const struct sonde_sample_in *in)
     return sonde_context_valid(in->parent);
 }
 
-// ---- thresholds -----------------------------------------------------------------------------------------------------------
+// ---- thresholds -----------------------------------------------------------------------------------------------------
 uint64_t threshold_of(double ratio)
 {
     if (!(ratio > 0))
@@ -104,7 +104,7 @@ void ot_set_threshold(char state[513], uint64_t threshold, bool known)
         sonde_tracestate_edit(state, "ot", n ? made : NULL);
 }
 
-// ---- simple ones ------------------------------------------------------------------------------------------------------------
+// ---- simple ones ----------------------------------------------------------------------------------------------------
 static enum sonde_decision on(const struct sonde_sampler *s, const struct sonde_sample_in *in, struct sonde_sample_out *out)
 {
     (void)s, (void)in, (void)out;
@@ -185,7 +185,7 @@ const struct sonde_sampler *sonde_sampler_rate(double per_second)
     return s;
 }
 
-// ---- around others ------------------------------------------------------------------------------------------------------------
+// ---- around others --------------------------------------------------------------------------------------------------
 static enum sonde_decision by_parent(const struct sonde_sampler *s, const struct sonde_sample_in *in,
                                      struct sonde_sample_out *out)
 {

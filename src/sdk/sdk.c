@@ -45,7 +45,7 @@ static pthread_key_t thread_key;
 static bool have_key; // under life, or where nothing else runs
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-// ---- configuration ----------------------------------------------------------------------------------------------------
+// ---- configuration --------------------------------------------------------------------------------------------------
 bool sdk_tells(unsigned level)
 {
     static const char *const words[] = {"none", "error", "warn", "info", "debug"};
@@ -143,7 +143,7 @@ static void configure(void)
     buf_free(&notes);
 }
 
-// ---- call sites -------------------------------------------------------------------------------------------------------
+// ---- call sites -----------------------------------------------------------------------------------------------------
 static struct site *add_site(const struct sonde_site *record, uint32_t number)
 {
     struct buf entry;
@@ -187,7 +187,7 @@ void sdk_register(struct sonde_site *record)
     sdk_leave();
 }
 
-// ---- threads ----------------------------------------------------------------------------------------------------------
+// ---- threads --------------------------------------------------------------------------------------------------------
 static void thread_ended(void *t)
 {
     sdk_span_forget();
@@ -224,7 +224,7 @@ struct ring_thread *sdk_thread(void)
     return t;
 }
 
-// ---- fork -------------------------------------------------------------------------------------------------------------
+// ---- fork -----------------------------------------------------------------------------------------------------------
 static void before_fork(void)
 {
     level_before_fork();
@@ -273,7 +273,7 @@ static void after_fork_child(void)
     sdk.phase = SDK_NONE;
 }
 
-// ---- start and stop ---------------------------------------------------------------------------------------------------
+// ---- start and stop -------------------------------------------------------------------------------------------------
 static void at_exit(void)
 {
     sonde_shutdown(2000);

@@ -36,7 +36,7 @@ static struct sink sinks[SONDE_SINKS_MAX];
 static struct line_style plain; // stderr's
 static bool env_read;
 
-// ---- episodes ---------------------------------------------------------------------------------------------------------
+// ---- episodes -------------------------------------------------------------------------------------------------------
 void sink_episode_add(struct sink_episode *e, uint64_t n, int64_t first, int64_t last)
 {
     int64_t now = clock_mono_ns();
@@ -71,7 +71,7 @@ static void lost(struct sink *s, unsigned level, int64_t time)
     sink_episode_add(&s->episode, 1, time, time);
 }
 
-// ---- which records ------------------------------------------------------------------------------------------------------
+// ---- which records --------------------------------------------------------------------------------------------------
 bool sinks_want(unsigned level, struct slice target)
 {
     for (int i = 0; i < SONDE_SINKS_MAX; i++) {
@@ -143,7 +143,7 @@ static bool wants(const struct sink *s, const struct line *l, unsigned how)
     return how & SINK_RETRO ? !ordinary && level >= SONDE_LEVEL_ERROR : ordinary;
 }
 
-// ---- writing ------------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------------------------------
 static size_t lines_in(const char *p, size_t n)
 {
     size_t lines = 0;
@@ -302,7 +302,7 @@ void sinks_line(const struct line *l, unsigned how)
             give(&sinks[i], l);
 }
 
-// ---- each turn ------------------------------------------------------------------------------------------------------------
+// ---- each turn ------------------------------------------------------------------------------------------------------
 static void own_line(struct sink *s, const char *text)
 {
     struct line_extra extra[] = {{"lost", (int64_t)s->episode.n}, {"lost_total", (int64_t)s->lost}};
@@ -381,7 +381,7 @@ void sinks_end(void)
     }
 }
 
-// ---- adding and removing --------------------------------------------------------------------------------------------------
+// ---- adding and removing --------------------------------------------------------------------------------------------
 static void say(const char *what, const char *detail)
 {
     char text[400];
@@ -572,7 +572,7 @@ bool sonde_sink_counts_get(int number, struct sonde_sink_counts *out)
     return on;
 }
 
-// ---- start ------------------------------------------------------------------------------------------------------------------
+// ---- start ----------------------------------------------------------------------------------------------------------
 static void stderr_loss(struct sonde_sink_options *o, struct buf *notes)
 {
     const char *v = env_get("SONDE_LOG_STDERR_LOSS");

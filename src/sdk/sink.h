@@ -20,7 +20,7 @@ enum {
     SINK_EPISODE_MAX = 10,       // seconds after which it is told even so
 };
 
-// ---- file (sink_file.c) -----------------------------------------------------------------------------------------------
+// ---- file (sink_file.c) ---------------------------------------------------------------------------------------------
 struct sink_file {
     char path[SINK_PATH_MAX];
     uint64_t rotate_size;
@@ -42,7 +42,7 @@ size_t sink_file_write(struct sink_file *f, const char *p, size_t n);
 // Opens it for the first time, or anew when it was moved or truncated.
 void sink_file_check(struct sink_file *f);
 
-// ---- all --------------------------------------------------------------------------------------------------------------
+// ---- all ------------------------------------------------------------------------------------------------------------
 enum { SINK_HELD = 1, SINK_EVENT = 2, SINK_RETRO = 4 }; // below DYN_LOG's filter; a span event; held, now written after all
 
 struct pipeline;

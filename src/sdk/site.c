@@ -59,7 +59,7 @@ void site_target(struct buf *out, const char *text)
     }
 }
 
-// ---- dictionary entries --------------------------------------------------------------------------------------------
+// ---- dictionary entries ---------------------------------------------------------------------------------------------
 static void put_u16str(struct buf *b, struct slice s)
 {
     uint16_t n = (uint16_t)(s.n < 4000 ? s.n : 4000);
@@ -263,7 +263,7 @@ void site_free(struct site *s)
     mem_free(s);
 }
 
-// ---- table -----------------------------------------------------------------------------------------------------------
+// ---- table ----------------------------------------------------------------------------------------------------------
 struct site *site_get(const struct site_table *t, uint32_t number)
 {
     if (number == 0 || number > SITE_BLOCK * SITE_BLOCKS)

@@ -128,7 +128,7 @@ void sdk_span_forget(void)
     tls_n_free = 0;
 }
 
-// ---- ids --------------------------------------------------------------------------------------------------------------
+// ---- ids ------------------------------------------------------------------------------------------------------------
 static bool zero(const uint8_t *p, size_t n)
 {
     uint8_t any = 0;
@@ -176,7 +176,7 @@ static void put_word(uint8_t *at, uint64_t word)
     memcpy(at, &word, 8);
 }
 
-// ---- span directives ----------------------------------------------------------------------------------------------------
+// ---- span directives ------------------------------------------------------------------------------------------------
 // By the filter that holds now.
 static void update_level(struct sonde_span *s)
 {
@@ -242,7 +242,7 @@ static inline bool conditions(void)
     return __builtin_expect(__atomic_load_n(&level_now.n_conditions, __ATOMIC_RELAXED) > 0, 0);
 }
 
-// ---- records ----------------------------------------------------------------------------------------------------------
+// ---- records --------------------------------------------------------------------------------------------------------
 static bool push_types(const struct sonde_span *s, enum rec_kind kind, uint32_t site, const uint8_t *types,
                        const struct sonde_arg *args, uint32_t n)
 {
@@ -364,7 +364,7 @@ void sdk_span_adopt(void)
     }
 }
 
-// ---- dropped spans --------------------------------------------------------------------------------------------------------
+// ---- dropped spans --------------------------------------------------------------------------------------------------
 static bool try_lock(struct sonde_span *s)
 {
     return !__atomic_exchange_n(&s->lock, true, __ATOMIC_ACQUIRE);
@@ -423,7 +423,7 @@ static void remember(struct sonde_span *s, const struct sonde_field *fields, siz
     unlock(s);
 }
 
-// ---- fields ------------------------------------------------------------------------------------------------------------------
+// ---- fields ---------------------------------------------------------------------------------------------------------
 struct pack {
     size_t n;
     struct buf more; // where the stack is too small
@@ -482,7 +482,7 @@ static void say_attributes(struct sonde_span *s, const struct sonde_field *field
     pack_free(&k);
 }
 
-// ---- start and end ----------------------------------------------------------------------------------------------------
+// ---- start and end --------------------------------------------------------------------------------------------------
 struct begin { // what is known while a span starts
     const char *name;
     const struct sonde_context *parent; // null: a new trace, and no request ids
@@ -902,7 +902,7 @@ bool sonde_span_is_recording(const struct sonde_span *s)
     return s && !s->dead && !s->dropped && !__atomic_load_n(&s->ended, __ATOMIC_RELAXED);
 }
 
-// ---- current span -----------------------------------------------------------------------------------------------------
+// ---- current span ---------------------------------------------------------------------------------------------------
 void sonde_span_enter(struct sonde_span *s)
 {
     if (!s || s->dead || s->entered || __atomic_load_n(&s->ended, __ATOMIC_RELAXED))
@@ -947,7 +947,7 @@ struct sonde_span *sonde_span_current(void)
     return tls_span;
 }
 
-// ---- what a span says -------------------------------------------------------------------------------------------------
+// ---- what a span says -----------------------------------------------------------------------------------------------
 // As ring_push with the key and the value, without its loops.
 static inline void push_attribute(const struct sonde_span *s, const char *key, enum sonde_type type, struct sonde_arg value)
 {

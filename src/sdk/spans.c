@@ -127,8 +127,7 @@ void span_finish(struct span_table *t, struct bspan *s)
     release(s);
 }
 
-// ---- kept until the trace's end in this process
-// ---------------------------------------------------------------------------------
+// ---- kept until the trace's end in this process ---------------------------------------------------------------------
 bool span_keep(struct span_table *t, struct bspan *s, int64_t end)
 {
     struct bspan *root = s->root;
@@ -345,7 +344,7 @@ void span_set_status(struct bspan *s, const struct rec *r)
     s->status_message = s->status == SONDE_STATUS_ERROR && !r->v[1].absent ? keep(s, r->v[1].s) : SLICE_NONE;
 }
 
-// ---- items of a JSON line ---------------------------------------------------------------------------------------------
+// ---- items of a JSON line -------------------------------------------------------------------------------------------
 static void add_item(struct bspan *s, struct field f)
 {
     struct buf b;

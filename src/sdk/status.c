@@ -93,7 +93,7 @@ void sonde_status_ready(bool ready)
     process_ready = ready;
 }
 
-// ---- canaries ---------------------------------------------------------------------------------------------------------
+// ---- canaries -------------------------------------------------------------------------------------------------------
 static bool up(const struct sonde_endpoint *e)
 {
     int64_t asked = e->asked;
@@ -147,7 +147,7 @@ static void start_canary(struct sonde_endpoint *e)
     e->generation = generation;
 }
 
-// ---- endpoints --------------------------------------------------------------------------------------------------------
+// ---- endpoints ------------------------------------------------------------------------------------------------------
 static void let_go(struct sonde_endpoint *e)
 {
     if (e)
@@ -227,7 +227,7 @@ void sonde_endpoint_traffic(struct sonde_endpoint *e)
         atomic_store_explicit(&e->traffic, clock_mono_ns(), memory_order_relaxed);
 }
 
-// ---- deciding ---------------------------------------------------------------------------------------------------------
+// ---- deciding -------------------------------------------------------------------------------------------------------
 static bool listed_ready(void)
 {
     struct json j;

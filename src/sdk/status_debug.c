@@ -11,7 +11,7 @@
 
 enum { RING_TAIL = 100, SPANS_SHOWN = 1000, TOKEN_MAX = 256 };
 
-// ---- who may ----------------------------------------------------------------------------------------------------------
+// ---- who may --------------------------------------------------------------------------------------------------------
 // Compares all of both, so that the time tells nothing.
 static bool same(struct slice a, struct slice b)
 {
@@ -50,7 +50,7 @@ static bool allowed(const struct net_request *q)
     return q->loopback && own_name(host);
 }
 
-// ---- level ------------------------------------------------------------------------------------------------------------
+// ---- level ----------------------------------------------------------------------------------------------------------
 static void show_level(struct net_reply *out)
 {
     struct level_shown l;
@@ -126,7 +126,7 @@ static void level(const struct net_request *q, struct net_reply *out)
         show_level(out);
 }
 
-// ---- ring -------------------------------------------------------------------------------------------------------------
+// ---- ring -----------------------------------------------------------------------------------------------------------
 static uint64_t number(struct slice query, uint64_t otherwise)
 {
     struct slice v;
@@ -167,7 +167,7 @@ static void ring(const struct net_request *q, struct net_reply *out)
     buf_free(&all);
 }
 
-// ---- spans ------------------------------------------------------------------------------------------------------------
+// ---- spans ----------------------------------------------------------------------------------------------------------
 struct open_span {
     int64_t start_ns;
     uint8_t trace_id[16], span_id[8], parent_id[8];
@@ -245,7 +245,7 @@ static void spans(const struct net_request *q, struct net_reply *out)
     mem_free(list);
 }
 
-// ---- config -----------------------------------------------------------------------------------------------------------
+// ---- config ---------------------------------------------------------------------------------------------------------
 static void config(const struct net_request *q, struct net_reply *out)
 {
     struct slice gpu = SLICE("");

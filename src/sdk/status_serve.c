@@ -29,7 +29,7 @@ static struct sonde_registry *meters; // of the page
 static atomic_bool ending;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-// ---- small helpers ----------------------------------------------------------------------------------------------------
+// ---- small helpers --------------------------------------------------------------------------------------------------
 bool status_param(struct slice query, const char *name, struct slice *value)
 {
     struct slice one, key;
@@ -57,7 +57,7 @@ void status_text(struct net_reply *out, int status, const char *text)
     buf_str(&out->body, text);
 }
 
-// ---- pages ------------------------------------------------------------------------------------------------------------
+// ---- pages ----------------------------------------------------------------------------------------------------------
 bool sonde_status_metrics(struct sonde_registry *root)
 {
     bool ok = false;
@@ -206,7 +206,7 @@ static void show_metrics_endpoints(struct net_reply *out)
     buf_str(&out->body, "]}");
 }
 
-// ---- dispatch ---------------------------------------------------------------------------------------------------------
+// ---- dispatch -------------------------------------------------------------------------------------------------------
 static void not_found(const struct net_request *q, struct net_reply *out)
 {
     SONDE_INFO("status server: no such path", SONDE_STRN("path", q->path.p, q->path.n), SONDE_STR("peer", q->peer));
@@ -250,7 +250,7 @@ static void handle_page(const struct net_request *q, struct net_reply *out, void
         status_text(out, 404, "the metrics are at /metrics");
 }
 
-// ---- life -------------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------------------
 // In a forked child nobody listens. What a thread of the parent was changing meanwhile stays as it was.
 static void child(void)
 {

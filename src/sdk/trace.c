@@ -10,7 +10,7 @@
 
 struct trace trace = {.mode = TRACE_PARENT};
 
-// ---- tracers ------------------------------------------------------------------------------------------------------------------
+// ---- tracers --------------------------------------------------------------------------------------------------------
 // A list, newest first, and a table by number; both only grow. Lock: tracers, innermost.
 enum { TRACERS_MAX = 4096 };
 static pthread_mutex_t tracers_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -80,8 +80,7 @@ out:
     return t;
 }
 
-// ---- processors
-// -----------------------------------------------------------------------------------------------------------------
+// ---- processors -----------------------------------------------------------------------------------------------------
 bool sonde_span_processor_add(const struct sonde_span_processor *p)
 {
     bool ok = false;
@@ -181,8 +180,7 @@ void trace_on_end(const struct bspan *s, int64_t end)
     arena_free(&a);
 }
 
-// ---- stacks
-// -----------------------------------------------------------------------------------------------------------------------
+// ---- stacks ---------------------------------------------------------------------------------------------------------
 const char *trace_stack(char *out, size_t size)
 {
     enum { FRAMES = 64, OWN = 2 }; // without this function and sonde_span_exception

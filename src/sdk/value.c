@@ -56,7 +56,7 @@ void rec_value_string(struct buf *out, enum sonde_type type, uint64_t u, struct 
         buf_hex(out, s.p, s.n);
 }
 
-// ---- arrays -------------------------------------------------------------------------------------------------------------
+// ---- arrays ---------------------------------------------------------------------------------------------------------
 bool rec_value_is_array(enum sonde_type type)
 {
     return type >= SONDE_TYPE_INTS && type <= SONDE_TYPE_STRS;
@@ -139,7 +139,7 @@ void rec_value_text(struct buf *out, enum sonde_type type, uint64_t u, struct sl
     }
 }
 
-// ---- packed fields ------------------------------------------------------------------------------------------------------
+// ---- packed fields --------------------------------------------------------------------------------------------------
 struct packed_head {
     uint8_t type, reserved;
     uint16_t key_n;

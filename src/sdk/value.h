@@ -12,7 +12,7 @@ bool rec_value_is_array(enum sonde_type type);
 // Takes the next element off *rest; false at the end. A cut last number is left out, a cut last string kept as it is.
 bool rec_value_next(enum sonde_type array, struct slice *rest, struct rec_value *element);
 
-// ---- packed fields ------------------------------------------------------------------------------------------------------
+// ---- packed fields --------------------------------------------------------------------------------------------------
 struct packed_field {
     struct slice key; // reserved names with "field." in front
     struct rec_value v;

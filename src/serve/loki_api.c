@@ -5,7 +5,7 @@
 
 enum { QUEUE_PER_THREAD = 64 };
 
-// ---- jobs -------------------------------------------------------------------------------------------------------
+// ---- jobs -----------------------------------------------------------------------------------------------------------
 
 static bool gone(void *arg)
 {
@@ -80,7 +80,7 @@ static void handle(struct http_req *req, void *arg)
         http_reply_text(req, 429, "too many outstanding requests: %d queries wait already; try again later", QUEUE_PER_THREAD);
 }
 
-// ---- query, query_range -------------------------------------------------------------------------------------------
+// ---- query, query_range ---------------------------------------------------------------------------------------------
 
 static enum errc query_plan(struct loki_job *j, struct logql_plan **plan, struct error *err)
 {
@@ -224,7 +224,7 @@ out:
     return rc;
 }
 
-// ---- routes -----------------------------------------------------------------------------------------------------
+// ---- routes ---------------------------------------------------------------------------------------------------------
 
 static const struct loki_endpoint endpoints[] = {
     {"GET", "/loki/api/v1/query", query_instant, "LogQL at one time", false},

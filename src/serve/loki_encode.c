@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// ---- streams ------------------------------------------------------------------------------------------------------
+// ---- streams --------------------------------------------------------------------------------------------------------
 
 struct group {
     uint64_t hash;
@@ -138,7 +138,7 @@ void loki_put_streams(struct buf *out, const struct log_result *r, bool categori
     free(g.next);
 }
 
-// ---- series -------------------------------------------------------------------------------------------------------
+// ---- series ---------------------------------------------------------------------------------------------------------
 
 // Seconds; a fraction of milliseconds only where there is one.
 static void put_seconds(struct buf *b, int64_t ns)
@@ -206,7 +206,7 @@ void loki_put_matrix(struct buf *out, const struct matrix *m, int64_t at, int64_
     buf_char(out, ']');
 }
 
-// ---- stats --------------------------------------------------------------------------------------------------------
+// ---- stats ----------------------------------------------------------------------------------------------------------
 
 static void put_number(struct jw *w, const char *key, uint64_t v)
 {

@@ -16,7 +16,7 @@ struct loki_job {
     bool json_error; // the error goes out as {"status":"invalid-query",…}
 };
 
-// ---- parameters: false or an error code raises what was wrong with which one ---------------------------------------
+// ---- parameters: false or an error code raises what was wrong with which one ----------------------------------------
 bool loki_param(struct loki_job *j, const char *name, struct slice *out);                         // false: absent or empty
 enum errc loki_param_time(struct loki_job *j, const char *name, int64_t *out, struct error *err); // absent: *out unchanged
 enum errc loki_param_range(struct loki_job *j, int64_t since, int64_t *start, int64_t *end, struct error *err);
@@ -28,14 +28,14 @@ enum errc loki_param_step(struct loki_job *j, int64_t start, int64_t end, int64_
 // The parameter as a selector (no pipeline). Absent: *plan = NULL.
 enum errc loki_param_selector(struct loki_job *j, const char *name, int nth, struct logql_plan **plan, struct error *err);
 
-// ---- encoding ---------------------------------------------------------------------------------------------------
+// ---- encoding -------------------------------------------------------------------------------------------------------
 void loki_put_streams(struct buf *out, const struct log_result *r, bool categorize);
 // steps > 1 or range: values; else value. at: time of step 0.
 void loki_put_matrix(struct buf *out, const struct matrix *m, int64_t at, int64_t step, bool range);
 void loki_put_stats(struct buf *out, const struct query *q);
 void loki_put_labels(struct jw *w, const struct label *l, uint32_t n);
 
-// ---- handlers in other files --------------------------------------------------------------------------------------
+// ---- handlers in other files ----------------------------------------------------------------------------------------
 enum errc loki_labels(struct loki_job *j, struct buf *out, struct error *err);
 enum errc loki_label_values(struct loki_job *j, struct buf *out, struct error *err);
 enum errc loki_detected_labels(struct loki_job *j, struct buf *out, struct error *err);

@@ -106,7 +106,7 @@ enum errc loki_detected_labels(struct loki_job *j, struct buf *out, struct error
     return ERR_OK;
 }
 
-// ---- series -------------------------------------------------------------------------------------------------------
+// ---- series ---------------------------------------------------------------------------------------------------------
 
 static enum errc one_match(struct loki_job *j, struct logql_plan *p, int64_t start, int64_t end, struct matrix *seen,
                            struct error *err)

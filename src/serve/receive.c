@@ -43,7 +43,7 @@ static struct receiver_stats *stats_of(const struct receive *r)
     return &r->route->server->receivers[r->route->kind->receiver];
 }
 
-// ---- answers ------------------------------------------------------------------------------------------------------
+// ---- answers --------------------------------------------------------------------------------------------------------
 
 // google.rpc.Status { 1 code, 2 message } in the encoding of the request.
 static void status_body(bool json, int grpc_code, const char *message, struct buf *out)
@@ -173,7 +173,7 @@ static void answer_ok(struct receive *r)
     buf_free(&b);
 }
 
-// ---- the way in ---------------------------------------------------------------------------------------------------
+// ---- the way in -----------------------------------------------------------------------------------------------------
 
 static void finish(struct receive *r, const struct error *err)
 {

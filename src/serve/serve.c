@@ -62,7 +62,7 @@ const struct setting serve_settings[SERVE_SETTINGS_N] = {
     ROW("quiet", NULL, SETTING_BOOL, "off", "", "print nothing when ready", quiet),
 };
 
-// ---- helpers of the handlers --------------------------------------------------------------------------------------
+// ---- helpers of the handlers ----------------------------------------------------------------------------------------
 
 enum errc server_tenant(const struct http_req *r, struct slice *out, struct error *err)
 {
@@ -128,7 +128,7 @@ bool server_param_time(struct http_req *r, const char *name, int64_t *out, struc
     return true;
 }
 
-// ---- life ---------------------------------------------------------------------------------------------------------
+// ---- life -----------------------------------------------------------------------------------------------------------
 
 enum { MAX_ROUTES = 96, MAX_LOOPS = 64 };
 

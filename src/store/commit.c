@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <time.h>
 
-// ---- taking a request in ----------------------------------------------------------------------------------------
+// ---- taking a request in --------------------------------------------------------------------------------------------
 struct move {
     uintptr_t from, to, n;
 };
@@ -158,7 +158,7 @@ out:
     return rc;
 }
 
-// ---- the log's thread -------------------------------------------------------------------------------------------
+// ---- the log's thread -----------------------------------------------------------------------------------------------
 // Finds the rows that are stored already, or stand twice in the request: the same time, content and metadata in one stream is the
 // same event, as in Loki, and a span with the same ids is the same span.
 static void find_repeated(struct request *q)

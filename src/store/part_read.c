@@ -12,7 +12,7 @@
 
 enum { MAX_FOOTER_LISTS = 1 << 24 }; // resources, columns or blocks of one part
 
-// ---- decompression ----------------------------------------------------------------------------------------------
+// ---- decompression --------------------------------------------------------------------------------------------------
 // A context has some 100 KiB, which a scan of many small pieces would make and drop again and again: each thread keeps one.
 static pthread_key_t unpacker_key;
 static bool unpacker_kept;
@@ -40,7 +40,7 @@ static size_t unpack(void *out, size_t room, const void *p, size_t n)
     return d ? ZSTD_decompressDCtx(d, out, room, p, n) : ZSTD_decompress(out, room, p, n);
 }
 
-// ---- pieces -----------------------------------------------------------------------------------------------------
+// ---- pieces ---------------------------------------------------------------------------------------------------------
 int part_file(const struct part *p, struct error *err)
 {
     if (p->memory.p)
@@ -113,7 +113,7 @@ out:
     return rc;
 }
 
-// ---- opening ----------------------------------------------------------------------------------------------------
+// ---- opening --------------------------------------------------------------------------------------------------------
 static bool read_columns(struct part *p, struct rd *r)
 {
     p->info.n_columns = rd_count(r, rd_left(r));
@@ -284,7 +284,7 @@ void part_remove(struct part *p)
     __atomic_store_n(&p->removed, true, __ATOMIC_RELEASE);
 }
 
-// ---- resources --------------------------------------------------------------------------------------------------
+// ---- resources ------------------------------------------------------------------------------------------------------
 static void read_value(struct rd *r, struct value *v)
 {
     v->kind = (enum col_kind)rd_u8(r);

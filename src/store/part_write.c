@@ -81,7 +81,7 @@ static enum errc write_piece(struct writer *w, struct part_piece *out)
     return w->pending.n >= WRITE_BYTES ? flush_pending(w) : ERR_OK;
 }
 
-// ---- blocks -----------------------------------------------------------------------------------------------------
+// ---- blocks ---------------------------------------------------------------------------------------------------------
 // The values of column c in rows [row, row + rows): their number; *from is the first.
 static uint32_t values_in(struct writer *w, uint32_t c, uint32_t row, uint32_t rows, uint32_t *from)
 {
@@ -248,7 +248,7 @@ static enum errc write_blocks(struct writer *w, struct buf *blocks, uint32_t *n_
     return rc;
 }
 
-// ---- resources and footer ---------------------------------------------------------------------------------------
+// ---- resources and footer -------------------------------------------------------------------------------------------
 static enum errc write_resources(struct writer *w, struct part_piece *out)
 {
     struct buf *b = &w->raw;

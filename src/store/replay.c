@@ -39,7 +39,7 @@ struct replay {
     _Atomic uint32_t next_job;
 };
 
-// ---- one request ------------------------------------------------------------------------------------------------
+// ---- one request ----------------------------------------------------------------------------------------------------
 // Decodes a record again. *out null: it cannot be (said on stderr), or has no rows.
 static enum errc decode(const struct wal_record *r, struct batch **out, struct error *err)
 {
@@ -111,7 +111,7 @@ static enum errc make_batch(struct item *it, bool hashes, struct error *err)
     return ok ? ERR_OK : ERR(err, NOMEM, "replaying the log: out of memory");
 }
 
-// ---- a job ------------------------------------------------------------------------------------------------------
+// ---- a job ----------------------------------------------------------------------------------------------------------
 // Small batches of one table that follow each other, from item `at` on: into `in`, and their items into `from`.
 static uint32_t small_run(struct item *v, uint32_t at, uint32_t to, struct batch **in, struct item **from)
 {
@@ -228,7 +228,7 @@ static enum errc gather(struct replay *p, struct table *t, const struct wal_reco
     return ERR_OK;
 }
 
-// ---- rows, at opening -------------------------------------------------------------------------------------------
+// ---- rows, at opening -----------------------------------------------------------------------------------------------
 static struct table *table_of(struct store *s, const struct wal_record *r)
 {
     return wire_text(r->format) ? table_get(s, r->tenant, wire_signal(r->format)) : NULL;
@@ -283,7 +283,7 @@ enum errc store_replay(struct store *s, struct error *err)
     return rc;
 }
 
-// ---- the filter, before the first commit ------------------------------------------------------------------------
+// ---- the filter, before the first commit ----------------------------------------------------------------------------
 static bool is_closing(struct store *s)
 {
     pthread_mutex_lock(&s->queue_lock);

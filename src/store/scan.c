@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// ---- the snapshot -----------------------------------------------------------------------------------------------
+// ---- the snapshot ---------------------------------------------------------------------------------------------------
 struct snapshot {
     struct head_batch *head; // one reference to each batch
     struct part **parts;     // likewise
@@ -60,7 +60,7 @@ static enum errc snapshot_take(struct table *t, int64_t from, int64_t to, bool o
 
 enum { NO = 1, YES = 2 }; // answers
 
-// ---- scans ------------------------------------------------------------------------------------------------------
+// ---- scans ----------------------------------------------------------------------------------------------------------
 struct source {
     int64_t key; // newest_first: its newest time, else its oldest
     uint32_t index, block;
@@ -419,7 +419,7 @@ enum errc scan_next(struct scan *s, struct scan_batch *out, struct error *err)
     return check_budget(s, err);
 }
 
-// ---- resources --------------------------------------------------------------------------------------------------
+// ---- resources ------------------------------------------------------------------------------------------------------
 struct listing {
     struct answers seen;
     int64_t from, to;

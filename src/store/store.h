@@ -43,7 +43,7 @@ typedef void store_commit_fn(void *arg, enum errc rc);
 enum errc store_append(struct store *s, struct slice tenant, enum wire_format f, struct slice raw, int64_t received_ns,
                        struct batch *batch, store_commit_fn *done, void *arg, struct error *err);
 
-// ---- reading ----------------------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------------------------------
 // A budget of one query; counters are added to by scans. Over it: ERR_LIMIT.
 struct budget {
     uint64_t max_bytes; // uncompressed column bytes read; 0 = unlimited
@@ -99,6 +99,6 @@ void store_stats(struct store *s, struct store_stats *out);
 // Turns all heads into parts now (tests, shutdown, admin).
 enum errc store_flush(struct store *s, struct error *err);
 
-// ---- inspect: prints a file in readable form, tolerant of damage (says where it is). For `sonde inspect`. ---------
+// ---- inspect: prints a file in readable form, tolerant of damage (says where it is). For `sonde inspect`. -----------
 enum errc wal_inspect(const char *path, bool verbose, struct buf *out, struct error *err);
 enum errc part_inspect(const char *path, bool verbose, struct buf *out, struct error *err);

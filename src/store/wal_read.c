@@ -273,7 +273,7 @@ enum errc wal_replay(struct wal *w, bool repair, wal_record_fn *fn, void *arg, s
     return rc;
 }
 
-// ---- inspect ----------------------------------------------------------------------------------------------------
+// ---- inspect --------------------------------------------------------------------------------------------------------
 struct inspect {
     struct buf *out;
     bool verbose;

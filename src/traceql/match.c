@@ -147,7 +147,7 @@ bool traceql_match(const struct traceql *q, const struct batch *b, uint32_t row)
     return match(q->root, b, row);
 }
 
-// ---- what it names ------------------------------------------------------------------------------------------------
+// ---- what it names --------------------------------------------------------------------------------------------------
 
 struct names {
     struct traceql_named *at;

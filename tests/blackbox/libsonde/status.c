@@ -28,7 +28,8 @@ int main(int argc, char **argv)
     sonde_status_metrics(root);
     sonde_engine_route("echo", echo, NULL);
     struct sonde_endpoint *e = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "generate"});
-    struct sonde_dump_options dump = {.path = argc > 1 ? argv[1] : NULL, .config = "{\"model\":\"llama\",\"hf_token\":\"geheim\",\"tp\":8}"};
+    struct sonde_dump_options dump = {.path = argc > 1 ? argv[1] : NULL,
+                                      .config = "{\"model\":\"llama\",\"hf_token\":\"geheim\",\"tp\":8}"};
     sonde_config_dump(&dump);
     struct sonde_span *open = sonde_span_start("long request", SONDE_KIND_SERVER, NULL);
     printf("%d\n", sonde_status_port());

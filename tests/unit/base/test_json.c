@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-// ---- what is JSON and what is not ------------------------------------------------------------------------------------
+// ---- what is JSON and what is not -----------------------------------------------------------------------------------
 static const struct {
     const char *text;
     size_t n;
@@ -250,7 +250,7 @@ static void accepted_and_refused(void **state)
     check_done();
 }
 
-// ---- both kernels do the same --------------------------------------------------------------------------------------
+// ---- both kernels do the same ---------------------------------------------------------------------------------------
 static void kernels_agree(void **state)
 {
 #if defined(__x86_64__)
@@ -334,7 +334,7 @@ static void random_texts_agree(void **state)
     check_done();
 }
 
-// ---- reading ---------------------------------------------------------------------------------------------------------
+// ---- reading --------------------------------------------------------------------------------------------------------
 static void strings(void **state)
 {
     static const struct {
@@ -508,7 +508,7 @@ static void depth_is_limited(void **state)
     check_done();
 }
 
-// ---- writing ---------------------------------------------------------------------------------------------------------
+// ---- writing --------------------------------------------------------------------------------------------------------
 static void writing(void **state)
 {
     struct buf b;

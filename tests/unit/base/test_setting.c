@@ -126,7 +126,7 @@ static void help_and_print(void **state)
     check_done();
 }
 
-// ---- the file layer -----------------------------------------------------------------------------------------------
+// ---- the file layer -------------------------------------------------------------------------------------------------
 struct filed {
     const char *config, *http, *mode;
     int64_t workers, memory, keep_all;

@@ -173,7 +173,7 @@ static void spans_into_columns(void **state)
     batch_unref(b);
 }
 
-// ---- round trips ------------------------------------------------------------------------------------------------
+// ---- round trips ----------------------------------------------------------------------------------------------------
 
 static enum wire_format as_json(enum wire_format f)
 {
@@ -259,7 +259,7 @@ static void some_rows_are_encoded(void **state)
     buf_free(&out);
 }
 
-// ---- what Dynamo sent -------------------------------------------------------------------------------------------
+// ---- what Dynamo sent -----------------------------------------------------------------------------------------------
 
 // An independent walk: how often field 2 of field 2 of field 1 occurs.
 static uint32_t count_records(const unsigned char *p, const unsigned char *end, int level)
@@ -340,7 +340,7 @@ static void recorded_requests_lose_nothing(void **state)
     assert_true(files > 0);
 }
 
-// ---- order of fields --------------------------------------------------------------------------------------------
+// ---- order of fields ------------------------------------------------------------------------------------------------
 
 struct raw {
     uint32_t field, key, seq;
@@ -456,7 +456,7 @@ static void repeated_messages_are_merged(void **state)
     batch_unref(b);
 }
 
-// ---- what is refused, mended, or fatal --------------------------------------------------------------------------
+// ---- what is refused, mended, or fatal ------------------------------------------------------------------------------
 
 static void bad_spans_are_counted(void **state)
 {

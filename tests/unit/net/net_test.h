@@ -31,7 +31,7 @@ static void *turn(void *l)
     return NULL;
 }
 
-// ---- handlers -----------------------------------------------------------------------------------------------------
+// ---- handlers -------------------------------------------------------------------------------------------------------
 static void h_name(struct http_req *r, void *arg)
 {
     http_reply_text(r, 200, "%s %.*s %.*s", (const char *)arg, (int)r->param[0].n, r->param[0].p ? r->param[0].p : "",
@@ -187,7 +187,7 @@ static int stop(void **state)
     return 0;
 }
 
-// ---- raw sockets --------------------------------------------------------------------------------------------------
+// ---- raw sockets ----------------------------------------------------------------------------------------------------
 static int dial(void)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};

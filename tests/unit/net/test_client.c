@@ -1,7 +1,7 @@
 // The client: pool, streams, cancel, timeouts, and servers that misbehave.
 #include "net_test.h"
 
-// ---- asynchronous calls -------------------------------------------------------------------------------------------
+// ---- asynchronous calls ---------------------------------------------------------------------------------------------
 struct call_state {
     int status, done, ok;
     size_t bytes;
@@ -149,7 +149,7 @@ static void test_timeout(void **state)
     close_client();
 }
 
-// ---- servers that misbehave ---------------------------------------------------------------------------------------
+// ---- servers that misbehave -----------------------------------------------------------------------------------------
 struct fake {
     int fd;
     atomic_int accepts;

@@ -19,7 +19,7 @@ static struct loop *fresh(void)
     return l;
 }
 
-// ---- timers -------------------------------------------------------------------------------------------------------
+// ---- timers ---------------------------------------------------------------------------------------------------------
 static int order[16], n_order;
 static void note(struct loop_timer *t, void *arg)
 {
@@ -96,7 +96,7 @@ static void test_timer_heap(void **state)
     loop_free(l);
 }
 
-// ---- posts --------------------------------------------------------------------------------------------------------
+// ---- posts ----------------------------------------------------------------------------------------------------------
 enum { POSTERS = 4, POSTS = 5000 };
 static struct loop *shared;
 static int arrived; // touched on the loop's thread alone
@@ -133,7 +133,7 @@ static void test_posts(void **state)
     loop_free(shared);
 }
 
-// ---- descriptors --------------------------------------------------------------------------------------------------
+// ---- descriptors ----------------------------------------------------------------------------------------------------
 static struct loop_io *pair_io[2];
 static int calls[2];
 static unsigned seen;

@@ -50,7 +50,7 @@ static int remove_certificates(void **state)
     return system(command);
 }
 
-// ---- two ends -----------------------------------------------------------------------------------------------------------
+// ---- two ends -------------------------------------------------------------------------------------------------------
 struct ends {
     struct tls *client, *server;
     struct error client_error, server_error;
@@ -243,7 +243,7 @@ static void test_reload(void **state)
     check_done();
 }
 
-// ---- whole calls --------------------------------------------------------------------------------------------------------
+// ---- whole calls ----------------------------------------------------------------------------------------------------
 static void echo(struct http_req *q, void *arg)
 {
     if (q->route->body_max == 1)

@@ -9,7 +9,7 @@
 #include <sonde/config.h>
 #include <sonde/meter.h>
 
-// ---- substitution -----------------------------------------------------------------------------------------------------
+// ---- substitution ---------------------------------------------------------------------------------------------------
 // The rows of the specification's table, and its errors.
 static const struct {
     const char *in, *want; // want null: an error
@@ -80,7 +80,7 @@ static void test_substitution(void **state)
     check_done();
 }
 
-// ---- model ------------------------------------------------------------------------------------------------------------
+// ---- model ----------------------------------------------------------------------------------------------------------
 static const struct {
     const char *yaml, *path;
     enum sonde_node_type type;
@@ -179,7 +179,7 @@ static void test_bad_files(void **state)
     check_done();
 }
 
-// ---- creating ---------------------------------------------------------------------------------------------------------
+// ---- creating -------------------------------------------------------------------------------------------------------
 static const char whole[] =
     "file_format: \"1.0\"\n"
     "attribute_limits: {attribute_count_limit: 64}\n"
@@ -341,7 +341,7 @@ static void test_small_files(void **state)
     check_done();
 }
 
-// ---- views ------------------------------------------------------------------------------------------------------------
+// ---- views ----------------------------------------------------------------------------------------------------------
 static int views(void *arg)
 {
     static const char yaml[] = "file_format: '1.0'\n"
@@ -388,7 +388,7 @@ static void test_views(void **state)
     check_done();
 }
 
-// ---- as a process -----------------------------------------------------------------------------------------------------
+// ---- as a process ---------------------------------------------------------------------------------------------------
 static char path[64];
 static int started(void *arg)
 {

@@ -14,7 +14,7 @@
 
 static const struct redact plain;
 
-// ---- redaction --------------------------------------------------------------------------------------------------------
+// ---- redaction ------------------------------------------------------------------------------------------------------
 static const struct {
     const char *name, *value, *want; // want null: unchanged
 } redact_rows[] = {
@@ -118,7 +118,7 @@ static void test_command_line(void **state)
     check_done();
 }
 
-// ---- sorting ----------------------------------------------------------------------------------------------------------
+// ---- sorting --------------------------------------------------------------------------------------------------------
 static const struct {
     const char *in, *want; // null: no JSON
 } sort_rows[] = {
@@ -152,7 +152,7 @@ static void test_sort(void **state)
     check_done();
 }
 
-// ---- whole ------------------------------------------------------------------------------------------------------------
+// ---- whole ----------------------------------------------------------------------------------------------------------
 static bool pair(void *arg, size_t i, const char **key, const char **value)
 {
     static const char *const rows[][2] = {{"model", "llama"}, {"api_key", "geheim"}, {"none", NULL}};
@@ -275,7 +275,7 @@ static void test_bad_input(void **state)
     check_done();
 }
 
-// ---- where it goes ----------------------------------------------------------------------------------------------------
+// ---- where it goes --------------------------------------------------------------------------------------------------
 static int dump_to(void *arg)
 {
     struct sonde_dump_options o = {.path = arg, .config = "{\"who\":\"me\"}", .no_gpu = true};
@@ -317,7 +317,7 @@ static void test_out(void **state)
     check_done();
 }
 
-// ---- GPUs -------------------------------------------------------------------------------------------------------------
+// ---- GPUs -----------------------------------------------------------------------------------------------------------
 static int gpu_child(void *arg)
 {
     struct buf b;

@@ -119,7 +119,7 @@ static void forget(void)
     pthread_mutex_unlock(&got->lock);
 }
 
-// ---- what the child does -----------------------------------------------------------------------------------------------------
+// ---- what the child does --------------------------------------------------------------------------------------------
 struct plan {
     char endpoint[64], protocol[64], extra[3][80];
     unsigned shutdown_ms;
@@ -181,8 +181,7 @@ static void run_plan(struct plan *p, struct buf *out)
     assert_int_equal(rc, 0);
 }
 
-// ---- what arrived
-// --------------------------------------------------------------------------------------------------------------
+// ---- what arrived ---------------------------------------------------------------------------------------------------
 static struct batch *decode(int i)
 {
     struct batch *b = NULL;
@@ -331,7 +330,7 @@ static int logs_received(void)
     return n;
 }
 
-// ---- what an error brings out ----------------------------------------------------------------------------------------------
+// ---- what an error brings out ---------------------------------------------------------------------------------------
 enum { STEPS = 5 };
 
 // Two requests at once: one ends well, one fails and fails again.
@@ -418,7 +417,7 @@ static void retro(void **state)
     check_done();
 }
 
-// ---- trouble -----------------------------------------------------------------------------------------------------------------
+// ---- trouble --------------------------------------------------------------------------------------------------------
 static void retries(void **state)
 {
     (void)state;

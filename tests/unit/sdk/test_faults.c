@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-// ---- calls that fail ----------------------------------------------------------------------------------------------------
+// ---- calls that fail ------------------------------------------------------------------------------------------------
 enum call {
     MEMORY, // base/alloc.h
     WRITE,
@@ -143,7 +143,7 @@ int __wrap_fcntl64(int fd, int what, ...)
     return fails(FCNTL) ? -1 : __real_fcntl64(fd, what, arg);
 }
 
-// ---- a life ---------------------------------------------------------------------------------------------------------------
+// ---- a life ---------------------------------------------------------------------------------------------------------
 enum { STATUS = 7, THREADS = 2, LINES = 60, MARKED = THREADS * LINES + 8, SINKS = 4 };
 struct life {
     enum call call;
@@ -266,7 +266,7 @@ static int live(void *arg)
     return STATUS;
 }
 
-// ---- what is left of it ---------------------------------------------------------------------------------------------------
+// ---- what is left of it ---------------------------------------------------------------------------------------------
 // Marked lines of a text; a number that is there twice, or a line that does not end, counts 1000. A pipe that takes nothing from
 // some moment on may have the beginning of a long line.
 static long marks_in(const struct buf *b, bool *seen, bool may_be_cut)
@@ -407,7 +407,7 @@ static void from_then_on(void **state)
     check_done();
 }
 
-// ---- a full ring ---------------------------------------------------------------------------------------------------------
+// ---- a full ring ----------------------------------------------------------------------------------------------------
 enum { OPEN_SPANS = 300 };
 static int ends_without_room(void *arg)
 {

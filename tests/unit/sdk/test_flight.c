@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-// ---- an error inside a trace --------------------------------------------------------------------------------------------
+// ---- an error inside a trace ----------------------------------------------------------------------------------------
 static void step(const char *trace, int i)
 {
     SONDE_DEBUG("step", SONDE_STR("of", trace), SONDE_INT("i", i));
@@ -92,7 +92,7 @@ static void errors(void **state)
     check_done();
 }
 
-// ---- limits, many traces and threads ---------------------------------------------------------------------------------------
+// ---- limits, many traces and threads --------------------------------------------------------------------------------
 static int long_trace(void *arg)
 {
     (void)arg;
@@ -182,7 +182,7 @@ static void many(void **state)
     check_done();
 }
 
-// ---- held records push nobody out --------------------------------------------------------------------------------------------
+// ---- held records push nobody out -----------------------------------------------------------------------------------
 static int flood(void *arg)
 {
     (void)arg;
@@ -207,8 +207,7 @@ static void reserve(void **state)
     buf_free(&out);
 }
 
-// ---- a verdict that comes later, dumps, other sinks
-// -----------------------------------------------------------------------------
+// ---- a verdict that comes later, dumps, other sinks -----------------------------------------------------------------
 static char path[2][100];
 
 static int later(void *arg)

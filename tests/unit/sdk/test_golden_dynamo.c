@@ -23,7 +23,7 @@ static struct {
     [DISPLAY_QUOTED] = {"text: strings always stand in quotes (Dynamo: bare where recorded for display)", 0},
 };
 
-// ---- the recordings ---------------------------------------------------------------------------------------------------
+// ---- the recordings -------------------------------------------------------------------------------------------------
 static bool recorded(const char *pattern, glob_t *files)
 {
     const char *root = getenv("SONDE_TESTDATA");
@@ -48,7 +48,7 @@ static struct buf load(const char *path)
     return b;
 }
 
-// ---- a call -----------------------------------------------------------------------------------------------------------
+// ---- a call ---------------------------------------------------------------------------------------------------------
 struct value {
     struct slice key, raw; // raw: as it stands on the line
     enum sonde_type type;
@@ -206,7 +206,7 @@ static void log_record(struct replay *w, const struct call *c, const struct site
     line_write(&w->p.out, &w->p.style, &w->p.clock, &l);
 }
 
-// ---- JSONL ------------------------------------------------------------------------------------------------------------
+// ---- JSONL ----------------------------------------------------------------------------------------------------------
 // What Dynamo records on its spans; the rest are fields of events. typed: what Sonde's callers hand over as number or bool.
 static const struct {
     const char *span, *key;
@@ -506,7 +506,7 @@ static void jsonl(void **state)
     check_done();
 }
 
-// ---- text -------------------------------------------------------------------------------------------------------------
+// ---- text -----------------------------------------------------------------------------------------------------------
 #define DIM   "\x1b[2m"
 #define OFF   "\x1b[0m"
 #define BOLD  "\x1b[1m"

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-// ---- allocation ---------------------------------------------------------------------------------------------------------
+// ---- allocation -----------------------------------------------------------------------------------------------------
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
 enum { COUNTS = 0 }; // they have an allocator of their own
 static __thread volatile unsigned long allocated;
@@ -143,7 +143,7 @@ static void nothing_is_allocated(void **state)
     check_done();
 }
 
-// ---- the common line ------------------------------------------------------------------------------------------------------
+// ---- the common line ------------------------------------------------------------------------------------------------
 static const int64_t T = 1768465812004217000; // 2026-01-15T08:30:12.004217Z
 static struct buf want, got;
 

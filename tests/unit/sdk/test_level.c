@@ -9,7 +9,7 @@
 
 static const char *const plain[] = {"SONDE_FLIGHT_LEVEL=off", NULL};
 
-// ---- one thread, a table of changes ---------------------------------------------------------------------------------------
+// ---- one thread, a table of changes ---------------------------------------------------------------------------------
 static void five(const char *step)
 {
     SONDE_ERROR("e", SONDE_STR("at", step));
@@ -65,7 +65,7 @@ static void table(void **state)
     check_done();
 }
 
-// ---- call sites made at run time -------------------------------------------------------------------------------------------
+// ---- call sites made at run time ------------------------------------------------------------------------------------
 static int at_run_time(void *arg)
 {
     char target[] = "level::made", file[] = "made.py";
@@ -94,7 +94,7 @@ static void made(void **state)
     check_done();
 }
 
-// ---- spans that are open when the filter changes --------------------------------------------------------------------------
+// ---- spans that are open when the filter changes --------------------------------------------------------------------
 static void inner(const char *step)
 {
     SONDE_DEBUG("inner", SONDE_STR("at", step));
@@ -129,7 +129,7 @@ static void open_spans(void **state)
     buf_free(&out);
 }
 
-// ---- a filter with an end -----------------------------------------------------------------------------------------------
+// ---- a filter with an end -------------------------------------------------------------------------------------------
 static bool debug_on(void)
 {
     return SONDE_ENABLED(SONDE_LEVEL_DEBUG);
@@ -179,7 +179,7 @@ static void reverts(void **state)
     buf_free(&out);
 }
 
-// ---- many threads and sites ------------------------------------------------------------------------------------------------
+// ---- many threads and sites -----------------------------------------------------------------------------------------
 static atomic_bool stop;
 static atomic_int calls;
 
@@ -243,7 +243,7 @@ static void threads(void **state)
     buf_free(&out);
 }
 
-// ---- control file -----------------------------------------------------------------------------------------------------------
+// ---- control file ---------------------------------------------------------------------------------------------------
 static char control[64];
 
 static void put(const char *text)
@@ -296,7 +296,7 @@ static void control_file(void **state)
     buf_free(&out);
 }
 
-// ---- fork -------------------------------------------------------------------------------------------------------------------
+// ---- fork -----------------------------------------------------------------------------------------------------------
 static int forks(void *arg)
 {
     (void)arg;

@@ -14,7 +14,7 @@ static int count_call(void)
     return ++evaluated;
 }
 
-// ---- without init, flushed at exit --------------------------------------------------------------------------------------
+// ---- without init, flushed at exit ----------------------------------------------------------------------------------
 static int no_init(void *arg)
 {
     (void)arg;
@@ -38,7 +38,7 @@ static void works_without_init(void **state)
     buf_free(&out);
 }
 
-// ---- after shutdown -----------------------------------------------------------------------------------------------------
+// ---- after shutdown -------------------------------------------------------------------------------------------------
 static int after_shutdown(void *arg)
 {
     (void)arg;
@@ -63,7 +63,7 @@ static void records_after_shutdown(void **state)
     buf_free(&out);
 }
 
-// ---- environment ----------------------------------------------------------------------------------------------------------
+// ---- environment ----------------------------------------------------------------------------------------------------
 static int some_lines(void *arg)
 {
     (void)arg;
@@ -127,7 +127,7 @@ static void environment(void **state)
     check_done();
 }
 
-// ---- span directives ------------------------------------------------------------------------------------------------------
+// ---- span directives ------------------------------------------------------------------------------------------------
 static void debug_line(const char *where)
 {
     SONDE_DEBUG("inner", SONDE_STR("where", where));
@@ -164,7 +164,7 @@ static void span_directives(void **state)
     buf_free(&out);
 }
 
-// ---- order ------------------------------------------------------------------------------------------------------------------
+// ---- order ----------------------------------------------------------------------------------------------------------
 static void *ordered(void *arg)
 {
     for (int i = 0; i < 5000; i++)
@@ -202,7 +202,7 @@ static void order_within_threads(void **state)
     buf_free(&out);
 }
 
-// ---- a good guest -------------------------------------------------------------------------------------------------------------
+// ---- a good guest ---------------------------------------------------------------------------------------------------
 static void handler(int signo)
 {
     SONDE_INFO("from a handler", SONDE_INT("signal", signo));

@@ -203,7 +203,7 @@ static void run(bool jsonl)
 {
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         const struct want *w = &rows[i];
-        struct sonde_site record = {0,       0,        7,   (uint8_t)w->level, (uint8_t)w->n, 0, 0, w->message, "t", "../src/f.c",
+        struct sonde_site record = {0,       0,        7, (uint8_t)w->level, (uint8_t)w->n, 0, 0, w->message, "t", "../src/f.c",
                                     w->keys, w->types, 0};
         struct site *site = site_of(&record);
         struct pipeline p;
@@ -239,7 +239,7 @@ static void text_lines(void **state)
     run(false);
 }
 
-// ---- spans ------------------------------------------------------------------------------------------------------------
+// ---- spans ----------------------------------------------------------------------------------------------------------
 struct world {
     struct pipeline p;
     struct site *log, *span;

@@ -205,7 +205,7 @@ static void hanging(void **state)
     done(p, &d);
 }
 
-// ---- producers ----------------------------------------------------------------------------------------------------------
+// ---- producers ------------------------------------------------------------------------------------------------------
 static struct sonde_metric_data produced[3];
 static atomic_uint filter_seen;
 static bool produce(void *arg, const struct sonde_metric_filter *filter, struct sonde_collection *to)
@@ -291,7 +291,7 @@ static void producers(void **state)
     done(p, &d);
 }
 
-// ---- exemplars ----------------------------------------------------------------------------------------------------------
+// ---- exemplars ------------------------------------------------------------------------------------------------------
 struct own {
     unsigned offered, collected;
     double last;

@@ -477,7 +477,7 @@ static void process(void **state)
     check_done();
 }
 
-// ---- protobuf: printed as text by a reader that knows nothing of the writer -----------------------------------------------
+// ---- protobuf: printed as text by a reader that knows nothing of the writer -----------------------------------------
 static void message_print(struct buf *out, struct pb *r, int depth)
 {
     while (pb_next(r)) {

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <time.h>
 
-// ---- the counts -----------------------------------------------------------------------------------------------------------
+// ---- the counts -----------------------------------------------------------------------------------------------------
 struct row {
     uint32_t first, one_in, threads, calls; // calls: of each thread
     uint64_t passed;
@@ -89,7 +89,7 @@ static void windows(void **state)
     assert_int_equal(passed + limit.suppressed, calls);
 }
 
-// ---- repeats --------------------------------------------------------------------------------------------------------------
+// ---- repeats --------------------------------------------------------------------------------------------------------
 static void *repeat(void *arg)
 {
     struct work *w = arg;
@@ -123,7 +123,7 @@ static void repeats(void **state)
     assert_false(limit_repeats(&limit, 77));
 }
 
-// ---- the lines ------------------------------------------------------------------------------------------------------------
+// ---- the lines ------------------------------------------------------------------------------------------------------
 static int evaluated;
 static int count_call(void)
 {

@@ -146,8 +146,7 @@ static void containers(void **state)
     check_done();
 }
 
-// ---- the process's own
-// ----------------------------------------------------------------------------------------------------------
+// ---- the process's own ----------------------------------------------------------------------------------------------
 static struct sonde_resource *detector(void *arg)
 {
     struct sonde_field f[] = {SONDE_FIELD(SONDE_STR("found", arg)), SONDE_FIELD(SONDE_STR("host.arch", "mine")),

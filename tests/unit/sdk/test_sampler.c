@@ -277,8 +277,7 @@ static void custom(void **state)
     alone(own);
 }
 
-// ---- what failed is exported after all
-// ---------------------------------------------------------------------------------------------
+// ---- what failed is exported after all ------------------------------------------------------------------------------
 static struct sonde_memory_exporter *memory;
 static bool exported(const char *name)
 {

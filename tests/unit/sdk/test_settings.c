@@ -91,7 +91,7 @@ static void test_every_variable_has_a_row(void **state)
     check_done();
 }
 
-// ---- values -----------------------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------------------------------
 static const struct value_row {
     const char *name, *given;
     double want; // int, real, choice or truth, by the row's type
@@ -163,7 +163,7 @@ static void test_values(void **state)
     check_done();
 }
 
-// ---- order and provenance ---------------------------------------------------------------------------------------------
+// ---- order and provenance -------------------------------------------------------------------------------------------
 static char root[] = "/tmp/sonde-settings-XXXXXX";
 
 static void put_file(const char *dir, const char *name, const char *text)

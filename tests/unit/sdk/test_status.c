@@ -70,7 +70,7 @@ static void in_child(int (*fn)(void *), const char *const *env, struct buf *out)
     check_done();
 }
 
-// ---- routes -----------------------------------------------------------------------------------------------------------
+// ---- routes ---------------------------------------------------------------------------------------------------------
 static bool echo(void *arg, const struct sonde_engine_request *q, struct sonde_engine_reply *out)
 {
     char text[512];
@@ -202,7 +202,7 @@ static void test_paths(void **state)
     check_done();
 }
 
-// ---- starting ---------------------------------------------------------------------------------------------------------
+// ---- starting -------------------------------------------------------------------------------------------------------
 static int no_port(void *arg)
 {
     (void)arg;
@@ -253,7 +253,7 @@ static void test_start(void **state)
     check_done();
 }
 
-// ---- metrics ----------------------------------------------------------------------------------------------------------
+// ---- metrics --------------------------------------------------------------------------------------------------------
 static int metrics(void *arg)
 {
     (void)arg;
@@ -317,7 +317,7 @@ static void test_prometheus_page(void **state)
     check_done();
 }
 
-// ---- readiness --------------------------------------------------------------------------------------------------------
+// ---- readiness ------------------------------------------------------------------------------------------------------
 static int listed(void *arg)
 {
     (void)arg;
@@ -448,7 +448,7 @@ static void test_canary(void **state)
              NULL);
 }
 
-// ---- debug ------------------------------------------------------------------------------------------------------------
+// ---- debug ----------------------------------------------------------------------------------------------------------
 static int debug(void *arg)
 {
     (void)arg;
@@ -555,7 +555,7 @@ static void test_token(void **state)
     in_child(token, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", "SONDE_DEBUG_TOKEN=geheim", NULL}, NULL);
 }
 
-// ---- fork, end --------------------------------------------------------------------------------------------------------
+// ---- fork, end ------------------------------------------------------------------------------------------------------
 static int forked(void *arg)
 {
     int status;
@@ -616,7 +616,7 @@ static void test_fork_and_end(void **state)
     check_done();
 }
 
-// ---- threads ----------------------------------------------------------------------------------------------------------
+// ---- threads --------------------------------------------------------------------------------------------------------
 // Not in a child, so that the thread sanitizer sees it; the last test, as it starts the library.
 static atomic_bool over;
 static void *turns(void *arg)

@@ -17,7 +17,7 @@ enum { KILLS = 25, LINES = 10, MAX_REQUESTS = 200000, IN_FLIGHT = 16 };
 
 static unsigned *seen; // MAX_REQUESTS * LINES
 
-// ---- SIGKILL ----------------------------------------------------------------------------------------------------
+// ---- SIGKILL --------------------------------------------------------------------------------------------------------
 static int ack_pipe;
 static atomic_int in_flight;
 
@@ -143,7 +143,7 @@ static bool try_lines(struct store *s, unsigned first, unsigned n)
     return ok;
 }
 
-// ---- full disk --------------------------------------------------------------------------------------------------
+// ---- full disk ------------------------------------------------------------------------------------------------------
 static void limit_files(rlim_t bytes)
 {
     struct rlimit r;
@@ -273,7 +273,7 @@ static void a_failed_commit_stays_failed(void **state)
     temp_remove(dir);
 }
 
-// ---- every allocation, every write ------------------------------------------------------------------------------
+// ---- every allocation, every write ----------------------------------------------------------------------------------
 // Opens, appends thrice, flushes, scans and closes, while something fails; then opens again: what was acknowledged is
 // there once, nothing is there twice, what the store said it did not take is not there.
 static void use_while_failing(long n, void (*arm)(long n), bool (*disarm)(void), bool *hit)
@@ -368,7 +368,7 @@ static void every_write_may_fail(void **state)
     quietly(fail_writes);
 }
 
-// ---- torn and damaged logs --------------------------------------------------------------------------------------
+// ---- torn and damaged logs ------------------------------------------------------------------------------------------
 // A directory as SIGKILL leaves it: n requests of 100 lines in the log, no part.
 static char *killed_dir(unsigned n)
 {
