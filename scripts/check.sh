@@ -9,7 +9,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=$(realpath "${1:-build}")
-parts=${SONDE_CHECK:-layers format unit blackbox interop python browser}
+parts=${SONDE_CHECK:-layers format compliance unit blackbox interop python browser}
 python=${SONDE_VENV:-$build/venv}/bin/python
 passed=0 failed=0 skipped=0
 
