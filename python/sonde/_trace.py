@@ -198,9 +198,12 @@ def inject(headers: Optional[MutableMapping[str, str]] = None, source: Union[Par
 
 
 @contextlib.contextmanager
-def request(headers: Any = (), *, request_id: str = "") -> Iterator[Context]:
-    """What comes in with a request is the parent of the spans of this block. Without a request id a new one is not made up."""
+def request(headers: Any = (), *, request_id: str = "", new_id: bool = False) -> Iterator[Context]:
+    """What comes in with a request is the parent of the spans of this block. new_id: a request id is made (UUID 4) where none came."""
     c = extract(headers)
+    if new_id and not request_id and not c.request_id:
+        import uuid
+        request_id = str(uuid.uuid4())
     if request_id:
         c = context(request_id, c)
     token = _remote.set(c)

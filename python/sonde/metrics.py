@@ -368,8 +368,8 @@ def bridge(registry: Any = None, to: Optional[Registry] = None) -> None:
             if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
                 from prometheus_client import multiprocess
                 source = prometheus_client.CollectorRegistry()
-                multiprocess.MultiProcessCollector(source)  # type: ignore[no-untyped-call]
-        return prometheus_client.generate_latest(source)
+                multiprocess.MultiProcessCollector(source)
+        return bytes(prometheus_client.generate_latest(source))
 
     (to or runtime()).metrics.register_prometheus_expfmt_callback(page)
 
