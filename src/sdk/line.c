@@ -631,6 +631,17 @@ static void put_chain(struct buf *out, bool color, const struct bspan *s)
     buf_str(out, color ? "\x1b[0m:" : ":");
 }
 
+// What a span around it told already, key and value: request ids that children have from their parents.
+static bool told_above(const struct bspan *s, const struct field *f)
+{
+    for (const struct bspan *p = s->parent; p; p = p->parent)
+        for (uint32_t i = 0; i < p->n_fields; i++)
+            if (slice_eq(p->field[i].key, f->key) && p->field[i].type == f->type && p->field[i].u == f->u &&
+                slice_eq(p->field[i].s, f->s))
+                return true;
+    return false;
+}
+
 // A group a span, root first, dimmed as a whole (the first inner reset ends that, as it does in Dynamo's lines).
 static void put_span_fields(struct buf *out, bool color, const struct bspan *s)
 {
@@ -638,11 +649,17 @@ static void put_span_fields(struct buf *out, bool color, const struct bspan *s)
         put_span_fields(out, color, s->parent);
     bool id = s->request_id.n && !(s->parent && s->parent->request_id.n); // once, where it entered this process
     const char *lead = color ? " \x1b[2m" : " ";
-    for (uint32_t i = 0; i < s->n_fields; i++, lead = " ")
+    bool any = id;
+    for (uint32_t i = 0; i < s->n_fields; i++) {
+        if (told_above(s, &s->field[i]))
+            continue;
         put_pair(out, color, lead, s->field[i].key, s->field[i].type, s->field[i].u, s->field[i].s);
+        any = true;
+        lead = " ";
+    }
     if (id)
         put_pair(out, color, lead, SLICE("x_request_id"), SONDE_TYPE_STR, 0, s->request_id);
-    if (color && (id || s->n_fields))
+    if (color && any)
         buf_str(out, "\x1b[0m");
 }
 

@@ -164,6 +164,34 @@ static void span_directives(void **state)
     buf_free(&out);
 }
 
+// What a span around told already stands once on a text line; another value of the same name stands beside it.
+static int nested(void *arg)
+{
+    struct sonde_span *outer = sonde_span_start("outer", SONDE_KIND_SERVER, NULL);
+    (void)arg;
+    sonde_span_str(outer, "id", "one");
+    sonde_span_int(outer, "n", 1);
+    sonde_span_enter(outer);
+    struct sonde_span *inner = sonde_span_start("inner", SONDE_KIND_INTERNAL, NULL);
+    sonde_span_str(inner, "id", "one");
+    sonde_span_int(inner, "n", 2);
+    sonde_span_enter(inner);
+    SONDE_INFO("here");
+    sonde_span_end(inner);
+    sonde_span_end(outer);
+    return 0;
+}
+
+static void told_once(void **state)
+{
+    (void)state;
+    static const char *const env[] = {"DYN_LOGGING_JSONL=0", NULL};
+    struct buf out;
+    assert_int_equal(child_run(nested, NULL, env, &out), 0);
+    assert_int_equal(count_of(&out, ": here id=\"one\" n=1 n=2\n"), 1);
+    buf_free(&out);
+}
+
 // ---- order ----------------------------------------------------------------------------------------------------------
 static void *ordered(void *arg)
 {
@@ -300,9 +328,10 @@ static void no_stderr(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(works_without_init),   cmocka_unit_test(records_after_shutdown),
-                                       cmocka_unit_test(environment),          cmocka_unit_test(span_directives),
-                                       cmocka_unit_test(order_within_threads), cmocka_unit_test(in_signal_handlers),
-                                       cmocka_unit_test(shutdown_is_bounded),  cmocka_unit_test(no_stderr)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(works_without_init), cmocka_unit_test(records_after_shutdown),
+                                       cmocka_unit_test(environment),        cmocka_unit_test(span_directives),
+                                       cmocka_unit_test(told_once),          cmocka_unit_test(order_within_threads),
+                                       cmocka_unit_test(in_signal_handlers), cmocka_unit_test(shutdown_is_bounded),
+                                       cmocka_unit_test(no_stderr)};
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
