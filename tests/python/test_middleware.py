@@ -1,35 +1,11 @@
 """Requests through the middlewares, in processes of their own whose spans are read from the console exporter."""
 import importlib.util
-import json
 
 import pytest
 
 
 def needs(*modules):
     return pytest.mark.skipif(any(importlib.util.find_spec(m) is None for m in modules), reason=f"{', '.join(modules)} not installed")
-
-
-HEAD = "import asyncio, sonde, sonde.middleware, sys\nTP = '00-' + 'a' * 32 + '-' + 'b' * 16 + '-01'\n"
-
-
-@pytest.fixture
-def go(run, tmp_path):
-    """go(source): (stdout, spans by order of end, records). Spans come from OTLP written into a file."""
-
-    def execute(source, **env):
-        file = tmp_path / "spans.jsonl"
-        code, out, lines = run(HEAD + source, env={"OTEL_TRACES_EXPORTER": "otlp/file", "OTEL_LOGS_EXPORTER": "none", "SONDE_OTLP_FILE": str(file), "OTEL_EXPORT_ENABLED": "1", **env})
-        assert code == 0, (out, run.other)
-        spans = []
-        for line in file.read_text().splitlines() if file.exists() else ():
-            for r in json.loads(line).get("resourceSpans", ()):
-                for scope in r["scopeSpans"]:
-                    spans += scope["spans"]
-        for s in spans:
-            s["attributes"] = {a["key"]: next(iter(a["value"].values())) for a in s.get("attributes", ())}
-        return out, sorted(spans, key=lambda s: int(s["endTimeUnixNano"])), lines
-
-    return execute
 
 
 @needs("starlette", "httpx")
