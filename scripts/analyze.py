@@ -23,6 +23,10 @@ KNOWN = {
     ("src/query/logs.c", "analyzer-null-dereference", "add"),  # n == limit > 0: the heap is there
     ("src/query/logs.c", "analyzer-null-dereference", "collect"),
     ("src/store/wal_read.c", "analyzer-null-argument", "read_header"),  # only a file that was mapped has any bytes
+    ("src/net/tls_context.c", "analyzer-null-dereference", "server_context"),  # context_new succeeded
+    ("src/sdk/spans.c", "analyzer-null-dereference", "same_key"),  # n > 0 fields: they are there
+    ("src/sdk/line.c", "analyzer-null-dereference", "members_many"),
+    ("src/sdk/status_debug.c", "analyzer-null-dereference", "spans"),  # n > 0 only with a list
     # "uninitialised", though set on every way there
     ("src/logql/plan.c", "analyzer-use-of-uninitialized-value", "plan_pipeline"),  # plan_stage succeeded
     ("src/sdk/export.c", "analyzer-use-of-uninitialized-value", "loop"),  # a loop over SIGNALS filled it
