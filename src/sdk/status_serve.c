@@ -126,13 +126,16 @@ bool sonde_status_metadata(const char *json)
 {
     struct arena arena;
     struct json j;
-    arena_init(&arena, MIB(16));
-    json_init(&j, slice_str(json), &arena, NULL);
-    bool ok = !json || (json_skip(&j, NULL) && json_finish(&j));
-    arena_free(&arena);
-    char *copy = json && ok ? strdup(json) : NULL;
-    if (!ok || (json && !copy))
-        return false;
+    char *copy = NULL;
+    if (json) {
+        arena_init(&arena, MIB(16));
+        json_init(&j, slice_str(json), &arena, NULL);
+        bool ok = json_skip(&j, NULL) && json_finish(&j);
+        arena_free(&arena);
+        copy = ok ? strdup(json) : NULL;
+        if (!copy)
+            return false;
+    }
     pthread_mutex_lock(&lock);
     free(metadata);
     metadata = copy;
