@@ -330,6 +330,7 @@ static int gpu_child(void *arg)
     dump_gpu(&w);
     bool quick = clock_mono_ns() - from < 3000000000;
     dprintf(2, "%.*s\n%s\n", (int)b.n, b.p, quick ? "quick" : "slow");
+    buf_free(&b);
     // nothing is left behind
     return waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD ? 0 : 1;
 }
