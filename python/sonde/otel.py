@@ -234,11 +234,12 @@ def install(propagator: bool = True) -> TracerProvider:
     global _installed
     provider: Any = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
-        return typing.cast(TracerProvider, provider)
+        return provider
     init()
     ours = TracerProvider()
     trace.set_tracer_provider(ours)
-    if trace.get_tracer_provider() is not ours:
+    now: object = trace.get_tracer_provider()
+    if now is not ours:
         raise RuntimeError("OpenTelemetry has a tracer provider already; call sonde.otel.install() before it is set")
     if propagator:
         from opentelemetry.baggage.propagation import W3CBaggagePropagator
