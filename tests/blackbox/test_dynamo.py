@@ -54,7 +54,9 @@ def test_a_request_is_whole_and_a_lost_worker_is_told(server, dynamo, cli):
     assert r["status"] == "ok" and r["ttft_ms"] > 0 and r["output_tokens"] == 16 and r["prefill_worker"] and r["decode_worker"]
     assert {s["service"] for s in doc["spans"]} == SERVICES == {log["service"] for log in doc["logs"]}
     assert abs(sum(p["ms"] for p in doc["phases"]) - r["duration_ms"]) < 0.01 * r["duration_ms"]
-    assert [p["name"] for p in doc["phases"]] == ["routing", "prefill", "handover", "decode", "unaccounted"]
+    # a decode worker whose span ends behind the frontend's leaves nothing unaccounted
+    assert [p["name"] for p in doc["phases"]][:4] == ["routing", "prefill", "handover", "decode"]
+    assert {p["name"] for p in doc["phases"][4:]} <= {"unaccounted"}
     lanes = {lane["role"]: lane["blocks"] for lane in doc["lanes"]}
     prefill_end = int(lanes["prefill"][0]["start_ns"]) + lanes["prefill"][0]["ms"] * 1e6
     assert int(lanes["decode"][0]["start_ns"]) < prefill_end, "the branches overlap in time"
