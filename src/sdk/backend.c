@@ -3,9 +3,10 @@
 // Order: a round takes a time stamp first and then only records up to it, so a record can come out after a later one of
 // another thread only if its call was interrupted between reading the clock and committing, and never within a thread.
 // Waiting: 1 ms after a line, doubling to 10 ms; 20 ms after spans alone, for which no reader waits: a wake-up costs as much as
-// some ten of them. Less when the ring fills up; after 2 s without a record it sleeps until a record wakes it. That wake-up can
-// be missed when the record and the falling asleep cross; the sleep ends by itself after 250 ms. Only falling asleep for long is
-// told to the threads (sdk_hot), so that the cache line which each call reads changes seldom.
+// some ten of them. After 2 s without a line, as long as there are few spans, 100 ms, or until a line comes. Less when the ring
+// fills up; after 2 s without a record it sleeps until a record wakes it. That wake-up can be missed when the record and the
+// falling asleep cross; the sleep ends by itself after 250 ms. Only falling asleep for long is told to the threads (sdk_hot), so
+// that the cache line which each call reads changes seldom.
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "sdk/flight.h"
@@ -20,10 +21,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MERGE_MAX = 4096, STOP_GRACE_NS = 100000000, FLUSH_SLACK = 100000 /* ticks */ };
+enum { MERGE_MAX = 4096, FEW_RECORDS = 4096, STOP_GRACE_NS = 100000000, FLUSH_SLACK = 100000 /* ticks */ };
 
 static pthread_t thread;
-static bool said; // under the drain lock: the round has read a record that may be a line
+static bool said;         // under the drain lock: the round has read a record that may be a line
+static bool logged;       // the same: or one that is held back
+static unsigned n_merged; // the same: how many it has read
 
 static void futex_wait(const void *word, int value, int64_t ns)
 {
@@ -63,6 +66,8 @@ static void one(struct sdk *s, struct head *h, const struct clock_cal *cal)
         types = site->type;
         n = site->n;
     }
+    n_merged++;
+    logged = logged || kind == REC_LOG;
     said = said || (kind == REC_LOG && !(head.what & REC_HELD));
     if (head.what & REC_HELD)
         flight_pass(s->ring, h->lane, h->p);
@@ -218,9 +223,10 @@ void backend_release(const uint8_t trace_id[16])
 }
 
 // ---- thread ---------------------------------------------------------------------------------------------------------
-// doze: until a record comes, or it is `turn`; else for `wait` ns.
-static void rest(int64_t now, bool doze, int64_t wait, int64_t turn, unsigned asked)
+// Until one of those records comes that `waker` says, or it is `turn`, or `wait` ns are over.
+static void rest(int64_t now, enum sdk_waker waker, int64_t wait, int64_t turn, unsigned asked)
 {
+    bool doze = waker == SDK_WAKE_ALL;
     if (atomic_load(&sdk.stopping)) // it may be SDK_GONE already
         return;
     if (doze && turn - now < SDK_DOZE_NS)
@@ -229,8 +235,8 @@ static void rest(int64_t now, bool doze, int64_t wait, int64_t turn, unsigned as
         wait = SDK_DOZE_NS;
     int how = doze ? SDK_DOZE : SDK_NAP;
     atomic_store(&sdk.dozing, how);
-    if (atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) != doze)
-        atomic_store(&sdk_hot.wake, doze); // records wake us
+    if (atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) != (int)waker)
+        atomic_store(&sdk_hot.wake, waker);
     if (wait && atomic_load(&sdk.flush_asked) == asked && !atomic_load(&sdk.stopping))
         futex_wait(&sdk.dozing, how, wait);
     atomic_compare_exchange_strong(&sdk.dozing, &how, SDK_AWAKE);
@@ -240,20 +246,29 @@ static void *loop(void *arg)
 {
     (void)arg;
     pthread_setname_np(pthread_self(), "sonde-backend");
-    int64_t wait = SDK_POLL_NS, busy_at = clock_mono_ns();
+    int64_t wait = SDK_POLL_NS, busy_at = clock_mono_ns(), line_at = busy_at;
     while (!atomic_load(&sdk.stopping)) {
         unsigned asked = atomic_load(&sdk.flush_asked);
         pthread_mutex_lock(&sdk.drain);
-        said = false;
-        bool any = round_locked(&sdk, asked != atomic_load(&sdk.flush_done)), line = said;
+        said = logged = false;
+        n_merged = 0;
+        bool any = round_locked(&sdk, asked != atomic_load(&sdk.flush_done)), line = said, few = n_merged < FEW_RECORDS;
+        line_at = logged || sdk.span_events ? INT64_MAX : line_at; // now, as soon as that is known
         pthread_mutex_unlock(&sdk.drain);
         if (atomic_exchange(&sdk.flush_done, asked) != asked)
             futex_wake(&sdk.flush_done);
         int64_t now = clock_mono_ns();
         if (any)
             busy_at = now;
-        wait = line ? SDK_POLL_NS : any ? SDK_POLL_SPANS_NS : wait * 2 < SDK_POLL_MAX_NS ? wait * 2 : SDK_POLL_MAX_NS;
-        rest(now, now - busy_at > SDK_DOZE_AFTER_NS, wait, level_turn(now), asked);
+        line_at = line_at < now ? line_at : now;
+        bool quiet = few && now - line_at > SDK_DOZE_AFTER_NS;
+        enum sdk_waker waker = now - busy_at > SDK_DOZE_AFTER_NS ? SDK_WAKE_ALL : quiet ? SDK_WAKE_LINES : SDK_WAKE_NOBODY;
+        wait = wait * 2 < SDK_POLL_MAX_NS ? wait * 2 : SDK_POLL_MAX_NS;
+        if (any)
+            wait = line ? SDK_POLL_NS : SDK_POLL_SPANS_NS;
+        if (quiet)
+            wait = SDK_POLL_QUIET_NS;
+        rest(now, waker, wait, level_turn(now), asked);
     }
     return NULL;
 }
@@ -285,7 +300,7 @@ __attribute__((cold)) void sdk_wrote_slow(void)
 static void gone(void)
 {
     atomic_store(&sdk.dozing, SDK_GONE);
-    atomic_store(&sdk_hot.wake, 1);
+    atomic_store(&sdk_hot.wake, SDK_WAKE_ALL);
 }
 
 void backend_start(void)

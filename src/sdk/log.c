@@ -58,7 +58,7 @@ static inline void push(const struct sonde_site *site, uint32_t passed, const ui
     const uint8_t *ids = tls_span ? sdk_span_ids() : NULL;
     ring_push(t, site->number | (passed & REC_HELD), ids, types, args, n,
               RING_LEVEL(site->level) | (site->level == SONDE_LEVEL_ERROR ? RING_WAIT : RING_DROP));
-    sdk_wrote();
+    sdk_wrote_line();
 }
 
 // ---- the common record ----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ __attribute__((hot, aligned(64))) void sonde_log_write(struct sonde_site *site, 
         ring_commit(t, size);
     }
     ring_leave(t);
-    sdk_wrote();
+    sdk_wrote_line();
 }
 
 // ---- messages with arguments ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ enum sdk_phase { SDK_NONE, SDK_RUNNING, SDK_STOPPED };
 enum {
     SDK_POLL_NS = 1000000,
     SDK_POLL_SPANS_NS = 20000000,
+    SDK_POLL_QUIET_NS = 100000000,
     SDK_POLL_MAX_NS = 10000000,
     SDK_DOZE_AFTER_NS = 2000000000,
     SDK_DOZE_NS = 250000000
@@ -20,6 +21,7 @@ enum {
 // How the backend rests. DOZE: until a record comes; NAP: for some milliseconds, records do not end it but a flush or a ring that
 // fills up; GONE: there is none, a record is written by its own thread.
 enum sdk_doze { SDK_AWAKE, SDK_DOZE, SDK_GONE, SDK_NAP };
+enum sdk_waker { SDK_WAKE_NOBODY, SDK_WAKE_LINES, SDK_WAKE_ALL }; // whose records call sdk_wrote_slow
 
 struct export;
 struct sdk {
@@ -57,7 +59,7 @@ extern struct sdk sdk;
 
 // What all calls read; written when the backend falls asleep for long and when it wakes.
 extern struct sdk_hot {
-    atomic_int wake; // records must call sdk_wrote_slow
+    atomic_int wake; // enum sdk_waker
 } __attribute__((aligned(64))) sdk_hot;
 
 // What a thread needs at hand. In the static TLS block.
@@ -73,9 +75,14 @@ struct ring_thread *sdk_thread(void);     // the calling thread's ring; starts t
 void sdk_start(void);                     // idempotent
 void sdk_lost(unsigned level, bool held); // counts a record for which there was no memory before the ring; level 0: a span's
 void sdk_wrote_slow(void);                // wakes a sleeping backend, or writes out at once when there is none any more
-static inline void sdk_wrote(void)
+static inline void sdk_wrote(void) // something about a span
 {
-    if (__builtin_expect(atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) != 0, 0))
+    if (__builtin_expect(atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) == SDK_WAKE_ALL, 0))
+        sdk_wrote_slow();
+}
+static inline void sdk_wrote_line(void)
+{
+    if (__builtin_expect(atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) != SDK_WAKE_NOBODY, 0))
         sdk_wrote_slow();
 }
 void sdk_wake(void);                        // ends the backend's rest, whatever it is
