@@ -245,6 +245,7 @@ static void after_fork_child(void)
     pthread_mutex_init(&sdk.life, NULL);
     pthread_mutex_init(&sdk.drain, NULL);
     limit_forked();
+    span_forked();
     level_after_fork(true);
     if (sdk.ring)
         ring_forget(sdk.ring);

@@ -45,14 +45,50 @@ struct bspan *span_find(const struct span_table *t, const uint8_t span_id[8], co
     return NULL;
 }
 
+// Ended spans that keep their memory for the next ones: most live a short time, and alone. By the drain lock's holder.
+enum { SPARE_MAX = 32, SPARE_MEMORY = 8 << 10 };
+static struct bspan *spare, *parents_spare; // of a fork's parent: never used, kept reachable
+static unsigned n_spare;
+
+void span_forked(void)
+{
+    parents_spare = spare;
+    __asm__ volatile("" : : "r"(&parents_spare) : "memory"); // it is not read
+    spare = NULL;
+    n_spare = 0;
+}
+
 static void release(struct bspan *s)
 {
     while (s && --s->refs == 0) {
         struct bspan *parent = s->parent;
-        arena_free(&s->arena);
-        mem_free(s);
+        if (n_spare < SPARE_MAX && s->arena.used <= SPARE_MEMORY) {
+            s->next = spare;
+            spare = s;
+            n_spare++;
+        } else {
+            arena_free(&s->arena);
+            mem_free(s);
+        }
         s = parent;
     }
+}
+
+static struct bspan *zeroed(void)
+{
+    struct bspan *s = spare;
+    if (!s) {
+        s = mem_zalloc(sizeof *s);
+        if (s)
+            arena_init(&s->arena, SPAN_MEMORY_MAX);
+        return s;
+    }
+    spare = s->next;
+    n_spare--;
+    arena_reset(&s->arena);
+    struct arena memory = s->arena;
+    *s = (struct bspan){.arena = memory};
+    return s;
 }
 
 static struct slice keep(struct bspan *s, struct slice v)
@@ -63,10 +99,9 @@ static struct slice keep(struct bspan *s, struct slice v)
 
 static struct bspan *bspan_new(const struct rec *r)
 {
-    struct bspan *s = mem_zalloc(sizeof *s);
+    struct bspan *s = zeroed();
     if (!s)
         return NULL;
-    arena_init(&s->arena, SPAN_MEMORY_MAX);
     memcpy(s->trace_id, r->trace_id, 16);
     memcpy(s->span_id, r->span_id, 8);
     s->refs = 1;
@@ -225,14 +260,15 @@ static struct field *same_key(struct field *f, uint32_t n, struct slice key)
     return NULL;
 }
 
-static void set_value(struct bspan *s, struct field *f, const struct rec_value *v)
+// ours: the key and the value are the span's memory already.
+static void set_value(struct bspan *s, struct field *f, const struct rec_value *v, bool ours)
 {
     f->type = v->type;
     f->u = v->u;
-    f->s = rec_is_string(v->type) ? keep_value(s, v) : SLICE_NONE;
+    f->s = !rec_is_string(v->type) ? SLICE_NONE : ours ? v->s : keep_value(s, v);
 }
 
-static void set_attribute(struct bspan *s, struct slice key, const struct rec_value *v)
+static void set_attribute(struct bspan *s, struct slice key, const struct rec_value *v, bool ours)
 {
     struct field *f = same_key(s->field, s->n_fields, key); // the later value replaces the earlier
     if (!f) {
@@ -241,16 +277,16 @@ static void set_attribute(struct bspan *s, struct slice key, const struct rec_va
             return;
         }
         f = &s->field[s->n_fields++];
-        f->key = keep(s, key);
+        f->key = ours ? key : keep(s, key);
     }
-    set_value(s, f, v);
+    set_value(s, f, v, ours);
     s->dirty = true;
 }
 
 void span_attribute(struct bspan *s, const struct rec *r)
 {
     if (r->n >= 2 && !r->v[0].absent && r->v[0].s.n && !r->v[1].absent)
-        set_attribute(s, r->v[0].s, &r->v[1]);
+        set_attribute(s, r->v[0].s, &r->v[1], false);
 }
 
 // The fields of an event or a link.
@@ -272,7 +308,7 @@ static struct field *read_fields(struct bspan *s, struct slice packed, uint32_t 
             at = &all[(*n)++];
             at->key = keep(s, f.key);
         }
-        set_value(s, at, &f.v);
+        set_value(s, at, &f.v, false);
     }
     return all;
 }
@@ -308,18 +344,27 @@ static void add_link(struct bspan *s, const struct rec *r)
     l->field = read_fields(s, r->v[4].s, span_limits.link_fields, &l->n_fields, &l->dropped_fields);
 }
 
+// One copy of all of them, where no value is cut and none is likely to be left out.
+static void set_attributes(struct bspan *s, struct slice packed)
+{
+    struct packed_field f;
+    struct slice copy = SLICE_NONE;
+    if (packed.n < SPARE_MEMORY && span_limits.value_length == UINT32_MAX && s->n_fields < span_limits.fields)
+        copy = keep(s, packed);
+    for (struct slice rest = copy.p ? copy : packed; packed_next(&rest, &f);)
+        if (f.key.n)
+            set_attribute(s, f.key, &f.v, copy.p);
+}
+
 void span_more(struct bspan *s, const struct rec *r, int64_t time)
 {
     if (r->n < 5)
         return;
     struct slice rest = r->v[4].s;
-    struct packed_field f;
     struct moment *m;
     switch ((enum rec_more)(r->v[0].u & 0xff)) {
     case MORE_FIELDS:
-        while (packed_next(&rest, &f))
-            if (f.key.n)
-                set_attribute(s, f.key, &f.v);
+        set_attributes(s, rest);
         break;
     case MORE_EVENT:
         m = add_moment(s, r->v[1].u ? (int64_t)r->v[1].u : time, r->v[2].s);
