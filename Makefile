@@ -39,6 +39,10 @@ soak: all ## libsonde at full rate for SOAK_SECONDS (default 300): memory stays 
 bench-spans: all ## spans beside OpenTelemetry's SDKs for Rust and Go; the cost of 10,000 a second
 	@scripts/bench_spans.sh $(BUILD)
 
+bench-python: all ## a record of Python's logging through libsonde, beside structlog, loguru and picologging; import time and memory
+	@scripts/python_env.sh $(BUILD) && $(BUILD)/python/bin/pip install -q --disable-pip-version-check --prefer-binary -r bench/python/requirements.txt && \
+	  $(BUILD)/python/bin/python bench/python/bench.py
+
 bench-outage: all ## the inference example's latency without export, with a collector, with an absent and a slow one
 	@bench/bench_outage.py $(BUILD)
 
@@ -70,4 +74,4 @@ format: setup ## clang-format every C file
 clean: ## remove what was built
 	rm -rf $(BUILD) build-address build-thread build-fuzz
 
-.PHONY: help setup all check interop demo demo-dynamo bench bench-peers soak fuzz asan tsan analyze install docs format clean
+.PHONY: help setup all check interop demo demo-dynamo bench bench-peers bench-python soak fuzz asan tsan analyze install docs format clean

@@ -1,7 +1,9 @@
 """Start, flush and end of the library in this process."""
 from __future__ import annotations
 
-from typing import Dict, Mapping, Optional
+import os
+import sys
+from typing import Any, Dict, Mapping, Optional
 
 from . import _sonde
 
@@ -42,3 +44,24 @@ def set_filter(directives: Optional[str], seconds: Optional[float] = None) -> bo
 def counts() -> Dict[str, int]:
     """What this process lost, dropped and sent so far: records_lost, held_lost, logs_sent, logs_dropped, spans_sent, spans_dropped."""
     return _sonde.counts()
+
+
+# ---- processes of multiprocessing: they leave by os._exit(), which asks nobody, but they run their finalizers --------------------
+_finalized = False
+
+
+def _finalize(util: Any) -> None:
+    util.Finalize(None, _sonde.shutdown, exitpriority=-100)
+
+
+def _before_fork() -> None:
+    global _finalized
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and not _finalized:
+        _finalized = True
+        util.register_after_fork(util, _finalize)
+
+
+os.register_at_fork(before=_before_fork)
+if "multiprocessing.util" in sys.modules and getattr(sys.modules.get("multiprocessing.process"), "_parent_process", None) is not None:
+    _finalize(sys.modules["multiprocessing.util"])  # forked by a server that did not know us yet

@@ -110,9 +110,10 @@ def configure_loggers() -> None:
             logger = logging.getLogger(name)
             logger.handlers.clear()
             logger.propagate = True
-    for handler in logging.getLogger().handlers:
-        if not any(isinstance(f, NoHealthChecks) for f in handler.filters):
-            handler.addFilter(NoHealthChecks())
+    for name in ("vllm.v1.engine.async_llm", "uvicorn.access"):  # at these loggers, so that no other record asks the filter
+        logger = logging.getLogger(name)
+        if not any(isinstance(f, NoHealthChecks) for f in logger.filters):
+            logger.addFilter(NoHealthChecks())
     if not _truthy("DYN_SKIP_VLLM_LOG_FORMATTING"):
         os.environ.update({k: v for k, v in vllm().environment.items() if k not in os.environ})
     if not _truthy("DYN_SKIP_SGLANG_LOG_FORMATTING"):
