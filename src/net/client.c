@@ -212,7 +212,9 @@ static enum errc call_copy(struct http_call *k, const struct http_call_options *
     k->o = *o;
     if (!borrow && o->body.n)
         k->o.body = arena_dup(&k->arena, o->body);
-    if (!url.p || !method.p || (o->body.n && !k->o.body.p))
+    if (!borrow && o->head.n)
+        k->o.head = arena_dup(&k->arena, o->head);
+    if (!url.p || !method.p || (o->body.n && !k->o.body.p) || (o->head.n && !k->o.head.p))
         return ERR(err, NOMEM, "no memory for the request to %s", o->url);
     if (bad_text(method, true))
         return ERR(err, INPUT, "\"%s\" is not an HTTP method", o->method);

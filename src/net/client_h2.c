@@ -2,6 +2,8 @@
 #include "net/client.h"
 #include <stdio.h>
 
+enum { OUT_SOFT = 128 << 10 }; // no more is made before it is sent: the same memory, still in the cache, serves for the rest
+
 static struct http_call *call_of(nghttp2_session *s, int32_t id)
 {
     return nghttp2_session_get_stream_user_data(s, id);
@@ -12,6 +14,11 @@ static nghttp2_nv nv(struct slice name, struct slice value)
     return (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n, value.n, NGHTTP2_NV_FLAG_NONE};
 }
 
+static size_t body_size(const struct http_call *k)
+{
+    return k->o.head.n + k->o.body.n;
+}
+
 // ---- sending --------------------------------------------------------------------------------------------------------
 static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *to, size_t n, uint32_t *flags, nghttp2_data_source *src,
                          void *arg)
@@ -19,12 +26,18 @@ static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *to, size_t n, 
     struct http_call *k = call_of(s, id);
     if (!k)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    struct slice rest = slice_cut(slice_from(k->o.body, k->body_at), n);
-    memcpy(to, rest.p, rest.n);
-    k->body_at += rest.n;
-    if (k->body_at == k->o.body.n)
+    size_t done = 0;
+    while (done < n && k->body_at < body_size(k)) {
+        bool in_head = k->body_at < k->o.head.n;
+        struct slice part = in_head ? slice_from(k->o.head, k->body_at) : slice_from(k->o.body, k->body_at - k->o.head.n);
+        part = slice_cut(part, n - done);
+        memcpy(to + done, part.p, part.n);
+        done += part.n;
+        k->body_at += part.n;
+    }
+    if (k->body_at == body_size(k))
         *flags |= NGHTTP2_DATA_FLAG_EOF;
-    return (ssize_t)rest.n;
+    return (ssize_t)done;
 }
 
 void ch2_start(struct http_call *k)
@@ -49,10 +62,10 @@ void ch2_start(struct http_call *k)
             !slice_eq(name, SLICE("transfer-encoding")))
             h[n++] = nv(name, k->o.headers[i].value);
     }
-    if (k->o.body.n)
-        h[n++] = nv(SLICE("content-length"), slice_of(length, (size_t)snprintf(length, sizeof length, "%zu", k->o.body.n)));
+    if (body_size(k))
+        h[n++] = nv(SLICE("content-length"), slice_of(length, (size_t)snprintf(length, sizeof length, "%zu", body_size(k))));
     nghttp2_data_provider from = {.read_callback = read_body};
-    k->stream = nghttp2_submit_request(c->h2, NULL, h, n, k->o.body.n ? &from : NULL, k);
+    k->stream = nghttp2_submit_request(c->h2, NULL, h, n, body_size(k) ? &from : NULL, k);
     k->sent = true;
     if (k->stream < 0)
         c->dead = true;
@@ -60,7 +73,7 @@ void ch2_start(struct http_call *k)
 
 void ch2_fill(struct cconn *c)
 {
-    while (c->out.n < MIB(1) / 2 && !c->dead) {
+    while (c->out.n < OUT_SOFT && !c->dead) {
         const uint8_t *p;
         ssize_t n = nghttp2_session_mem_send(c->h2, &p);
         if (n < 0 || (n > 0 && !segs_put(&c->out, p, (size_t)n)))
@@ -149,7 +162,7 @@ static int on_frame(nghttp2_session *s, const nghttp2_frame *f, void *arg)
     if (!k || !(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     nghttp2_session_set_stream_user_data(s, f->hd.stream_id, NULL);
-    if (k->body_at < k->o.body.n) // answered before the request was whole: the rest is of no use
+    if (k->body_at < body_size(k)) // answered before the request was whole: the rest is of no use
         nghttp2_submit_rst_stream(s, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_NO_ERROR);
     c->reused = true;
     call_detach(k);

@@ -177,26 +177,23 @@ static enum errc finish(struct state *s, const char *url, struct error *err)
     return a->body.err;
 }
 
-// gzip: what is wanted; becomes false where gzip is not at hand.
-static enum errc frame(struct buf *b, struct slice message, bool *gzip, struct error *err)
+// The message as it is sent, behind its head. gzip: what is wanted; becomes false where gzip is not at hand.
+static enum errc frame(uint8_t head[GRPC_HEAD], struct buf *packed, struct slice *message, bool *gzip, struct error *err)
 {
-    buf_put(b, "\0\0\0\0", GRPC_HEAD);
-    enum errc rc = *gzip ? codec_gzip(message, b) : ERR_UNSUPPORTED;
+    enum errc rc = *gzip ? codec_gzip(*message, packed) : ERR_UNSUPPORTED;
     *gzip = rc == ERR_OK;
-    if (rc == ERR_UNSUPPORTED) {
-        buf_add(b, message);
-        rc = ERR_OK;
-    }
-    if (rc != ERR_OK || b->err != ERR_OK)
-        return ERR(err, NOMEM, "no memory for a gRPC message of %zu bytes", message.n);
-    size_t n = b->n - GRPC_HEAD;
-    uint8_t head[GRPC_HEAD] = {*gzip, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8), (uint8_t)n};
-    memcpy(b->p, head, GRPC_HEAD);
+    if ((rc != ERR_OK && rc != ERR_UNSUPPORTED) || packed->err != ERR_OK)
+        return ERR(err, NOMEM, "no memory for a gRPC message of %zu bytes", message->n);
+    if (*gzip)
+        *message = buf_slice(packed);
+    head[0] = *gzip;
+    for (int i = 1; i < GRPC_HEAD; i++)
+        head[i] = (uint8_t)(message->n >> (32 - 8 * i));
     return ERR_OK;
 }
 
-static enum errc run(struct http_session *session, const struct grpc_request *r, struct slice framed, bool gzip, struct state *s,
-                     struct error *err)
+static enum errc run(struct http_session *session, const struct grpc_request *r, struct slice head, struct slice message,
+                     bool gzip, struct state *s, struct error *err)
 {
     char timeout[32];
     int64_t timeout_ns = r->timeout_ns > 0 ? r->timeout_ns : CLIENT_TIMEOUT_NS;
@@ -218,7 +215,9 @@ static enum errc run(struct http_session *session, const struct grpc_request *r,
         h[k++] = (struct http_header){SLICE("grpc-encoding"), SLICE("gzip")};
     if (r->n_metadata)
         memcpy(h + k, r->metadata, r->n_metadata * sizeof *h);
-    struct http_call_options o = {.method = "POST", .url = whole.p, .headers = h, .n_headers = k + r->n_metadata, .body = framed};
+    struct http_call_options o = {.method = "POST", .url = whole.p, .headers = h, .n_headers = k + r->n_metadata};
+    o.head = head;
+    o.body = message;
     o.timeout_ns = timeout_ns;
     o.http2 = true;
     o.on_head = on_head;
@@ -235,26 +234,28 @@ enum errc grpc_send(struct http_session *session, const struct grpc_request *r, 
 {
     struct http_session *own = session ? NULL : http_session_new();
     struct state s = {.out = out, .err = err};
-    struct buf framed;
+    struct slice message = r->message;
+    struct buf packed;
     enum errc rc;
+    uint8_t head[GRPC_HEAD];
     bool gzip = r->gzip;
     size_t reply_max = r->reply_max ? r->reply_max : MAX_HTTP_REPLY;
     *out = (struct grpc_answer){.retry_after_ns = -1};
     buf_init(&out->body, reply_max);
-    buf_init(&framed, r->message.n + KIB(64));
+    buf_init(&packed, message.n + KIB(64));
     buf_init(&s.raw, reply_max + GRPC_HEAD);
     arena_init(&s.arena, MIB(4));
     if (!session && !own) {
         rc = ERR(err, NOMEM, "no memory for a connection to %s", r->url);
         goto out;
     }
-    GO(frame(&framed, r->message, &gzip, err));
-    rc = run(session ? session : own, r, buf_slice(&framed), gzip, &s, err);
+    GO(frame(head, &packed, &message, &gzip, err));
+    rc = run(session ? session : own, r, slice_of((const char *)head, sizeof head), message, gzip, &s, err);
 out:
     if (rc != ERR_OK)
         grpc_answer_free(out);
     http_session_free(own);
-    buf_free(&framed);
+    buf_free(&packed);
     buf_free(&s.raw);
     arena_free(&s.arena);
     return rc;

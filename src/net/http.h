@@ -132,6 +132,7 @@ struct http_call_options {
     const char *method, *url;
     const struct http_header *headers;
     size_t n_headers;
+    struct slice head;                                                                                  // HTTP/2: comes before the body; as that
     struct slice body;                                                                                  // copied
     int64_t timeout_ns;                                                                                 // whole call; 0 = 30 s
     bool http2;                                                                                         // prior knowledge
