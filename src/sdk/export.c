@@ -254,7 +254,13 @@ static struct export_batch *make_batch(struct export *e, struct export_queue *q,
     if (!b)
         return NULL;
     *b = (struct export_batch){.refs = 1, .signal = q->signal, .items = n};
-    buf_init(&b->request, MIB(72));
+    pthread_mutex_lock(&e->lock);
+    b->request = e->spare;
+    buf_init(&e->spare, 0);
+    pthread_mutex_unlock(&e->lock);
+    buf_reset(&b->request);
+    b->request.max = MIB(72);
+    buf_reserve(&b->request, q->out_bytes.n < MIB(64) && n == q->out_n ? q->out_bytes.n + KIB(16) : 0);
     pthread_mutex_lock(&e->resource_lock);
     encode_request(&b->request, buf_slice(&e->resource), buf_slice(&e->schema), q->out_bytes.p, q->out + at, n);
     pthread_mutex_unlock(&e->resource_lock);
@@ -407,6 +413,7 @@ static void free_all(struct export *e)
     buf_free(&e->resource);
     buf_free(&e->schema);
     buf_free(&e->scratch);
+    buf_free(&e->spare);
     mem_free(e);
 }
 

@@ -14,6 +14,7 @@
 struct export;
 enum {
     EXPORT_QUEUE_BYTES = 32 << 20,
+    EXPORT_SPARE_MAX = 2 << 20, // kept of a delivered request
     EXPORT_BACKOFF_MIN_MS = 200,
     EXPORT_BACKOFF_MAX_MS = 5000,
 };

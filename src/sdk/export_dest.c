@@ -12,12 +12,17 @@
 #include <stdio.h>
 
 // ---- the list (under the lock) --------------------------------------------------------------------------------------
-void batch_put(struct export_batch *b)
+void batch_put(struct export *e, struct export_batch *b)
 {
-    if (b && --b->refs == 0) {
-        buf_free(&b->request);
-        mem_free(b);
+    if (!b || --b->refs)
+        return;
+    if (b->request.cap > e->spare.cap && b->request.cap <= EXPORT_SPARE_MAX) {
+        struct buf less = e->spare;
+        e->spare = b->request;
+        b->request = less;
     }
+    buf_free(&b->request);
+    mem_free(b);
 }
 
 bool dest_has_room(const struct export_dest *d, size_t n)
@@ -40,7 +45,7 @@ static void forget(struct export_dest *d, struct export_item *it)
         d->waiting -= it->batch->items;
         d->bytes -= it->batch->request.n;
     }
-    batch_put(it->batch);
+    batch_put(d->e, it->batch);
     mem_free(it);
 }
 
@@ -113,7 +118,7 @@ void export_give(struct export *e, struct export_queue *q, struct export_batch *
     for (size_t i = 0; i < n; i++)
         if (left[i])
             set_aside(q->dest[i], b, EXPORT_QUEUE_FULL, true);
-    batch_put(b);
+    batch_put(e, b);
 }
 
 bool dest_settled(const struct export_dest *d, uint64_t number, unsigned ticket, bool *ok)

@@ -109,6 +109,7 @@ struct export
     int64_t interval_ns;
     bool has_processors; // under the lock
     struct buf scratch;  // of the backend
+    struct buf spare;    // under the lock: a delivered request's memory, for the next one
 };
 
 // export_settings.c
@@ -121,10 +122,10 @@ bool export_wanted(enum export_signal s); // the environment asks for it
 void dest_begin(struct export_dest *d); // delivers what an earlier process left
 bool dest_has_room(const struct export_dest *d, size_t n);
 bool dest_settled(const struct export_dest *d, uint64_t number, unsigned ticket,
-                  bool *ok);                 // nothing up to number is left, or it failed
-bool dest_idle(const struct export_dest *d); // all workers have ended
-void dest_leave(struct export_dest *d);      // the end: what is left goes to the spool or is dropped
-void batch_put(struct export_batch *b);      // one reference less
+                  bool *ok);                              // nothing up to number is left, or it failed
+bool dest_idle(const struct export_dest *d);              // all workers have ended
+void dest_leave(struct export_dest *d);                   // the end: what is left goes to the spool or is dropped
+void batch_put(struct export *e, struct export_batch *b); // one reference less
 // To all of q's; takes the batch over. Where there is no room it goes to the spool, meanwhile without the lock, or is dropped.
 void export_give(struct export *e, struct export_queue *q, struct export_batch *b);
 
