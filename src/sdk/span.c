@@ -743,22 +743,23 @@ _Static_assert(offsetof(struct sonde_span, dropped) - offsetof(struct sonde_span
                    offsetof(struct sonde_span, lazy) - offsetof(struct sonde_span, fresh) == 7 && sizeof(bool) == 1,
                "FRESH_ tells where they lie");
 
+// Several fields at once: flags, remote and an empty request id; the generation and no tracer.
+_Static_assert(offsetof(struct sonde_context, flags) == 24 && offsetof(struct sonde_context, remote) == 25 &&
+                   offsetof(struct sonde_context, request_id) == 26 &&
+                   offsetof(struct sonde_span, tracer) - offsetof(struct sonde_span, generation) == 4,
+               "start_dropped tells where they lie");
+
 // Without a question dropped: what the usual samplers decide, nothing replaced (trace.quick), a short name and no texts to
 // inherit. Calls nothing, and writes as little as possible; the call site registers when the span is told. Null: the general way.
 static inline __attribute__((always_inline)) struct sonde_span *
 start_dropped(struct sonde_site *site, const char *name, enum sonde_kind kind, const struct sonde_context *parent)
 {
-    struct sonde_span *s = tls_spare, *current = tls_span;
+    struct sonde_span *s = tls_spare;
     unsigned quick = __atomic_load_n(&trace.quick, __ATOMIC_RELAXED);
     if (!quick || !s || !name || sdk.span_events || __atomic_load_n(&level_now.max_span_level, __ATOMIC_RELAXED))
         return NULL;
-    if (!parent && current) {
-        if (__atomic_load_n(&current->lazy, __ATOMIC_ACQUIRE))
-            return NULL;
-        parent = &current->context;
-    }
     uint64_t trace_id[2] = {0, 0}, parent_id = 0, lazy = LAZY_HIGH | LAZY_LOW | LAZY_SPAN;
-    uint8_t flags = 2;
+    uint32_t flags = 2;
     if (parent) {
         memcpy(trace_id, parent->trace_id, 16);
         if (parent->request_id[0] | parent->tracestate[0] | parent->dynamo_request_id[0])
@@ -778,19 +779,29 @@ start_dropped(struct sonde_site *site, const char *name, enum sonde_kind kind, c
     tls_spare = NULL;
     memcpy(s->context.trace_id, trace_id, 16);
     put_word(s->context.span_id, 0);
-    s->context.flags = flags & 2;
-    s->context.remote = false;
-    s->context.request_id[0] = s->context.tracestate[0] = s->context.dynamo_request_id[0] = 0;
+    flags &= 2;
+    memcpy((char *)s + offsetof(struct sonde_span, context.flags), &flags, 4);
+    s->context.tracestate[0] = s->context.dynamo_request_id[0] = 0;
     s->refs = 1;
     s->fresh[0] = FRESH_DROPPED | FRESH_LAZY(lazy);
-    s->fresh[1] = s->fresh[2] = 0;
+    memset(&s->fresh[1], 0, 2 * sizeof s->fresh[1]);
     s->site = site;
     s->below = NULL;
     s->parent = parent_id;
-    s->generation = sdk.generation;
-    s->tracer = 0;
+    uint64_t generation = sdk.generation;
+    memcpy((char *)s + offsetof(struct sonde_span, generation), &generation, 8);
     s->kind = (uint8_t)kind;
     return s;
+}
+
+// By itself, so that the shorter way of one without a parent saves no registers.
+static __attribute__((noinline)) struct sonde_span *start_inner(struct sonde_site *site, const char *name, enum sonde_kind kind,
+                                                                const struct sonde_context *parent)
+{
+    struct sonde_span *current = tls_span, *s = NULL;
+    if (parent || !__atomic_load_n(&current->lazy, __ATOMIC_ACQUIRE))
+        s = start_dropped(site, name, kind, parent ? parent : &current->context);
+    return s ? s : start(site, name, kind, parent, NULL);
 }
 
 struct sonde_span *sonde_span_start_with_site(struct sonde_site *site, const char *name, const struct sonde_span_options *o)
@@ -813,8 +824,10 @@ struct sonde_span *sonde_span_start_at_site(struct sonde_site *site, const char 
 struct sonde_span *sonde_span_start_site(struct sonde_site *site, const char *name, enum sonde_kind kind,
                                          const struct sonde_context *parent)
 {
-    struct sonde_span *s = start_dropped(site, name, kind, parent);
-    return s ? s : start(site, name, kind, parent, NULL);
+    if (parent || tls_span)
+        return start_inner(site, name, kind, parent);
+    struct sonde_span *s = start_dropped(site, name, kind, NULL);
+    return s ? s : start(site, name, kind, NULL, NULL);
 }
 struct sonde_span *sonde_span_start(const char *name, enum sonde_kind kind, const struct sonde_context *parent)
 {
