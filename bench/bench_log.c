@@ -132,12 +132,26 @@ static __attribute__((noinline)) uint64_t timed_nothing(void)
     return clock_tick() - t;
 }
 
-static struct quantiles cold(enum other_work what, bool floor, double off_ns)
+// One line of memory that was last used before the other work.
+static __attribute__((noinline)) uint64_t timed_line(void)
+{
+    static volatile char line[192] __attribute__((aligned(64)));
+    uint64_t t = clock_tick();
+    line[64]++;
+#if defined(__x86_64__)
+    __asm__ volatile("lfence" : : : "memory"); // until it is there
+#endif
+    return clock_tick() - t;
+}
+
+enum timed { NOTHING, LINE, CALL };
+
+static struct quantiles cold(enum other_work what, enum timed which, double off_ns)
 {
     static uint64_t d[COLD];
     for (int i = 0; i < COLD; i++) {
         work(what);
-        d[i] = floor ? timed_nothing() : timed_call(i);
+        d[i] = which == NOTHING ? timed_nothing() : which == LINE ? timed_line() : timed_call(i);
     }
     return quantiles(d, COLD, off_ns);
 }
@@ -153,13 +167,17 @@ static void report_cold(double clock_ns)
     memory = malloc(32 << 20);
     memset(memory, 1, 32 << 20);
     for (size_t i = 0; i < 3; i++) {
-        struct quantiles floor = cold(rows[i].what, true, 0), q = cold(rows[i].what, false, clock_ns);
+        struct quantiles floor = cold(rows[i].what, NOTHING, 0), line = cold(rows[i].what, LINE, 0);
+        struct quantiles q = cold(rows[i].what, CALL, clock_ns);
         snprintf(text, sizeof text, "cold, one after %s", rows[i].name);
         say_quantiles(text, q);
-        printf("    the clock read alone, cold: p50 %.1f  p99 %.1f ns\n", floor.p50, floor.p99);
+        printf("    floors: the clock read alone, cold: p50 %.1f  p99 %.1f ns; with one line of memory p50 %.1f  p99 %.1f ns\n",
+               floor.p50, floor.p99, line.p50, line.p99);
         note_quantiles(rows[i].key, q);
         snprintf(text, sizeof text, "%s_clock_ns", rows[i].key);
         note(text, "%.1f", floor.p50);
+        snprintf(text, sizeof text, "%s_line_ns", rows[i].key);
+        note(text, "%.1f", line.p50);
     }
     free(memory);
 }
