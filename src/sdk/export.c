@@ -599,8 +599,12 @@ bool export_stop(struct export *e, int64_t until)
     for (int i = 0; i < EXPORT_SIGNALS; i++)
         for (size_t k = 0; k < e->q[i].n_dests; k++) {
             struct export_dest *d = e->q[i].dest[k];
-            for (unsigned w = 0; w < d->n_workers; w++)
-                part(d->worker[w], dest_idle(d));
+            pthread_mutex_lock(&e->lock);
+            unsigned n = d->n_workers;
+            bool idle = dest_idle(d);
+            pthread_mutex_unlock(&e->lock);
+            for (unsigned w = 0; w < n; w++)
+                part(d->worker[w], idle);
             custom_stop(d, until);
         }
     processors_stop(until);

@@ -271,8 +271,9 @@ static enum errc inspect(const char *path, const struct ring *own, bool jsonl, s
     if (!r)
         return ERR(err, NOMEM, "no memory to inspect %s", path);
     r->path = path;
-    r->fd = own ? own->fd : open(path, O_RDONLY | O_CLOEXEC);
-    if (own && own->fd < 0) {
+    // ring.c may just open the own file again
+    r->fd = own ? __atomic_load_n(&own->fd, __ATOMIC_RELAXED) : open(path, O_RDONLY | O_CLOEXEC);
+    if (own && r->fd < 0) {
         r->base = own->base;
         r->mapped = own->mapped;
     } else if (r->fd < 0) {
@@ -313,7 +314,8 @@ enum errc ring_inspect_report(const char *path, bool jsonl, struct buf *out, str
 
 enum errc ring_inspect_own(const struct ring *ring, bool jsonl, struct buf *out, struct error *err)
 {
-    return inspect(ring->fd < 0 ? "the ring in memory" : ring->path, ring, jsonl, out, NULL, err);
+    int fd = __atomic_load_n(&ring->fd, __ATOMIC_RELAXED);
+    return inspect(fd < 0 ? "the ring in memory" : ring->path, ring, jsonl, out, NULL, err);
 }
 
 enum errc ring_inspect(const char *path, bool jsonl, struct buf *out, struct error *err)

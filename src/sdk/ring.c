@@ -161,7 +161,7 @@ static bool reserve_own(struct ring *r, off_t at, off_t n)
             close(fd);
             fd = -1;
         }
-        r->fd = fd >= 0 ? fd : -2;
+        __atomic_store_n(&r->fd, fd >= 0 ? fd : -2, __ATOMIC_RELAXED); // ring_inspect_own() looks without the lock
     }
     return r->fd >= 0 && reserve(r->fd, at, n) == 0;
 }
