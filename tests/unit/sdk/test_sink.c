@@ -486,7 +486,7 @@ static void standstill(void **state)
         const char *const env[] = {rows[i].policy, "SONDE_RING_SIZE=4194304", NULL};
         memset(seen, 0, sizeof *seen);
         struct child c = child_start(stalled, NULL, env);
-        for (int k = 0; !__atomic_load_n(&seen->go, __ATOMIC_ACQUIRE) && k < 20000; k++)
+        for (int k = 0; !__atomic_load_n(&seen->go, __ATOMIC_ACQUIRE) && k < 100000; k++)
             usleep(1000);
         check_row("%s: ring %llu, sink %llu, longest %lld ms", rows[i].policy, (unsigned long long)seen->ring,
                   (unsigned long long)seen->sink, (long long)seen->longest_ns / 1000000);
