@@ -35,7 +35,11 @@ HEX = {"traceId", "spanId", "parentSpanId"}
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory):
     out = tmp_path_factory.mktemp("driver") / "driver"
-    argv = ["gcc", "-std=gnu11", "-Wall", "-Wextra", "-O1", "-g", f"-I{ROOT}/include", str(HERE / "libsonde" / "export.c"), "-o", str(out),
+    options = json.loads(subprocess.run(["meson", "introspect", "--buildoptions", str(BUILD)], check=True, capture_output=True).stdout)
+    kind = next(o["value"] for o in options if o["name"] == "b_sanitize")
+    kind = ",".join(kind) if isinstance(kind, list) else kind
+    sanitize = [] if kind in ("none", "") else [f"-fsanitize={kind}"]  # its runtime must come first
+    argv = ["gcc", *sanitize, "-std=gnu11", "-Wall", "-Wextra", "-O1", "-g", f"-I{ROOT}/include", str(HERE / "libsonde" / "export.c"), "-o", str(out),
             f"-L{BUILD}", "-lsonde", f"-Wl,-rpath,{BUILD}", "-pthread"]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
