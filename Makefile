@@ -39,8 +39,8 @@ soak: all ## libsonde at full rate for SOAK_SECONDS (default 300): memory stays 
 bench-spans: all ## spans beside OpenTelemetry's SDKs for Rust and Go; the cost of 10,000 a second
 	@scripts/bench_spans.sh $(BUILD)
 
-bench-python: all ## a record of Python's logging through libsonde, beside structlog, loguru and picologging; import time and memory
-	@scripts/python_env.sh $(BUILD) && $(BUILD)/python/bin/pip install -q --disable-pip-version-check --prefer-binary -r bench/python/requirements.txt && \
+bench-python: setup ## a record of Python's logging through libsonde, beside structlog, loguru and picologging; import time and memory
+	@mkdir -p $(BUILD) && scripts/python_env.sh $(BUILD) && $(BUILD)/python/bin/pip install -q --disable-pip-version-check --prefer-binary -r bench/python/requirements.txt && \
 	  $(BUILD)/python/bin/python bench/python/bench.py
 
 bench-outage: all ## the inference example's latency without export, with a collector, with an absent and a slow one

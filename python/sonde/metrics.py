@@ -19,6 +19,7 @@ import threading
 from typing import Any, Callable, Dict, Generic, Iterable, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
 from . import _sonde
+from ._life import init
 
 __all__ = ["Counter", "CounterVec", "Gauge", "GaugeVec", "Histogram", "HistogramVec", "IntCounter", "IntCounterVec", "IntGauge", "IntGaugeVec",
            "Metrics", "Registry", "PREFIX", "bridge", "buckets", "merged", "runtime", "share", "text"]
@@ -325,6 +326,7 @@ def runtime() -> Registry:
     global _root
     with _lock:
         if _root is None:
+            init()  # what the environment asks to export goes from now on
             _root = Registry()
         return _root
 

@@ -4,23 +4,38 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 // ---- callbacks: from threads of libsonde into Python ----------------------------------------------------------------
-static atomic_bool over; // Python ends: nothing is called any more
+static atomic_bool over;  // Python ends: nothing is called any more
+static atomic_int inside; // callbacks that have the GIL or wait for it
+enum { OVER_WAIT_MS = 2000 };
 
 bool python_enter(PyGILState_STATE *gil)
 {
-    if (atomic_load(&over) || !Py_IsInitialized())
+    atomic_fetch_add(&inside, 1);
+    if (atomic_load(&over) || !Py_IsInitialized()) {
+        atomic_fetch_sub(&inside, 1);
         return false;
+    }
     *gil = PyGILState_Ensure();
     return true;
 }
 
+void python_leave(PyGILState_STATE gil)
+{
+    PyGILState_Release(gil);
+    atomic_fetch_sub(&inside, 1);
+}
+
+// Waits for callbacks under way: who asks for the GIL of a Python that is gone never gets it.
 PyObject *py_over(PyObject *self, PyObject *none)
 {
+    const struct timespec pause = {.tv_nsec = 1000000};
     (void)self, (void)none;
     atomic_store(&over, true);
-    Py_RETURN_NONE;
+    Py_BEGIN_ALLOW_THREADS for (int ms = 0; atomic_load(&inside) && ms < OVER_WAIT_MS; ms++) nanosleep(&pause, NULL);
+    Py_END_ALLOW_THREADS Py_RETURN_NONE;
 }
 
 // The exception as one sentence in static storage of the thread; the exception is gone then.
@@ -51,7 +66,7 @@ static const char *on_update(void *arg)
     PyObject *done = PyObject_CallObject(arg, NULL);
     const char *error = done ? NULL : python_error();
     Py_XDECREF(done);
-    PyGILState_Release(gil);
+    python_leave(gil);
     return error;
 }
 
@@ -74,7 +89,7 @@ static const char *on_text(void *arg, struct sonde_text *t)
     else if (p)
         sonde_text_append(t, p, (size_t)n);
     Py_XDECREF(text);
-    PyGILState_Release(gil);
+    python_leave(gil);
     return error;
 }
 
@@ -320,7 +335,12 @@ static PyObject *registry_new(PyTypeObject *type, PyObject *args, PyObject *kw)
 {
     const char *prefix = NULL;
     (void)kw;
-    return PyArg_ParseTuple(args, "|z", &prefix) ? registry_object(type, sonde_registry_new(prefix), NULL) : NULL;
+    struct sonde_registry *r;
+    if (!PyArg_ParseTuple(args, "|z", &prefix))
+        return NULL;
+    // An export may hold the list of roots while a callback waits for the GIL.
+    Py_BEGIN_ALLOW_THREADS r = sonde_registry_new(prefix);
+    Py_END_ALLOW_THREADS return registry_object(type, r, NULL);
 }
 
 static struct sonde_registry *of(PyObject *o)

@@ -47,8 +47,9 @@ struct sonde_span *span_handle(PyObject *o);
 struct sonde_registry;
 int metrics_ready(PyObject *module);                 // adds the types of registries and metrics
 struct sonde_registry *registry_handle(PyObject *o); // null with an exception set
-// For callbacks from other threads: takes the GIL; false when Python ends. Then PyGILState_Release.
+// For callbacks from other threads: takes the GIL; false when Python ends. Then python_leave.
 bool python_enter(PyGILState_STATE *gil);
+void python_leave(PyGILState_STATE gil);
 const char *python_error(void); // the exception as a sentence, valid until the thread's next; it is cleared
 PyObject *py_over(PyObject *self, PyObject *none);
 

@@ -46,14 +46,22 @@ static PyObject *status_metrics(PyObject *self, PyObject *registry)
 {
     struct sonde_registry *r = registry_handle(registry);
     (void)self;
-    return r ? PyBool_FromLong(sonde_status_metrics(r)) : NULL;
+    bool ok;
+    if (!r)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS ok = sonde_status_metrics(r);
+    Py_END_ALLOW_THREADS return PyBool_FromLong(ok);
 }
 
 static PyObject *status_metadata(PyObject *self, PyObject *args)
 {
     const char *json;
     (void)self;
-    return PyArg_ParseTuple(args, "z", &json) ? PyBool_FromLong(sonde_status_metadata(json)) : NULL;
+    bool ok;
+    if (!PyArg_ParseTuple(args, "z", &json))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS ok = sonde_status_metadata(json);
+    Py_END_ALLOW_THREADS return PyBool_FromLong(ok);
 }
 
 // ---- endpoints; they live as long as the process ----
@@ -66,7 +74,7 @@ static bool canary(void *arg, const char *payload, size_t n, unsigned timeout_ms
     bool ok = answer && PyObject_IsTrue(answer) == 1;
     Py_XDECREF(answer);
     PyErr_Clear(); // no answer is what it tells
-    PyGILState_Release(gil);
+    python_leave(gil);
     return ok;
 }
 
@@ -137,7 +145,7 @@ static bool route(void *arg, const struct sonde_engine_request *q, struct sonde_
             sonde_engine_answer(out, body, (size_t)n);
     }
     Py_XDECREF(answer);
-    PyGILState_Release(gil);
+    python_leave(gil);
     return ok;
 }
 

@@ -181,6 +181,27 @@ import time; time.sleep(0.3)
     assert code == 0
 
 
+def test_exports_and_registrations_do_not_wait_for_each_other(run, tmp_path):
+    code, out, _ = run("""
+import time
+from sonde import metrics
+root = metrics.runtime()
+g = root.metrics.create_intgauge("g", "G")
+def called(): g.inc(); time.sleep(0.002)
+root.metrics.register_callback(called)
+until = time.monotonic() + 1
+n = 0
+while time.monotonic() < until:
+    n += 1
+    r = metrics.Registry(f"p{n}_")
+    r.namespace("n").metrics.create_intcountervec("c", "C", ["a"]).inc({"a": "b"})
+    time.sleep(0.0005)
+print(n > 10, g.get() > 3)
+""", env={"OTEL_EXPORT_ENABLED": "1", "OTEL_METRICS_EXPORTER": "otlp/file", "OTEL_METRIC_EXPORT_INTERVAL": "10", "SONDE_OTLP_FILE": str(tmp_path / "m.jsonl"),
+          "OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}, timeout=30)
+    assert code == 0 and out == "True True\n", (out, run.other)
+
+
 def test_several_processes(run, tmp_path):
     code, out, _ = run("""
 import os
