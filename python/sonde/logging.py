@@ -39,6 +39,9 @@ def _level(number: int) -> int:
     return 4 if number >= 10 else 5
 
 
+_LEVELS = {50: 1, 40: 1, 30: 2, 20: 3, 10: 4, TRACE: 5}
+
+
 def _causes(e: BaseException) -> list[str]:
     out: list[str] = []
     seen = {id(e)}
@@ -171,7 +174,7 @@ def _log(self: logging.Logger, level: int, msg: object, args: Any, exc_info: Any
         for key in extra:
             if key in _PLAIN:
                 raise KeyError(f"Attempt to overwrite {key!r} in LogRecord")
-    _sonde.log(_level(level), name if function == "<module>" else f"{name}.{function}", code.co_filename, frame.f_lineno, message,
+    _sonde.log(_LEVELS.get(level) or _level(level), name if function == "<module>" else f"{name}.{function}", code.co_filename, frame.f_lineno, message,
                None if not extra else extra if isinstance(extra, dict) else dict(extra), _current.get())
 
 

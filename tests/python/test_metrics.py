@@ -122,6 +122,24 @@ def test_prometheus_client_is_shown_unchanged(root):
     assert prometheus_client.generate_latest(theirs).decode() in ours and 'vllm:tokens_total{model="m"} 3.0' in ours
 
 
+def test_prometheus_clients_processes_are_added_up(run, tmp_path):
+    pytest.importorskip("prometheus_client")
+    (tmp_path / "multi").mkdir()
+    code, out, _ = run("""
+import multiprocessing, prometheus_client
+from sonde import metrics
+c = prometheus_client.Counter("vllm:tokens", "T")
+def work(): c.inc(2)
+if __name__ == "__main__":
+    metrics.bridge()
+    ps = [multiprocessing.get_context("fork").Process(target=work) for _ in range(3)]
+    [p.start() for p in ps]; [p.join() for p in ps]
+    c.inc()
+    print(metrics.text()[0].decode())
+""", env={"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "multi")})
+    assert code == 0 and "vllm:tokens_total 7.0\n" in out, (out, run.other)
+
+
 def get(url, data=None):
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data), timeout=10) as r:
