@@ -28,12 +28,12 @@ struct sdk {
     pthread_mutex_t life;
     atomic_int phase; // enum sdk_phase
     atomic_bool stopping;
-    struct ring *ring;   // null before the first use and in a fresh child
-    unsigned generation; // counts forks: a child's ring is another one
-    bool span_events;
-    unsigned flight_level; // records up to it are held when the filter does not let them out; 0: none
-    unsigned want_level;   // atomic: the same for sinks with their own filter
-    unsigned held_level;   // atomic: the larger of both
+    struct ring *ring;       // null before the first use and in a fresh child
+    unsigned generation;     // counts forks: a child's ring is another one
+    atomic_bool span_events; // plain loads: a sink may come at any time
+    unsigned flight_level;   // records up to it are held when the filter does not let them out; 0: none
+    unsigned want_level;     // atomic: the same for sinks with their own filter
+    unsigned held_level;     // atomic: the larger of both
     char service[128], resource[1024];
     struct site_table sites;
     uint32_t n_sites;
@@ -75,7 +75,7 @@ struct ring_thread *sdk_thread(void);     // the calling thread's ring; starts t
 void sdk_start(void);                     // idempotent
 void sdk_lost(unsigned level, bool held); // counts a record for which there was no memory before the ring; level 0: a span's
 void sdk_wrote_slow(void);                // wakes a sleeping backend, or writes out at once when there is none any more
-static inline void sdk_wrote(void) // something about a span
+static inline void sdk_wrote(void)        // something about a span
 {
     if (__builtin_expect(atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) == SDK_WAKE_ALL, 0))
         sdk_wrote_slow();

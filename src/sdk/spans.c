@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/utf8.h"
 #include "sdk/line.h"
+#include "sdk/sdk.h"
 #include "sdk/trace.h"
 #include "sdk/value.h"
 
@@ -45,7 +46,8 @@ struct bspan *span_find(const struct span_table *t, const uint8_t span_id[8], co
     return NULL;
 }
 
-// Ended spans that keep their memory for the next ones: most live a short time, and alone. By the drain lock's holder.
+// Ended spans that keep their memory for the next ones: most live a short time, and alone. Of the backend's table alone, by the
+// drain lock's holder: who reads a ring beside it has a table of its own and no lock.
 enum { SPARE_MAX = 32, SPARE_MEMORY = 8 << 10 };
 static struct bspan *spare, *parents_spare; // of a fork's parent: never used, kept reachable
 static unsigned n_spare;
@@ -62,7 +64,7 @@ static void release(struct bspan *s)
 {
     while (s && --s->refs == 0) {
         struct bspan *parent = s->parent;
-        if (n_spare < SPARE_MAX && s->arena.used <= SPARE_MEMORY) {
+        if (s->reused && n_spare < SPARE_MAX && s->arena.used <= SPARE_MEMORY) {
             s->next = spare;
             spare = s;
             n_spare++;
@@ -74,9 +76,9 @@ static void release(struct bspan *s)
     }
 }
 
-static struct bspan *zeroed(void)
+static struct bspan *zeroed(bool reused)
 {
-    struct bspan *s = spare;
+    struct bspan *s = reused ? spare : NULL;
     if (!s) {
         s = mem_zalloc(sizeof *s);
         if (s)
@@ -97,11 +99,12 @@ static struct slice keep(struct bspan *s, struct slice v)
     return copy.p ? copy : SLICE_NONE;
 }
 
-static struct bspan *bspan_new(const struct rec *r)
+static struct bspan *bspan_new(const struct rec *r, bool reused)
 {
-    struct bspan *s = zeroed();
+    struct bspan *s = zeroed(reused);
     if (!s)
         return NULL;
+    s->reused = reused;
     memcpy(s->trace_id, r->trace_id, 16);
     memcpy(s->span_id, r->span_id, 8);
     s->refs = 1;
@@ -111,7 +114,7 @@ static struct bspan *bspan_new(const struct rec *r)
 
 struct bspan *span_unknown(const struct rec *r)
 {
-    return bspan_new(r);
+    return bspan_new(r, false);
 }
 
 struct bspan *span_begin(struct span_table *t, const struct rec *r, const struct site *site, int64_t time)
@@ -120,7 +123,7 @@ struct bspan *span_begin(struct span_table *t, const struct rec *r, const struct
         t->overflow++;
         return NULL;
     }
-    struct bspan *s = bspan_new(r);
+    struct bspan *s = bspan_new(r, t == &sdk.pipe.spans);
     if (!s)
         return NULL;
     s->site = site;

@@ -47,6 +47,7 @@ enum { SPAN_KEPT_TRACE = 256, SPAN_KEPT_MAX = 8192 };
 struct bspan {
     uint8_t trace_id[16], span_id[8], parent_id[8];
     bool has_parent, remote, inherited, entered, started, keep, failed, ended;
+    bool reused;               // its memory may be the next one's
     const struct scope *scope; // null: the call's target
     uint8_t flags, kind, status;
     struct slice name, request_id, tracestate, status_message;
