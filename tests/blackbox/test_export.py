@@ -419,7 +419,8 @@ def abort(code, info=None):
 
 
 def test_throttling_is_honoured(run, http_server):
-    for header, least, most in (("2", 2, 3.2), (email.utils.formatdate(time.time() + 3, usegmt=True), 1, 4.2)):
+    for header, least, most in (("2", 2, 3.2), (None, 1, 4.2)):
+        header = header or email.utils.formatdate(time.time() + 3, usegmt=True)
         http_server.times.clear()
         http_server.answers[:] = [(503, {"retry-after": header}, b"")]
         ran = run("logs:5", "shutdown:8000", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"})
