@@ -1,5 +1,6 @@
 """The pytest plug-in, option by option, in runs of pytest of their own."""
 import json
+import os
 import re
 
 import pytest
@@ -206,3 +207,72 @@ import time; time.sleep(60)'''), "full", ready_log="errno 27", file_limit=faults
     assert q.died() is None   # it was asked to
 """)
     suite.runpytest_subprocess("--sonde-dir", "out").assert_outcomes(passed=1)
+
+
+def test_faults_on_purpose_are_in_the_report(suite):
+    suite.makepyfile(PROCESS + """
+def test_x(managed_process, faults):
+    faults.kill(managed_process(python("import time; time.sleep(60)"), "decode"))
+    assert False
+""")
+    suite.runpytest_subprocess("--sonde-dir", "out").assert_outcomes(failed=1)
+    report = (suite.path / "out/test_x/report.txt").read_text()
+    assert re.search(r"^faults injected by the test:\n  \d{4}-\d\d-\d\dT\S+Z decode: SIGKILL$", report, re.M)
+
+
+# ---- beside other plug-ins ------------------------------------------------------------------------------------------------------
+def needs(name):
+    """The package, or the test is skipped: this plug-in works without it."""
+    return pytest.importorskip(name, reason=f"{name} is not installed")
+
+
+def test_beside_xdist_each_test_has_one_folder_and_ports_of_its_own(suite):
+    needs("xdist")
+    suite.makepyfile(test_a="""
+import logging, pytest
+@pytest.mark.parametrize("n", range(8))
+def test_x(n, free_port, sonde_dir):
+    ports = [free_port() for _ in range(20)]
+    logging.getLogger("a").info("ports %s", " ".join(map(str, ports)))
+""", test_b="def test_x(): assert False\n")
+    result = suite.runpytest_subprocess("--sonde-dir", "out", "-n", "2")
+    result.assert_outcomes(passed=8, failed=1)
+    result.stdout.fnmatch_lines(["*sonde: *out/test_x*", "*to open it: sonde results *"])
+    logs = [p.read_text() for p in (suite.path / "out").glob("*/test.log.txt")]
+    assert len(logs) == 9
+    ports = [p for text in logs for found in re.findall(r"ports (.*)", text) for p in found.split()]
+    assert len(ports) == len(set(ports)) == 160
+
+
+def test_beside_asyncio_the_span_of_the_test_is_current(suite):
+    needs("pytest_asyncio")
+    suite.makepyfile("""
+import asyncio, logging, pytest
+@pytest.mark.asyncio
+async def test_x(managed_process, sonde_dir):
+    await asyncio.sleep(0)
+    logging.getLogger("a").info("from the loop")
+    await asyncio.create_task(child())
+async def child():
+    logging.getLogger("a").info("from a task")
+""")
+    suite.runpytest_subprocess("--sonde-dir", "out").assert_outcomes(passed=1)
+    lines = [json.loads(line) for line in (suite.path / "out/test_x/test.log.jsonl").read_text().splitlines()]
+    mine = [line for line in lines if line["message"].startswith("from")]
+    assert [line["message"] for line in mine] == ["from the loop", "from a task"]
+    assert len({line.get("trace_id") for line in mine}) == 1 and mine[0]["trace_id"]
+
+
+def test_beside_timeout_processes_end_and_the_report_is_written(suite):
+    needs("pytest_timeout")
+    suite.makepyfile(PROCESS + """
+@pytest.mark.timeout(2)
+def test_x(managed_process):
+    p = managed_process(python("print('ERROR stuck', flush=True); import time; time.sleep(600)"), "worker", ready_log="stuck")
+    open("pid", "w").write(str(p.pid))
+    time.sleep(600)
+""")
+    suite.runpytest_subprocess("--sonde-dir", "out", "--timeout-method", "signal").assert_outcomes(failed=1)
+    assert "worker.log.txt:1: [WORKER] ERROR stuck" in (suite.path / "out/test_x/report.txt").read_text()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((suite.path / "pid").read_text()), 0)

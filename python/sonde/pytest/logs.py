@@ -16,6 +16,7 @@ _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?")
 _LEVEL = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b")
 _CRASH = ("Traceback (most recent call last)", "panicked at", "egmentation fault", "out of memory", "terminate called")
+_FAULT = re.compile(r"\[TEST\] (\S+) \w+ sonde\.faults: Injecting failure for: Failure\(pod_name='(.*)', command='(.*)'\)$")
 _SHAPES = ((re.compile(r"\b[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\b"), "<id>"), (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b"), "<id>"),
            (re.compile(r"\d+(?:\.\d+)*"), "<n>"))
 
@@ -106,6 +107,12 @@ def _lines(path: pathlib.Path) -> Iterator[str]:
                 yield _ESCAPE.sub("", line.rstrip("\n"))
     except OSError as e:
         yield f"ERROR cannot read {path.name}: {e.strerror}"
+
+
+def faults(folder: pathlib.Path) -> List[str]:
+    """What the test broke on purpose, with the time: the marks of faults in its own log."""
+    found = (_FAULT.match(line) for line in _lines(folder / "test.log.txt"))
+    return [f"{m.group(1)} {m.group(2)}: {m.group(3)}" for m in found if m]
 
 
 def tail(path: pathlib.Path, n: int = 20) -> List[str]:

@@ -165,6 +165,9 @@ def _report(item: pytest.Item, state: State) -> str:
     deaths = [d for d in (p.died() for p in state.processes) if d]
     if deaths:
         parts.append("\n".join(deaths))
+    purpose = logs.faults(state.folder)
+    if purpose:
+        parts.append("faults injected by the test:\n" + "\n".join(f"  {line}" for line in purpose))
     errors = [e for e in logs.error_lines(state.folder) if not e.text.startswith("[TEST]") or "sonde.test" not in e.text]
     if errors:
         parts.append("error lines, in order of time:\n" + "\n".join(f"  {e}" for e in errors))

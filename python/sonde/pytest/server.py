@@ -38,8 +38,9 @@ class SondeServer:
 
     @property
     def env(self) -> Dict[str, str]:
-        """What makes a process send its spans and records here."""
+        """What makes a process send its spans and records here. Dynamo reads the endpoint of each signal alone."""
         return {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": self.grpc_url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": self.grpc_url, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": self.grpc_url,
                 "OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_BLRP_SCHEDULE_DELAY": "50", "SONDE_URL": self.url}
 
     def stop(self) -> None:
