@@ -4,11 +4,12 @@ The stack in C is examples/inference of the build; the real Dynamo runs where SO
 """
 import os
 import pathlib
+import re
 
 import pytest
 
 STACK = """
-import json, os, re, signal, urllib.error, urllib.request
+import json, os, signal, time, urllib.error, urllib.request
 import pytest
 
 def chat(port, id, tokens=8):
@@ -54,7 +55,6 @@ def stack(managed_process, free_port, tmp_path):
     model = ["--model-path", root + "/model", "--model-name", "tiny"]
     start("prefill", "dynamo.mocker", "--disaggregation-mode", "prefill", "--bootstrap-ports", str(free_port()), *model)
     decode = start("decode", "dynamo.mocker", "--disaggregation-mode", "decode", *model)
-    import time
     end = time.monotonic() + 60
     while True:
         try:
@@ -79,7 +79,9 @@ def test_killed(stack, sonde_server, faults, kill):
     assert chat(port, "before-1") == 200
     kill(decode, faults)
     status = chat(port, "after-1")
-    sonde_server.request("after-1", 10)
+    end = time.monotonic() + 10
+    while not any(r.get("status") == "error" for r in sonde_server.requests()) and time.monotonic() < end:
+        time.sleep(0.05)
     assert status == 200
 """
 
@@ -95,6 +97,9 @@ def run_stack(pytester, source, folder):
     fault, stranger = report_of(pytester, "test_killed[kill_by_fault]"), report_of(pytester, "test_killed[kill_by_stranger]")
     assert "faults injected by the test:" in fault and "decode: SIGKILL" in fault
     assert "decode ended with signal SIGKILL" in stranger and "faults injected" not in stranger
+    for report in (fault, stranger):
+        assert "error lines, in order of time:" in report and "failed requests:" in report, report
+        assert re.search(r"decode worker \d+ could not be reached", report), report
     return fault, stranger
 
 
@@ -103,14 +108,11 @@ def test_the_stack_in_c_loses_its_decode_worker(pytester, sonde_program):
     if not (folder / "decode").exists():
         pytest.skip(f"the stack is not built: {folder}/decode")
     for report in run_stack(pytester, TRIO, folder):
-        head = report[:report.index("to open it:")] if "to open it:" in report else report
-        assert "failed requests:" in report and "after-1" in report, report
-        assert "decode" in head and "error lines, in order of time:" in head, report
+        assert re.search(r"failed requests:\n  after-1 .* error decode worker", report), report
 
 
 def test_the_real_dynamo_loses_its_decode_worker(pytester, sonde_program):
     folder = pathlib.Path(os.environ.get("SONDE_DYNAMO", ""))
     if not (os.environ.get("SONDE_DYNAMO") and (folder / "venv/bin/python").exists()):
         pytest.skip("SONDE_DYNAMO does not name a folder with Dynamo's venv/ and model/")
-    for report in run_stack(pytester, DYNAMO, folder):
-        assert "after-1" in report, report
+    run_stack(pytester, DYNAMO, folder)  # the failed request may go by its trace id: Dynamo names it x_request_id in lines alone
