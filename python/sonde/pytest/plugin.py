@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -17,6 +18,9 @@ from . import folder, logs
 from .faults import Faults
 from .process import ManagedProcess, free_port as _free_port
 from .server import SondeServer, _seconds
+
+if "wrapper" not in inspect.signature(pytest.hookimpl.__call__).parameters:
+    raise pytest.UsageError("the plug-in of sonde needs pluggy 1.2 or later: pip install -U pluggy, or run pytest with -p no:sonde")
 
 _FOLDER, _NODEID = pytest.StashKey[pathlib.Path](), pytest.StashKey[str]()
 _STATE = pytest.StashKey["State"]()
