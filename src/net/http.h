@@ -132,10 +132,10 @@ struct http_call_options {
     const char *method, *url;
     const struct http_header *headers;
     size_t n_headers;
-    struct slice head;                                                                                  // HTTP/2: comes before the body; as that
-    struct slice body;                                                                                  // copied
-    int64_t timeout_ns;                                                                                 // whole call; 0 = 30 s
-    bool http2;                                                                                         // prior knowledge
+    struct slice head;  // HTTP/2: comes before the body; as that
+    struct slice body;  // copied
+    int64_t timeout_ns; // whole call; 0 = 30 s
+    bool http2;         // prior knowledge
     void (*on_head)(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg); // may be null
     void (*on_data)(struct http_call *c, struct slice bytes, void *arg);                                // may be null
     void (*on_trailers)(struct http_call *c, const struct http_header *h, size_t n, void *arg);         // HTTP/2; may be null

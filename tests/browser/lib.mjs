@@ -50,3 +50,15 @@ export async function visit(path, body, { width = 1500, height = 1000, scheme = 
 
 export const texts = (locator) => locator.evaluateAll((all) => all.map((e) => e.textContent));
 export const data = (locator, name) => locator.evaluateAll((all, n) => all.map((e) => e.dataset[n]), name);
+
+// Where an element is, once it has stood still: a chart is drawn anew when its range changes, and has no place meanwhile.
+export async function still(locator) {
+  let before = null;
+  for (let i = 0; i < 100; i++) {
+    const now = await locator.boundingBox();
+    if (now && before && JSON.stringify(now) === JSON.stringify(before)) return now;
+    before = now;
+    await new Promise((done) => setTimeout(done, 100));
+  }
+  throw new Error(`${locator} did not come to a stand`);
+}

@@ -1,7 +1,7 @@
 // What needs the invented data of web/mock: failures, orphans, retries, empty states, keys, themes, narrow screens.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { texts, useBrowser, visit as visitAny } from "./lib.mjs";
+import { texts, useBrowser, visit as visitAny, still } from "./lib.mjs";
 
 useBrowser();
 const visit = (path, body, options = {}) => visitAny(path, body, { base: process.env.SONDE_TEST_MOCK_URL, ...options });
@@ -135,7 +135,7 @@ test("dragging zooms the time axis, and the back button undoes it", async () => 
   await visit("/ui/request/demo-42", async (page) => {
     const plot = page.locator(".axis .plot");
     await plot.waitFor();
-    const r = await plot.boundingBox();
+    const r = await still(plot);
     await page.mouse.move(r.x + r.width * 0.25, r.y + 60);
     await page.mouse.down();
     await page.mouse.move(r.x + r.width * 0.4, r.y + 62, { steps: 4 });
@@ -190,7 +190,7 @@ test("the time range can be picked, typed and zoomed", async () => {
     await page.getByRole("button", { name: "Apply" }).click();
     await page.waitForFunction(() => location.search.includes("from=now-30m"));
     await page.locator(".chart canvas").waitFor();
-    const c = await page.locator(".chart .u-over").boundingBox();
+    const c = await still(page.locator(".chart .u-over"));
     await page.mouse.move(c.x + c.width * 0.3, c.y + 20);
     await page.mouse.down();
     await page.mouse.move(c.x + c.width * 0.6, c.y + 20, { steps: 5 });
