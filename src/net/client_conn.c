@@ -314,21 +314,14 @@ static int gather(struct cconn *c, struct iovec *v)
 // Encrypts what is to be sent, and sends it; as sendmsg. What does not fit into the socket waits as ciphertext.
 static ssize_t seal(struct cconn *c, const struct iovec *v, size_t n_v)
 {
-    size_t done = 0;
     if (c->wire.n && !send_wire(c)) {
         errno = EAGAIN;
         return -1;
     }
-    for (size_t i = 0; i < n_v && done < WIRE_SOFT; i++) {
-        size_t n = v[i].iov_len < WIRE_SOFT - done ? v[i].iov_len : WIRE_SOFT - done;
-        if (!tls_push(c->tls, v[i].iov_base, n)) {
-            errno = EPIPE;
-            return -1;
-        }
-        done += n;
-    }
-    send_wire(c);
-    return (ssize_t)done;
+    ssize_t done = tls_push_all(c->tls, v, n_v, WIRE_SOFT);
+    if (done >= 0)
+        send_wire(c);
+    return done;
 }
 
 // False when the socket is full.

@@ -51,21 +51,14 @@ static bool send_wire(struct conn *c)
 // Encrypts what is to be sent, and sends it; as sendmsg. What does not fit into the socket waits as ciphertext.
 static ssize_t seal(struct conn *c, const struct iovec *v, size_t n_v)
 {
-    size_t done = 0;
     if (!send_wire(c)) {
         errno = EAGAIN;
         return -1;
     }
-    for (size_t i = 0; i < n_v && done < WIRE_SOFT; i++) {
-        size_t n = v[i].iov_len < WIRE_SOFT - done ? v[i].iov_len : WIRE_SOFT - done;
-        if (!tls_push(c->tls, v[i].iov_base, n)) {
-            errno = EPIPE;
-            return -1;
-        }
-        done += n;
-    }
-    send_wire(c);
-    return (ssize_t)done;
+    ssize_t done = tls_push_all(c->tls, v, n_v, WIRE_SOFT);
+    if (done >= 0)
+        send_wire(c);
+    return done;
 }
 
 // Tells the client that nothing more comes, if that can be done at once.

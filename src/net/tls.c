@@ -1,6 +1,7 @@
 // Connections. What can go wrong is told in words: a person has to act on it.
 #include "net/tls_int.h"
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 
 struct tls {
@@ -215,6 +216,20 @@ bool tls_push(struct tls *t, const void *p, size_t n)
     bool ok = ssl.SSL_write(t->ssl, p, (int)n) == (int)n; // memory takes all of it
     tls_leave();
     return ok;
+}
+
+ssize_t tls_push_all(struct tls *t, const struct iovec *v, size_t n_v, size_t most)
+{
+    size_t done = 0;
+    for (size_t i = 0; i < n_v && done < most; i++) {
+        size_t n = v[i].iov_len < most - done ? v[i].iov_len : most - done;
+        if (!tls_push(t, v[i].iov_base, n)) {
+            errno = EPIPE;
+            return -1;
+        }
+        done += n;
+    }
+    return (ssize_t)done;
 }
 
 void tls_close(struct tls *t)

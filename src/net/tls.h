@@ -29,6 +29,8 @@ bool tls_feed(struct tls *t, const void *p, size_t n); // ciphertext from the pe
 enum tls_state tls_handshake(struct tls *t, struct error *err);
 enum tls_state tls_pull(struct tls *t, void *to, size_t n, size_t *got, struct error *err); // plain bytes for us
 bool tls_push(struct tls *t, const void *p, size_t n);                                      // plain bytes for the peer
-void tls_close(struct tls *t);                                                              // says that we are done
+// The same of several pieces, at most `most` bytes. How many were taken; -1 with errno EPIPE when the session is broken.
+ssize_t tls_push_all(struct tls *t, const struct iovec *v, size_t n_v, size_t most);
+void tls_close(struct tls *t);                       // says that we are done
 bool tls_output(struct tls *t, struct seg_queue *q); // what is to be sent; false without memory
 bool tls_is_h2(const struct tls *t);                 // after the handshake: HTTP/2 was agreed
