@@ -2,6 +2,7 @@
 # Every fuzz target with libFuzzer for FUZZ_SECONDS (default 10) each, starting from the saved corpus; new inputs stay in
 # build-fuzz/corpus/. A crash is left in build-fuzz/crash-NAME-…: make it small, put it into fuzz/corpus/NAME, then mend the code.
 #   scripts/fuzz.sh [NAME…]       (default: all)
+# FUZZ_SEED  the start of the random numbers (default: another each time). CI gives one, so that a change is judged by what it changes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-10}
@@ -18,7 +19,7 @@ export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 fuzz() { # NAME: its status stands in NAME.rc
     mkdir -p "$build/corpus/$1" "fuzz/corpus/$1"
     "$build/fuzz/fuzz_$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=3000 -max_len=65536 -artifact_prefix="$build/crash-$1-" \
-        -print_final_stats=1 "$build/corpus/$1" "fuzz/corpus/$1" >"$build/$1.out" 2>&1 && echo 0 >"$build/$1.rc" || echo 1 >"$build/$1.rc"
+        -print_final_stats=1 -seed="${FUZZ_SEED:-0}" "$build/corpus/$1" "fuzz/corpus/$1" >"$build/$1.out" 2>&1 && echo 0 >"$build/$1.rc" || echo 1 >"$build/$1.rc"
 }
 
 passed=0 failed=0

@@ -213,8 +213,11 @@ static struct slice point_labels(struct writer *w, const struct sonde_metric_dat
 {
     struct label l[2 * METER_ATTRIBUTES + 3];
     uint32_t n = 0;
-    for (size_t i = 0; i < p->n_attributes && n < METER_ATTRIBUTES; i++)
-        label_add(w->a, l, &n, "", slice_str(p->attributes[i].key), value_text(w->a, &p->attributes[i]));
+    for (size_t i = 0; i < p->n_attributes && n < METER_ATTRIBUTES; i++) {
+        struct slice key = slice_str(p->attributes[i].key);
+        bool taken = d->kind >= SONDE_DATA_HISTOGRAM && slice_eq(key, SLICE("le")); // the bucket's own label
+        label_add(w->a, l, &n, taken ? "exported_" : "", key, value_text(w->a, &p->attributes[i]));
+    }
     if (!w->page->o.no_scope_labels) {
         const struct sonde_scope *s = d->scope;
         const char *const fixed[] = {"name", s->name, "version", s->version, "schema_url", s->schema_url};

@@ -128,6 +128,25 @@ static void meeting(void **state)
     check_done();
 }
 
+// "le" is the bucket's own label: a user's attribute of that name moves aside, as a scrape would move it.
+static void bucket_label(void **state)
+{
+    (void)state;
+    static const double bounds[] = {1};
+    struct sonde_meter_provider *p = PROVIDER(.is_private = true);
+    struct sonde_meter *m = sonde_meter_get(p, NULL);
+    const struct sonde_field f[] = {SONDE_FIELD(SONDE_STR("le", "x")), SONDE_FIELD(SONDE_INT("a", 1))};
+    sonde_instrument_add(
+        sonde_instrument_new(m, SONDE_INSTRUMENT_HISTOGRAM, OPTIONS(.name = "h", .bounds = bounds, .n_bounds = 1)), 1, f, 2);
+    sonde_instrument_add(sonde_instrument_new(m, SONDE_INSTRUMENT_GAUGE, OPTIONS(.name = "i")), 2, f, 2);
+    page_is(p, &plain, SONDE_EXPOSITION_TEXT,
+            "# TYPE h histogram\nh_bucket{a=\"1\",exported_le=\"x\",le=\"1\"} 1\n"
+            "h_bucket{a=\"1\",exported_le=\"x\",le=\"+Inf\"} 1\nh_sum{a=\"1\",exported_le=\"x\"} 1\n"
+            "h_count{a=\"1\",exported_le=\"x\"} 1\n# TYPE i gauge\ni{a=\"1\",le=\"x\"} 2\n");
+    sonde_meter_provider_free(p);
+    check_done();
+}
+
 // X59.
 static void target(void **state)
 {
@@ -244,7 +263,7 @@ static void in_registry(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),  cmocka_unit_test(pages),     cmocka_unit_test(meeting),
+        cmocka_unit_test(names),  cmocka_unit_test(pages),     cmocka_unit_test(meeting),     cmocka_unit_test(bucket_label),
         cmocka_unit_test(target), cmocka_unit_test(exemplars), cmocka_unit_test(in_registry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
