@@ -293,6 +293,11 @@ void batch_field_i64(struct batch *b, enum field f, int64_t v)
     put(b, batch_column(b, COL_FIELD, f, COL_I64, SLICE_NONE), &(struct value){.kind = COL_I64, .i64 = v});
 }
 
+void batch_field_f64(struct batch *b, enum field f, double v)
+{
+    put(b, batch_column(b, COL_FIELD, f, COL_F64, SLICE_NONE), &(struct value){.kind = COL_F64, .f64 = v});
+}
+
 void batch_field_str(struct batch *b, enum field f, struct slice v)
 {
     put(b, batch_column(b, COL_FIELD, f, COL_STR, SLICE_NONE), &(struct value){.kind = COL_STR, .s = v});

@@ -14,12 +14,23 @@
 //   resource  0    0    1    1    0   ───►  resources[2]: labels (sorted) + other typed attributes
 //   FIELD body     "…"  "…"  "…"  "…"  "…"    dense: row == null
 //   ATTR  tokens    ·   17    ·    9    ·     row = {1, 3}, i64 = {17, 9}
+//
+// Samples (SIGNAL_SAMPLE), the data model of Prometheus:
+//   - one row is one sample; its resource IS THE SERIES: labels = all of the series' labels with __name__, attrs empty. So
+//     store_resources lists series, and a scan with a match on labels reads their samples
+//   - time is whole milliseconds, in ns. VALUE, or HISTOGRAM for a native histogram; both may be missing only in:
+//   - metadata rows: their resource has no label at all (readers of series leave it out); NAME is the metric family as it
+//     is named in queries, METRIC_TYPE counter, gauge, histogram, gaugehistogram, summary, info, stateset or unknown, UNIT and
+//     DESCRIPTION may be missing. Their time is that of arrival cut to the hour (so that repeats within an hour
+//     are one row): a reader that asks from T on must scan from an hour before
+//   - a sample sent again is stored once. Two different values of one series at one time are both kept; a reader takes the
+//     one that sample_wins (event/sample.h) names, which does not depend on the order of arrival
 #pragma once
 #include "base/arena.h"
 #include "base/hash.h"
 #include "base/json.h"
 
-enum signal { SIGNAL_LOG, SIGNAL_SPAN, SIGNAL_COUNT };
+enum signal { SIGNAL_LOG, SIGNAL_SPAN, SIGNAL_SAMPLE, SIGNAL_COUNT };
 
 enum col_kind {
     COL_I64,   // .i64
@@ -65,7 +76,15 @@ enum col_scope {
     X(EVENTS, COL_BYTES, "events") /* OTLP Span fields 11, tags included, as on the wire, concatenated */ \
     X(LINKS, COL_BYTES, "links")   /* OTLP Span fields 13, likewise */                                    \
     X(DROPPED_EVENTS, COL_I64, "dropped_events_count")                                                    \
-    X(DROPPED_LINKS, COL_I64, "dropped_links_count")
+    X(DROPPED_LINKS, COL_I64, "dropped_links_count")                                                      \
+    /* samples of metrics */                                                                              \
+    X(VALUE, COL_F64, "value")           /* bits kept: SAMPLE_STALE is a NaN among others */              \
+    X(HISTOGRAM, COL_BYTES, "histogram") /* event/sample.h; then there is no VALUE */                     \
+    X(EXEMPLARS, COL_BYTES, "exemplars") /* event/sample.h */                                             \
+    X(START, COL_I64, "start_time")      /* ns: since when a cumulative value counts, where known */      \
+    X(METRIC_TYPE, COL_STR, "type")      /* of metadata rows, with UNIT and DESCRIPTION */                \
+    X(UNIT, COL_STR, "unit")                                                                              \
+    X(DESCRIPTION, COL_STR, "description")
 
 enum field {
 #define X(name, kind, text) FIELD_##name,
@@ -176,6 +195,7 @@ uint32_t batch_column(struct batch *b, enum col_scope scope, enum field f, enum 
 // Sets the current row's value; a second value for the same row and column replaces the first.
 void batch_set(struct batch *b, enum col_scope scope, struct slice name, struct value v);
 void batch_field_i64(struct batch *b, enum field f, int64_t v);
+void batch_field_f64(struct batch *b, enum field f, double v);
 void batch_field_str(struct batch *b, enum field f, struct slice v);
 void batch_field_id64(struct batch *b, enum field f, uint64_t v);
 void batch_field_id128(struct batch *b, enum field f, struct id128 v);
@@ -205,7 +225,7 @@ struct slice resource_label(const struct resource *r, struct slice name);     //
 void value_text(struct buf *out, const struct value *v);
 void value_json(struct jw *w, const struct value *v); // typed JSON: numbers as numbers
 // The identity of a row for "the same event sent twice": resource, time, and all fields and attributes (logs) or
-// trace id, span id, kind, name and duration (spans). Independent of the order of columns.
+// trace id, span id, kind, name and duration (spans), or value (samples; of metadata all). Independent of the order of columns.
 uint64_t batch_row_hash(const struct batch *b, uint32_t row);
 // The same for all rows at once, column by column (much cheaper); out has room for b->rows.
 void batch_row_hashes(const struct batch *b, uint64_t *out);

@@ -29,6 +29,8 @@ void batch_copy_row(struct batch *to, const struct batch *from, uint32_t row)
             batch_field_str(to, c->field, v.s);
         } else if (v.kind == COL_I64) {
             batch_field_i64(to, c->field, v.i64);
+        } else if (v.kind == COL_F64) {
+            batch_field_f64(to, c->field, v.f64);
         } else if (v.kind == COL_ID64) {
             batch_field_id64(to, c->field, v.id64);
         } else if (v.kind == COL_ID128) {

@@ -231,8 +231,10 @@ static uint64_t cell_hash(const struct column *c, uint32_t i, uint64_t seed)
 
 static bool column_counts(const struct batch *b, const struct column *c)
 {
-    if (b->signal != SIGNAL_SPAN)
+    if (b->signal == SIGNAL_LOG)
         return true;
+    if (b->signal == SIGNAL_SAMPLE)
+        return c->scope == COL_FIELD && c->field != FIELD_EXEMPLARS && c->field != FIELD_START;
     switch (c->scope == COL_FIELD ? c->field : FIELD_NONE) {
     case FIELD_TRACE_ID:
     case FIELD_SPAN_ID:

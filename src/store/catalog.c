@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *const signal_name[SIGNAL_COUNT] = {"log", "span"};
+static const char *const signal_name[SIGNAL_COUNT] = {"log", "span", "sample"};
 
 static void tenant_folder(struct slice tenant, char out[512])
 {
