@@ -3,6 +3,7 @@
 #define SONDE_TARGET "sonde::metrics"
 #include "base/alloc.h"
 #include "base/utf8.h"
+#include "event/otel_name.h"
 #include "sdk/meter.h"
 #include "sdk/metric_parse.h"
 #include "sdk/sdk.h"
@@ -38,68 +39,6 @@ struct writer {
 };
 
 // ---- names ----------------------------------------------------------------------------------------------------------
-static bool letter(char c, bool colon)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (colon && c == ':');
-}
-
-// Other characters become _, several of them one; a digit in front gets a _.
-static void clean(struct buf *b, struct slice s, bool colon)
-{
-    size_t start = b->n;
-    if (s.n && s.p[0] >= '0' && s.p[0] <= '9')
-        buf_char(b, '_');
-    for (size_t i = 0; i < s.n; i++) {
-        bool keep = letter(s.p[i], colon);
-        if (keep || b->n == start || b->p[b->n - 1] != '_')
-            buf_char(b, keep ? s.p[i] : '_');
-    }
-}
-
-static const char units[] =
-    "d\0days\0h\0hours\0min\0minutes\0s\0seconds\0ms\0milliseconds\0us\0microseconds\0ns\0nanoseconds\0"
-    "By\0bytes\0KiBy\0kibibytes\0MiBy\0mebibytes\0GiBy\0gibibytes\0TiBy\0tibibytes\0KBy\0kilobytes\0"
-    "MBy\0megabytes\0GBy\0gigabytes\0TBy\0terabytes\0m\0meters\0V\0volts\0A\0amperes\0J\0joules\0W\0watts\0"
-    "g\0grams\0Cel\0celsius\0Hz\0hertz\0%\0percent\0$\0dollars\0";
-static const char rates[] = "s\0second\0m\0minute\0min\0minute\0h\0hour\0d\0day\0w\0week\0mo\0month\0y\0year\0";
-
-static struct slice word_of(const char *table, struct slice unit)
-{
-    for (const char *p = table; *p;) {
-        const char *word = p + strlen(p) + 1;
-        if (slice_eq(unit, slice_str(p)))
-            return slice_str(word);
-        p = word + strlen(word) + 1;
-    }
-    return unit;
-}
-
-// The unit in words: "By/s" bytes_per_second; annotations in braces go.
-static void unit_words(struct buf *b, const char *unit, bool gauge)
-{
-    char text[METER_UNIT_MAX + 1];
-    size_t n = 0;
-    int depth = 0;
-    for (; *unit && n < METER_UNIT_MAX; unit++) {
-        depth += *unit == '{';
-        if (depth == 0)
-            text[n++] = *unit;
-        depth -= *unit == '}' && depth > 0;
-    }
-    struct slice rest = slice_of(text, n), part = SLICE_NONE;
-    if (slice_eq(rest, SLICE("1"))) {
-        buf_str(b, gauge ? "ratio" : "");
-        return;
-    }
-    if (n == 0 || !slice_split(&rest, '/', &part))
-        return;
-    clean(b, word_of(units, part), false);
-    if (rest.p && rest.n) {
-        buf_str(b, b->n ? "_per_" : "per_");
-        clean(b, word_of(rates, rest), false);
-    }
-}
-
 static bool ends_in(struct slice s, struct slice end)
 {
     return s.n > end.n && memcmp(s.p + s.n - end.n, end.p, end.n) == 0 && s.p[s.n - end.n - 1] == '_';
@@ -112,17 +51,9 @@ static bool row_fill(struct writer *w, const struct sonde_metric_data *d, struct
     bool counter = d->kind == SONDE_DATA_SUM && d->monotonic;
     buf_init(&name, KIB(4));
     buf_init(&unit, KIB(4));
-    clean(&name, slice_str(d->name), true);
     if (!o->no_units)
-        unit_words(&unit, d->unit, d->kind == SONDE_DATA_GAUGE);
-    if (counter && !o->no_total && ends_in(buf_slice(&name), SLICE("total")))
-        name.n -= 6;
-    if (unit.n && !ends_in(buf_slice(&name), buf_slice(&unit)) && !slice_eq(buf_slice(&name), buf_slice(&unit))) {
-        buf_char(&name, '_');
-        buf_add(&name, buf_slice(&unit));
-    }
-    if (counter && !o->no_total)
-        buf_str(&name, "_total");
+        otel_unit_words(&unit, slice_str(d->unit), d->kind == SONDE_DATA_GAUGE);
+    otel_metric_name(&name, slice_str(d->name), buf_slice(&unit), counter && !o->no_total);
     *r = (struct row){.d = d, .type = counter ? "counter" : d->kind >= SONDE_DATA_HISTOGRAM ? "histogram" : "gauge"};
     r->family = arena_dup(w->a, buf_slice(&name));
     r->unit = arena_dup(w->a, buf_slice(&unit));
@@ -179,7 +110,7 @@ static void label_add(struct arena *a, struct label *to, uint32_t *n, const char
         buf_reset(&b);
     }
     buf_str(&b, prefix);
-    clean(&b, key, false);
+    otel_name_clean(&b, key, false);
     to[*n] = (struct label){arena_dup(a, buf_slice(&b)), value, *n};
     *n += to[*n].key.p && to[*n].key.n && value.p;
     buf_free(&b);
