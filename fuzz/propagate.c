@@ -35,7 +35,7 @@ static void set(void *carrier, const char *name, const char *value, size_t len)
 {
     struct headers *h = carrier;
     for (size_t i = 0; i < len; i++)
-        if ((unsigned char)value[i] < 0x20 || (unsigned char)value[i] == 0x7f)
+        if (((unsigned char)value[i] < 0x20 && value[i] != '\t') || (unsigned char)value[i] == 0x7f)
             abort(); // a header that could break out of its line
     if (len >= TEXT)
         abort();

@@ -51,7 +51,8 @@ SONDE_API bool sonde_tracestate_set(struct sonde_context *c, const char *key, co
 SONDE_API bool sonde_tracestate_get(const struct sonde_context *c, const char *key, char *out, size_t size);
 
 // ---- baggage --------------------------------------------------------------------------------------------------------
-// An ordered list of names, values and metadata. Names are not empty; values are UTF-8; metadata is passed on as it is.
+// An ordered list of names, values and metadata. Names are not empty; values are UTF-8; metadata is passed on as it is,
+// but not what a header has no form for (a line's end, a quote).
 // At most 64 members and 8,192 bytes go out; whole members behind that are left out.
 struct sonde_baggage;
 SONDE_API struct sonde_baggage *sonde_baggage_new(void); // null without memory

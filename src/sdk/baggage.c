@@ -235,7 +235,8 @@ static bool put_member(char *out, size_t *at, size_t max, const struct member *m
 {
     static const char hex[] = "0123456789ABCDEF";
     char text[BAGGAGE_BYTES + 1];
-    size_t n = 0, name_n = strlen(m->name), metadata_n = strlen(m->metadata);
+    // Metadata that could break out of its header stays here.
+    size_t n = 0, name_n = strlen(m->name), metadata_n = metadata_ok(slice_str(m->metadata)) ? strlen(m->metadata) : 0;
     max = max < BAGGAGE_BYTES ? max : BAGGAGE_BYTES;
     if (!token(slice_of(m->name, name_n)) || name_n + metadata_n + 2 > max)
         return false; // a header has no form for other names

@@ -91,6 +91,10 @@ static void list(void **state)
     CHECK(sonde_baggage_set(copy, "not a token", "x", NULL)); // allowed here, has no form in a header
     sonde_baggage_print(copy, out, sizeof out);
     CHECK_STR(slice_str(out), "model=m;p=1");
+    sonde_baggage_clear(copy); // metadata could break out of its header: the value goes without it
+    CHECK(sonde_baggage_set(copy, "k", "v", "p=1\r\nx-evil: 1") && sonde_baggage_set(copy, "l", "v", "p=1;\tq"));
+    sonde_baggage_print(copy, out, sizeof out);
+    CHECK_STR(slice_str(out), "k=v,l=v;p=1;\tq");
     sonde_baggage_parse(b, "d=1,d=2,x=3", 11);
     CHECK_STR(slice_str(sonde_baggage_get(b, "d")), "2");
     CHECK(sonde_baggage_set(b, "d", "9", NULL)); // replaces all of that name
