@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { build } from "./build.mjs";
 import { api } from "./mock/api.mjs";
 import { invent } from "./mock/data.mjs";
+import { prom } from "./mock/prom.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const TYPES = { js: "text/javascript; charset=utf-8", css: "text/css; charset=utf-8", svg: "image/svg+xml", html: "text/html; charset=utf-8" };
@@ -20,7 +21,8 @@ export async function serve({ port = 0, empty = false, watch = false } = {}) {
   let built = newest();
   await build(dist, { minify: !watch });
   const csp = readFileSync(join(here, "csp.txt"), "utf8").trim();
-  const answer = api(empty ? [] : invent());
+  const all = empty ? [] : invent();
+  const apis = [api(all), prom(all)];
   const server = createServer(async (req, res) => {
     const url = new URL(req.url, "http://x");
     const reply = (status, body, type, more = {}) => {
@@ -28,7 +30,7 @@ export async function serve({ port = 0, empty = false, watch = false } = {}) {
       res.end(body);
     };
     try {
-      const a = answer(url, req.headers);
+      const a = apis.reduce((got, ask) => got ?? ask(url, req.headers), null);
       if (a) return reply(...a, { "cache-control": "no-store" });
       if (url.pathname === "/") return reply(302, "", "text/plain", { location: "/ui/" });
       if (!url.pathname.startsWith("/ui")) return reply(404, "not found\n", "text/plain; charset=utf-8");

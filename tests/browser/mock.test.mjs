@@ -362,10 +362,10 @@ test("the theme can be chosen and is kept", async () => {
   });
 });
 
-for (const path of ["/ui/", "/ui/request/demo-fail", "/ui/logs"]) {
+for (const path of ["/ui/", "/ui/request/demo-fail", "/ui/logs", "/ui/metrics", "/ui/metrics?q=dynamo_frontend_requests_total"]) {
   test(`${path} fits a narrow screen`, async () => {
     await visit(path, async (page) => {
-      await page.locator("[data-test=request-row], [data-test=log], [data-test=line]").first().waitFor();
+      await page.locator("[data-test=request-row], [data-test=log], [data-test=line], [data-test=metrics] tr, [data-test=series] tr").first().waitFor();
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `${wide} px too wide`);
     }, { width: 390, height: 800 });
@@ -373,12 +373,45 @@ for (const path of ["/ui/", "/ui/request/demo-fail", "/ui/logs"]) {
 }
 
 test("everything that can be pressed has a name", async () => {
-  for (const path of ["/ui/", "/ui/request/demo-fail", "/ui/logs"]) {
+  for (const path of ["/ui/", "/ui/request/demo-fail", "/ui/logs", "/ui/metrics", "/ui/metrics?q=dynamo_frontend_requests_total"]) {
     await visit(path, async (page) => {
-      await page.locator("[data-test=request-row], [data-test=log], [data-test=line]").first().waitFor();
+      await page.locator("[data-test=request-row], [data-test=log], [data-test=line], [data-test=metrics] tr, [data-test=series] tr").first().waitFor();
       const nameless = await page.evaluate(() => [...document.querySelectorAll("button, a, input, select, textarea")]
         .filter((e) => e.checkVisibility() && !(e.textContent.trim() || e.getAttribute("aria-label") || e.title || e.labels?.length) && !e.classList.contains("blk")).map((e) => e.outerHTML.slice(0, 120)));
       assert.deepEqual(nameless, []);
     });
   }
+});
+
+test("metrics: from the list to a chart, and from a dot to its request", async () => {
+  await visit("/ui/metrics", async (page) => {
+    const list = page.locator("[data-test=metrics] tbody tr");
+    await list.first().waitFor();
+    assert.equal(await list.count(), 3, "a histogram's parts are one metric");
+    await page.getByLabel("Find a metric").fill("first token");
+    await page.waitForFunction(() => document.querySelectorAll("[data-test=metrics] tbody tr").length === 1);
+    await list.first().locator("a").click();
+    assert.match(param(page, "q"), /^histogram_quantile\(0\.95, sum by \(le\)/);
+    await page.locator("[data-test=series] tbody tr").nth(1).waitFor();
+    assert.match((await texts(page.locator("[data-test=series] tbody td.mono"))).join(), /service_name="prefill"/);
+    const dot = page.locator("[data-test=exemplar]").first();
+    await dot.waitFor();
+    await still(dot);
+    await dot.click({ force: true });
+    await page.locator("[data-test=head]").waitFor();
+    assert.match(new URL(page.url()).pathname, /^\/ui\/request\/[0-9a-f]{32}$/);
+    await page.goBack();
+    await page.locator("[data-test=series]").waitFor();
+  });
+});
+
+test("metrics: an error shows its place; nothing stored tells how to send", async () => {
+  await visit("/ui/metrics?q=sum(rate(x[5m])", async (page) => {
+    await page.locator("[data-test=caret]").waitFor();
+    assert.match(await page.locator("[data-test=query-error]").textContent(), /parse error: unclosed/);
+  }, { failing: true });
+  await visit("/ui/metrics", async (page) => {
+    await page.getByText("No metrics yet").waitFor();
+    assert.match(await page.locator("main").textContent(), /OTEL_METRICS_EXPORTER=otlp/);
+  }, { base: process.env.SONDE_TEST_EMPTY_URL });
 });

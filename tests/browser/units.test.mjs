@@ -9,15 +9,15 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 
 const { build } = createRequire(new URL("../../web/package.json", import.meta.url))("esbuild");
 const dir = mkdtempSync(join(tmpdir(), "sonde-units-"));
-let time, format, logql, router;
+let time, format, logql, promql, router;
 
 before(async () => {
   process.env.TZ = "UTC";
   globalThis.location = { pathname: "/ui/logs", search: "?q=a&tz=utc", origin: "http://x" };
   const out = join(dir, "units.mjs");
-  await build({ stdin: { contents: ["time", "format", "logql", "router"].map((m) => `export * as ${m} from "./src/${m}";`).join("\n"), resolveDir: fileURLToPath(new URL("../../web", import.meta.url)) },
+  await build({ stdin: { contents: ["time", "format", "logql", "promql", "router"].map((m) => `export * as ${m} from "./src/${m}";`).join("\n"), resolveDir: fileURLToPath(new URL("../../web", import.meta.url)) },
     bundle: true, format: "esm", outfile: out, logLevel: "error" });
-  ({ time, format, logql, router } = await import(pathToFileURL(out)));
+  ({ time, format, logql, promql, router } = await import(pathToFileURL(out)));
 });
 after(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -84,4 +84,20 @@ test("an error's spot stays within the text", () => {
 test("links keep what belongs to the person", () => {
   assert.equal(router.href("/ui/", { q: "x:y", status: "" }), "/ui/?q=x:y&tz=utc");
   assert.equal(router.requestPath("a/b c"), "/ui/request/a%2Fb%20c");
+});
+
+test("metrics as a person thinks of them, and what is meant by a name", () => {
+  const meta = { lat_seconds: [{ type: "histogram", help: "how long", unit: "seconds" }], up: [{ type: "gauge", help: "", unit: "" }], req: [{ type: "counter", help: "of OpenMetrics", unit: "" }], size_sum: [{ type: "gauge", help: "a name that ends so", unit: "" }], exp: [{ type: "histogram", help: "", unit: "" }] };
+  const rows = promql.families(["lat_seconds_bucket", "lat_seconds_sum", "lat_seconds_count", "up", "req_total", "size_sum", "exp", "other_bucket", "other_count", "a.b"], meta);
+  assert.deepEqual(rows.map((f) => [f.name, f.type, f.query]), [
+    ["a.b", "", '{"a.b"}'],
+    ["exp", "native_histogram", "histogram_quantile(0.95, sum(rate(exp[5m])))"],
+    ["lat_seconds", "histogram", "histogram_quantile(0.95, sum by (le) (rate(lat_seconds_bucket[5m])))"],
+    ["other", "histogram", "histogram_quantile(0.95, sum by (le) (rate(other_bucket[5m])))"],
+    ["req_total", "counter", "sum(rate(req_total[5m]))"],
+    ["size_sum", "gauge", "size_sum"],
+    ["up", "gauge", "up"],
+  ]);
+  assert.equal(rows.find((f) => f.name === "req_total").help, "of OpenMetrics");
+  assert.deepEqual(logql.spotOf("sum(rate(", 'invalid parameter "query": 1:10: parse error: unclosed'), { line: 0, col: 9 });
 });

@@ -12,6 +12,9 @@ export interface Series {
   values: (number | null)[];
 }
 
+// A sample with somewhere to go: an exemplar that leads to its request.
+export interface Dot { x: number; y: number; href: string; title: string } // x: ms
+
 interface Props {
   label: string;
   from: number; // ms; the whole range asked for, also where no data is
@@ -21,6 +24,7 @@ interface Props {
   series: Series[];
   height: number;
   lines?: boolean;
+  dots?: Dot[] | undefined;
   uncovered?: [number, number] | null; // part of the range the data does not speak about
   onZoom: (from: number, to: number) => void;
   onReset?: () => void;
@@ -49,6 +53,26 @@ function hatch(u: uPlot, from: number, to: number): void {
   }
   g.stroke();
   g.restore();
+}
+
+// Links laid over the plot where their samples are; those outside of it are left out.
+function place(u: uPlot, dots: Dot[]): void {
+  u.over.querySelectorAll("a.exemplar").forEach((e) => e.remove());
+  const { width, height } = u.over.getBoundingClientRect();
+  for (const d of dots) {
+    const x = u.valToPos(d.x / 1000, "x"), y = u.valToPos(d.y, "y");
+    if (!(x >= 0 && x <= width && y >= 0 && y <= height)) continue;
+    const a = document.createElement("a");
+    a.className = "exemplar";
+    a.href = d.href;
+    a.title = d.title;
+    a.setAttribute("aria-label", d.title);
+    a.dataset.test = "exemplar";
+    a.style.left = `${x}px`;
+    a.style.top = `${y}px`;
+    a.addEventListener("mousedown", (e) => e.stopPropagation()); // no zoom begins here
+    u.over.append(a);
+  }
 }
 
 // Stacked from below: the drawn series are running sums, the topmost drawn first.
@@ -91,6 +115,7 @@ function options(p: Props, width: number, hover: (i: number | null) => void, zoo
       ? { label: s.name, stroke: css(s.color), width: 1.5, points: { show: p.xs.length < 40, size: 4 } }
       : { label: s.name, fill: css(s.color), stroke: css(s.color), width: 0, paths: bars, points: { show: false } })],
     hooks: {
+      draw: [(u) => place(u, p.dots ?? [])],
       drawClear: [(u) => p.uncovered && hatch(u, p.uncovered[0], p.uncovered[1])],
       setCursor: [(u) => {
         const left = u.cursor.left ?? -1;
@@ -124,7 +149,7 @@ export function Chart(p: Props): JSX.Element {
     ro.observe(host.current!);
     return () => ro.disconnect();
   }, []);
-  const shape = JSON.stringify([p.from, p.to, p.stepMs, p.xs.length, p.series, p.uncovered, p.height, utc()]);
+  const shape = JSON.stringify([p.from, p.to, p.stepMs, p.xs.length, p.series, p.dots, p.uncovered, p.height, utc()]);
   useLayoutEffect(() => {
     if (!width) return undefined;
     const ys = p.lines ? p.series.map((s) => s.values) : stack(p.series, p.xs.length);

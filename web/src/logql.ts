@@ -27,9 +27,10 @@ export function addFilter(q: string, name: string, v: string, op: "=" | "!=", of
 
 export const isLogQuery = (q: string): boolean => /^[\s(]*\{/.test(q.replace(/^(\s*#[^\n]*\n)+/, ""));
 
-// Where the server's message points to ("parse error at line 1, col 19: …"), counted from zero and kept within the text.
+// Where the server's message points to (LogQL's "parse error at line 1, col 19: …", PromQL's "1:19: parse error: …"), counted
+// from zero and kept within the text.
 export function spotOf(q: string, message: string): { line: number; col: number } | null {
-  const m = /line (\d+),?\s*col(?:umn)?\s*(\d+)/i.exec(message);
+  const m = /line (\d+),?\s*col(?:umn)?\s*(\d+)/i.exec(message) ?? /(?:^|\s)(\d+):(\d+): parse error/.exec(message);
   if (!m) return null;
   const all = q.split("\n");
   const line = Math.max(0, Math.min(Number(m[1]) - 1, all.length - 1));

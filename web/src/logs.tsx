@@ -4,13 +4,15 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { type ApiError, get, type LokiAnswer, type LokiSeries, type LokiStream, useData } from "./api";
 import { Chart, type Series } from "./chart";
 import { level, LEVELS, type Level, serviceColor } from "./colors";
-import { addFilter, ALL, isLogQuery, spotOf } from "./logql";
+import { addFilter, ALL, isLogQuery } from "./logql";
 import { dur, num, plural, short, value } from "./format";
 import { useKeys } from "./keys";
+import { QueryBox, QueryError } from "./querybox";
 import { RangePicker, Refresh, refreshMs, setRange, urlRange, zoomOut, zoomTo } from "./rangepicker";
 import { href, loc, requestPath, set } from "./router";
+import { type Matrix, SeriesResult } from "./series";
 import { clockNs, dateNs, logqlDuration, niceStep, resolve, rfc3339, type Span, toNs, zoneText } from "./time";
-import { cls, Copy, Empty, ErrorBox, LevelTag, linkIds, Progress, serviceWidth, Skeleton, useBar, useMedia, useNow, useTitle } from "./ui";
+import { cls, Copy, Empty, LevelTag, linkIds, Progress, serviceWidth, Skeleton, useBar, useMedia, useNow, useTitle } from "./ui";
 import { VList, type VListApi } from "./vlist";
 
 const PAGE = 1000;
@@ -83,42 +85,6 @@ function parse(l: Line): Parsed {
 const serviceOf = (l: Line): string => l.labels.service_name ?? l.labels.service ?? l.labels.job ?? "";
 
 // ---- parts
-function QueryBox(p: { q: string; run: (q: string) => void; error: ApiError | undefined; busy: boolean; cancel: () => void }): JSX.Element {
-  const [draft, setDraft] = useState(p.q);
-  const area = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => setDraft(p.q), [p.q]);
-  const rowsOf = Math.min(8, Math.max(1, draft.split("\n").length));
-  return (
-    <div class={cls("querybox", p.error && "bad")}>
-      <textarea ref={area} id="focus" rows={rowsOf} value={draft} spellcheck={false} autocomplete="off" aria-label="LogQL query" aria-invalid={!!p.error} aria-describedby={p.error ? "queryerror" : undefined}
-        placeholder={ALL} onInput={(e) => setDraft(e.currentTarget.value)}
-        onKeyDown={(e) => {
-          if (e.key === "Enter" && !e.shiftKey) {
-            e.preventDefault();
-            p.run(draft);
-          } else if (e.key === "Escape") e.currentTarget.blur();
-        }} />
-      {draft !== p.q && draft.trim() !== "" && <span class="hint dim" aria-hidden="true">⏎ runs</span>}
-      <Copy text={draft || ALL} title="Copy the query" />
-      {p.busy && <button type="button" onClick={p.cancel}>Cancel</button>}
-      <button type="button" class="primary" onClick={() => p.run(draft)} title="Run (Enter)">Run</button>
-    </div>
-  );
-}
-
-// The server names line and column; show the spot.
-function QueryError(p: { q: string; error: ApiError; retry: () => void }): JSX.Element {
-  const spot = p.error.status === 400 ? spotOf(p.q, p.error.message) : null;
-  if (!spot) return <div id="queryerror"><ErrorBox error={p.error} retry={p.retry} title="The query could not be answered" /></div>;
-  return (
-    <div class="state bad query" role="alert" id="queryerror" data-test="query-error">
-      <h2>The query cannot be read</h2>
-      <pre class="code" aria-hidden="true">{p.q.split("\n").map((t, i) => <span key={i}>{t}{"\n"}{i === spot.line && <b data-test="caret">{" ".repeat(spot.col)}^{"\n"}</b>}</span>)}</pre>
-      <p>{p.error.message}</p>
-    </div>
-  );
-}
-
 interface Volume { xs: number[]; step: number; series: Series[] }
 
 function volumeOf(series: LokiSeries[], first: number, step: number, n: number): Volume {
@@ -145,7 +111,7 @@ async function loadVolume(q: string, span: Span, signal: AbortSignal): Promise<V
   return { ...volumeOf(a.data.resultType === "matrix" ? a.data.result : [], first, step, n), span };
 }
 
-type Answer = { kind: "lines"; lines: Line[]; span: Span; more: boolean; scanned: number | undefined; warnings: string[] } | { kind: "series"; series: LokiSeries[]; span: Span; step: number };
+type Answer = { kind: "lines"; lines: Line[]; span: Span; more: boolean; scanned: number | undefined; warnings: string[] } | ({ kind: "series" } & Matrix);
 
 async function loadQuery(q: string, span: Span, signal: AbortSignal): Promise<Answer> {
   if (!isLogQuery(q)) {
@@ -158,38 +124,6 @@ async function loadQuery(q: string, span: Span, signal: AbortSignal): Promise<An
   if (a.data.resultType !== "streams") return { kind: "series", series: a.data.result, span, step: 1000 };
   const l = lines(a.data.result);
   return { kind: "lines", lines: l, span, more: l.length >= PAGE, scanned: a.data.stats?.summary?.totalLinesProcessed, warnings: a.warnings ?? [] };
-}
-
-const metricName = (m: Record<string, string>): string => {
-  const all = Object.entries(m);
-  return all.length ? `{${all.map(([k, v]) => `${k}="${v}"`).join(", ")}}` : "{}";
-};
-
-function MetricResult(p: { a: Answer & { kind: "series" } }): JSX.Element {
-  const { a } = p;
-  const times = [...new Set(a.series.flatMap((s) => s.values.map((v) => v[0])))].sort((x, y) => x - y);
-  const index = new Map(times.map((t, i) => [t, i]));
-  const series: Series[] = a.series.slice(0, 40).map((s, k) => {
-    const values: (number | null)[] = new Array<number | null>(times.length).fill(null);
-    for (const [t, v] of s.values) values[index.get(t)!] = Number(v);
-    return { name: metricName(s.metric), color: `slot-${k % 8}`, values };
-  });
-  if (a.series.length === 0) return <Empty title="No series"><p>The query is fine, but it has no sample in this time range.</p></Empty>;
-  return (
-    <>
-      <Chart label={plural(a.series.length, "series", "series")} from={a.span.from} to={a.span.to} xs={times.map((t) => t * 1000)} stepMs={a.step} series={series} height={280} lines onZoom={zoomTo} onReset={zoomOut} />
-      <table class="series">
-        <thead><tr><th>series</th><th class="n">last</th><th class="n">max</th></tr></thead>
-        <tbody>
-          {series.map((s) => {
-            const v = s.values.filter((x): x is number => x !== null);
-            return <tr key={s.name}><td class="mono"><i class="swatch" style={{ "--c": `var(--${s.color})` }} />{s.name}</td><td class="n">{+(v.at(-1) ?? NaN).toPrecision(6)}</td><td class="n">{+Math.max(...v).toPrecision(6)}</td></tr>;
-          })}
-        </tbody>
-      </table>
-      {a.series.length > 40 && <p class="dim">The first 40 of {a.series.length} series are drawn.</p>}
-    </>
-  );
 }
 
 function Detail(p: { l: Line; q: string; run: (q: string) => void }): JSX.Element {
@@ -369,7 +303,7 @@ export function LogsPage(): JSX.Element {
     <main id="main" class="page logs">
       <div class="bar" ref={useBar()}>
         <h1>Logs</h1>
-        <QueryBox q={q} run={run} error={error} busy={answer.loading} cancel={answer.cancel} />
+        <QueryBox q={q} label="LogQL query" hint={ALL} run={run} error={error} busy={answer.loading} cancel={answer.cancel} />
         <RangePicker />
         <Refresh reload={reload} busy={answer.loading} />
       </div>
@@ -381,7 +315,7 @@ export function LogsPage(): JSX.Element {
       )}
       {!error && volume.error && <p class="dim">The volume over time could not be computed: {volume.error.message}</p>}
       {valid && !a && answer.loading && <Skeleton rows={16} />}
-      {!error && a?.kind === "series" && <MetricResult a={a} />}
+      {!error && a?.kind === "series" && <SeriesResult a={a} />}
       {!error && a?.kind === "lines" && (a.lines.length > 0
         ? <LineList a={a} q={query} run={run} tookMs={answer.tookMs} stale={answer.stale && answer.loading && !refreshMs()} />
         : !answer.loading && (

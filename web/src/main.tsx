@@ -6,6 +6,7 @@ import "uplot/dist/uPlot.min.css";
 import "./style.css";
 import { activeScopes, keysOff, setKeysOff, useKeys } from "./keys";
 import { LogsPage } from "./logs";
+import { MetricsPage } from "./metrics";
 import { RequestPage } from "./request";
 import { RequestsPage } from "./requests";
 import { go, href, loc, set, start } from "./router";
@@ -58,6 +59,7 @@ function Shell(): JSX.Element {
     } },
     { keys: ["1"], label: "1", about: "requests", run: () => go(href("/ui/")) },
     { keys: ["2"], label: "2", about: "logs", run: () => go(href("/ui/logs")) },
+    { keys: ["3"], label: "3", about: "metrics", run: () => go(href("/ui/metrics")) },
   ]);
   useEffect(hideTip, [loc.value]);
   const id = /^\/ui\/request\/(.+)$/.exec(path)?.[1];
@@ -65,6 +67,7 @@ function Shell(): JSX.Element {
   if (path === "/ui" || path === "/" || path === "/ui/requests") page = <RequestsPage />;
   else if (id) page = <RequestPage key={id} id={id} />;
   else if (path === "/ui/logs") page = <LogsPage />;
+  else if (path === "/ui/metrics") page = <MetricsPage />;
   else page = <NotFound path={path} />;
   const onRequests = path === "/ui" || !!id;
   return (
@@ -78,6 +81,7 @@ function Shell(): JSX.Element {
         <nav aria-label="Pages">
           <a href={href("/ui/")} aria-current={onRequests ? "page" : undefined}>Requests</a>
           <a href={href("/ui/logs")} aria-current={path === "/ui/logs" ? "page" : undefined}>Logs</a>
+          <a href={href("/ui/metrics")} aria-current={path === "/ui/metrics" ? "page" : undefined}>Metrics</a>
         </nav>
         <span class="grow" />
         <button type="button" class="zone" title="Change the time zone shown" onClick={() => set({ tz: loc.value.params.get("tz") === "utc" ? null : "utc" }, true)}>{zoneText()}</button>
