@@ -139,35 +139,43 @@ static bool info_on(void)
     return SONDE_ENABLED(SONDE_LEVEL_INFO);
 }
 
-// Milliseconds until what() has that value; 5000 if it never has.
+enum { NEVER = 30000 };
+
+// Milliseconds until what() has that value; NEVER if it never has.
 static int until(bool (*what)(void), bool value)
 {
     int64_t start = clock_mono_ns(), now = start;
-    while (what() != value && now - start < 5000000000) {
+    while (what() != value && now - start < (int64_t)NEVER * 1000000) {
         usleep(500);
         now = clock_mono_ns();
     }
     return (int)((now - start) / 1000000);
 }
 
+// Whether a filter with an end of that many ms holds at once, and does not end before them, nor never.
+static bool holds_for(unsigned for_ms)
+{
+    int64_t start = clock_mono_ns();
+    if (!sonde_set_filter_for("debug", for_ms) || !debug_on())
+        return false;
+    int ms = until(debug_on, false);
+    return ms < NEVER && clock_mono_ns() - start >= (int64_t)for_ms * 1000000;
+}
+
 static int for_a_time(void *arg)
 {
     (void)arg;
-    if (debug_on() || !sonde_set_filter_for("debug", 300) || !debug_on())
+    if (debug_on() || !sonde_set_filter_for("debug", 2000) || !debug_on())
         return 1;
     if (!sonde_set_filter("warn") || !debug_on()) // waits for its turn
         return 2;
-    int ms = until(debug_on, false);
-    if (ms < 200 || ms > 400 || info_on())
+    if (until(debug_on, false) == NEVER || info_on())
         return 3;
     if (!sonde_set_filter_for("trace", 60000) || !debug_on() || !sonde_set_filter_for(NULL, 0) || debug_on())
         return 4;
     usleep(2300000); // the backend dozes
-    if (!sonde_set_filter_for("debug", 200) || !debug_on())
+    if (!holds_for(1000))
         return 5;
-    ms = until(debug_on, false);
-    if (ms < 100 || ms > 300)
-        return 6;
     return sonde_set_filter_for("x=loud", 1000) ? 7 : 0;
 }
 
@@ -256,32 +264,37 @@ static void put(const char *text)
     rename(aside, control);
 }
 
+// Each change holds within 100 ms where nothing else keeps the processor from it: in one of some rounds.
 static int watched(void *arg)
 {
     static const struct {
         const char *text; // null: the file goes
         bool debug, info;
-    } rows[] = {{"debug\n", true, true},
-                {"warn", false, false},
-                {"info,level::test=trace\nsecond line\n", true, true},
-                {NULL, false, true},
-                {"trace for 1h", true, true},
-                {"error", false, false},
-                {"debug for 150ms", true, true}};
+    } rows[] = {{"debug\n", true, true},     {"warn", false, false},       {"info,level::test=trace\nsecond line\n", true, true},
+                {NULL, false, true},         {"trace for 1h", true, true}, {"error", false, false},
+                {"debug for 3s", true, true}};
+    bool fast[CHECK_ROWS(rows)] = {false};
+    size_t n_fast = 0;
     (void)arg;
     SONDE_INFO("first");
-    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
-        if (i == 2)
-            usleep(2200000); // asleep
-        if (rows[i].text)
-            put(rows[i].text);
-        else
-            unlink(control);
-        int ms = until(debug_on, rows[i].debug);
-        if (ms > 100 || until(info_on, rows[i].info) > 100)
-            return 10 + (int)i;
+    for (int round = 0; round < 20 && n_fast < CHECK_ROWS(rows); round++) {
+        for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+            if (i == 2 && round == 0)
+                usleep(2200000); // asleep
+            if (rows[i].text)
+                put(rows[i].text);
+            else
+                unlink(control);
+            int ms = until(debug_on, rows[i].debug), more = until(info_on, rows[i].info);
+            if (ms == NEVER || more == NEVER)
+                return 10 + (int)i;
+            n_fast += !fast[i] && ms + more <= 100;
+            fast[i] = fast[i] || ms + more <= 100;
+        }
+        if (until(debug_on, false) == NEVER || info_on()) // back to "error"
+            return 3;
     }
-    return until(debug_on, false) > 300 ? 2 : info_on() ? 3 : 0; // back to "error"
+    return n_fast < CHECK_ROWS(rows) ? 4 : 0;
 }
 
 static void control_file(void **state)

@@ -316,7 +316,7 @@ static int full_disk(void *arg)
     for (int i = 1; i < 1000; i++)
         line(i);
     int64_t start = clock_mono_ns();
-    if (sonde_flush(1000) || clock_mono_ns() - start > 900000000) // says that it could not, at once
+    if (sonde_flush(60000) || clock_mono_ns() - start > 30000000000) // says that it could not, at once
         return 1;
     sonde_sink_counts_get(2, &c);
     if (!c.failing || c.written < 100 || c.written > 300)
@@ -394,7 +394,7 @@ static void directory(void **state)
 enum { BURST = 1000000 };
 struct outcome {
     uint64_t ring, sink, level[6], ring_level[6];
-    int64_t longest_ns;
+    long most_rests;
     bool go;
 };
 static struct outcome *seen;
@@ -450,24 +450,37 @@ static void bursts(void **state)
     check_done();
 }
 
+// How often the calling thread has waited for something, by its own will.
+static long rests(void)
+{
+    struct rusage u;
+    getrusage(RUSAGE_THREAD, &u);
+    return u.ru_nvcsw;
+}
+
+enum {
+    STALLED = 400000, // more than there is room for behind a reader who does not read: 8 MiB of lines, 4 MiB of records
+    STALLED_ERRORS = STALLED / 20, // as many as the ring's reserve holds
+};
+
 // stderr is a pipe that nobody reads until `go`.
 static int stalled(void *arg)
 {
     (void)arg;
-    for (int i = 0; i < 300000; i++) {
-        int64_t start = clock_mono_ns();
-        if (i % 10 == 0)
+    for (int i = 0; i < STALLED; i++) {
+        long before = rests();
+        if (i % 20 == 0)
             SONDE_ERROR("severe", SONDE_INT("i", i));
         else
             SONDE_INFO("light", SONDE_INT("i", i));
-        int64_t took = clock_mono_ns() - start;
-        seen->longest_ns = took > seen->longest_ns ? took : seen->longest_ns;
+        long n = rests() - before;
+        seen->most_rests = n > seen->most_rests ? n : seen->most_rests;
         if (i % 10000 == 0)
-            usleep(i == 250000 ? 500000 : 15000);
+            usleep(i == 350000 ? 500000 : 15000);
     }
     sonde_flush(100);
     __atomic_store_n(&seen->go, true, __ATOMIC_RELEASE);
-    bool ok = sonde_flush(10000);
+    bool ok = sonde_flush(60000);
     count(SONDE_SINK_OF_STDERR);
     return !ok;
 }
@@ -477,29 +490,29 @@ static void standstill(void **state)
     (void)state;
     static const struct {
         const char *policy;
-        int64_t longest_ms; // of one call
+        long most_rests; // of one call; one that waits rests for 0.1 ms at a time
         bool severe_kept;
-    } rows[] = {{"SONDE_LOG_STDERR_LOSS=drop", 60, false},
-                {"SONDE_LOG_STDERR_LOSS=block:200", 600, false},
-                {"SONDE_LOG_STDERR_LOSS=level:warn", 60, true}};
+    } rows[] = {{"SONDE_LOG_STDERR_LOSS=drop", 50, false},
+                {"SONDE_LOG_STDERR_LOSS=block:200", 2050, false},
+                {"SONDE_LOG_STDERR_LOSS=level:warn", 50, true}};
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         const char *const env[] = {rows[i].policy, "SONDE_RING_SIZE=4194304", NULL};
         memset(seen, 0, sizeof *seen);
         struct child c = child_start(stalled, NULL, env);
-        for (int k = 0; !__atomic_load_n(&seen->go, __ATOMIC_ACQUIRE) && k < 100000; k++)
+        while (!__atomic_load_n(&seen->go, __ATOMIC_ACQUIRE) && waitpid(c.pid, NULL, WNOHANG) == 0)
             usleep(1000);
-        check_row("%s: ring %llu, sink %llu, longest %lld ms", rows[i].policy, (unsigned long long)seen->ring,
-                  (unsigned long long)seen->sink, (long long)seen->longest_ns / 1000000);
         CHECK_INT(child_end(&c), 0);
-        CHECK(seen->longest_ns < rows[i].longest_ms * 1000000);
+        check_row("%s: ring %llu, sink %llu, rests %ld", rows[i].policy, (unsigned long long)seen->ring,
+                  (unsigned long long)seen->sink, seen->most_rests);
+        CHECK(seen->most_rests < rows[i].most_rests);
         CHECK(seen->ring + seen->sink > 0);
         size_t severe = lines_with(&c.out, ": severe i="), light = lines_with(&c.out, ": light i=");
-        CHECK_INT(severe + light + seen->ring + seen->sink, 300000);
-        CHECK_INT(severe + seen->level[SONDE_LEVEL_ERROR] + seen->ring_level[SONDE_LEVEL_ERROR], 30000);
+        CHECK_INT(severe + light + seen->ring + seen->sink, STALLED);
+        CHECK_INT(severe + seen->level[SONDE_LEVEL_ERROR] + seen->ring_level[SONDE_LEVEL_ERROR], STALLED_ERRORS);
         if (rows[i].severe_kept)
-            CHECK_INT(severe, 30000);
+            CHECK_INT(severe, STALLED_ERRORS);
         CHECK(strstr(c.out.p, " WARN sonde: lost ") != NULL);
-        CHECK(lines_with(&c.out, "lost_total=") <= 8);
+        CHECK(lines_with(&c.out, "lost_total=") <= 100);
         buf_free(&c.out);
     }
     check_done();
