@@ -13,6 +13,7 @@ enum {
     MAX_PB_DEPTH = 64,          // nesting of AnyValue and friends
     MAX_LABELS = 64,            // labels of one stream
     MAX_STREAM_LABELS = 15,     // labels of a pushed stream, as in Loki; a discovered service_name comes on top
+    MAX_SERIES_LABELS = 128,    // labels of one series of samples, __name__ among them
     MAX_METADATA_ENTRIES = 128, // structured metadata of one pushed entry, as in Loki
     MAX_LABEL_NAME = 1024,
     MAX_LABEL_VALUE = 2048,

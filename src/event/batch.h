@@ -18,11 +18,13 @@
 // Samples (SIGNAL_SAMPLE), the data model of Prometheus:
 //   - one row is one sample; its resource IS THE SERIES: labels = all of the series' labels with __name__, attrs empty. So
 //     store_resources lists series, and a scan with a match on labels reads their samples
-//   - time is whole milliseconds, in ns. VALUE, or HISTOGRAM for a native histogram; both may be missing only in:
+//   - time is whole milliseconds, in ns. VALUE, or HISTOGRAM for a native histogram; neither where a row brings EXEMPLARS
+//     alone, and in:
 //   - metadata rows: their resource has no label at all (readers of series leave it out); NAME is the metric family as it
 //     is named in queries, METRIC_TYPE counter, gauge, histogram, gaugehistogram, summary, info, stateset or unknown, UNIT and
 //     DESCRIPTION may be missing. Their time is that of arrival cut to the hour (so that repeats within an hour
 //     are one row): a reader that asks from T on must scan from an hour before
+//   - FLAGS with SAMPLE_DELTA only stands between a decoder and the receiver, which makes such values cumulative
 //   - a sample sent again is stored once. Two different values of one series at one time are both kept; a reader takes the
 //     one that sample_wins (event/sample.h) names, which does not depend on the order of arrival
 #pragma once

@@ -234,7 +234,7 @@ static bool column_counts(const struct batch *b, const struct column *c)
     if (b->signal == SIGNAL_LOG)
         return true;
     if (b->signal == SIGNAL_SAMPLE)
-        return c->scope == COL_FIELD && c->field != FIELD_EXEMPLARS && c->field != FIELD_START;
+        return c->scope == COL_FIELD && c->field != FIELD_START;
     switch (c->scope == COL_FIELD ? c->field : FIELD_NONE) {
     case FIELD_TRACE_ID:
     case FIELD_SPAN_ID:

@@ -5,12 +5,18 @@
 #include "base/pb.h"
 #include "event/wire.h"
 
+struct decode_family { // what becomes a metadata row at the end
+    struct slice name, type, unit, description;
+};
+
 struct decode {
     struct batch *b;
     struct slice bytes; // the request, for positions in messages
     const struct wire_options *opt;
     struct wire_report *report;
     struct error *err;
+    struct decode_family *families;
+    uint32_t n_families, cap_families;
 };
 
 // Counts n refused rows; the first reasons are kept.
@@ -29,6 +35,8 @@ bool decode_otlp(struct decode *d, struct slice pb);
 bool decode_otlp_json(struct decode *d, struct slice json);
 bool decode_loki_pb(struct decode *d, struct slice pb);
 bool decode_loki_json(struct decode *d, struct slice json);
+bool decode_write1(struct decode *d, struct slice pb);
+bool decode_write2(struct decode *d, struct slice pb);
 
 // ---- OTLP -----------------------------------------------------------------------------------------------------------
 struct scope {
@@ -40,6 +48,17 @@ struct scope {
 bool decode_log_record(struct decode *d, struct pb *r, uint32_t resource, const struct scope *s);
 bool decode_span(struct decode *d, struct pb *r, uint32_t resource, const struct scope *s);
 void decode_scope(struct decode *d, const struct scope *s); // the current row's scope columns
+// The scope of an encoded InstrumentationScope; field 1 of what r still holds, merged (resource, scope).
+bool decode_scope_message(struct decode *d, struct slice message, struct scope *out);
+bool decode_first_field(struct decode *d, struct pb r, struct slice *out);
+// The KeyValues in field `field` of a message, as an array in the arena.
+bool decode_attrs(struct decode *d, struct slice message, uint32_t field, struct attr **out, uint32_t *n);
+// Resource attributes that become labels of all signals: at most MAX_PROMOTED, service_name always. Not sorted.
+enum { MAX_PROMOTED = 18 };
+uint32_t decode_promoted(struct decode *d, const struct attr *attrs, uint32_t n_attrs, struct label labels[MAX_PROMOTED]);
+struct slice decode_label_value(struct decode *d, const struct value *v); // any value as text
+// A ResourceMetrics message: r at its start, resource its first field.
+bool decode_resource_metrics(struct decode *d, struct pb *r, struct slice resource);
 // An AnyValue, checked and cleaned. False when it cannot be read.
 bool decode_any(struct decode *d, struct slice any, struct value *out);
 // A KeyValue message, likewise.
@@ -54,6 +73,26 @@ static inline uint64_t load_be64(const char *p)
     memcpy(&v, p, 8);
     return __builtin_bswap64(v);
 }
+
+// ---- samples --------------------------------------------------------------------------------------------------------
+// What becomes a row beside its series and time.
+struct sample {
+    double value;
+    struct slice histogram; // not empty: instead of value
+    struct slice exemplars;
+    int64_t start; // ns, 0: not known
+    bool delta;
+    bool alone; // exemplars only
+};
+// Sorts the labels and starts a row. False (and counted as refused): no or a bad __name__, a label twice, too many.
+// The arrays' strings must be in the arena or in the request.
+bool decode_sample(struct decode *d, struct label *labels, uint32_t n, int64_t time_ns, const struct sample *s);
+// The row of a series that is known already.
+void decode_sample_of(struct decode *d, uint32_t series, int64_t time_ns, const struct sample *s);
+int64_t sample_time(const struct decode *d, int64_t ns); // whole milliseconds; 0: time of arrival
+// A metadata row for the end of the request, where repeated ones are cheap to leave out.
+void decode_metadata(struct decode *d, const struct decode_family *f);
+void decode_metadata_rows(struct decode *d); // writes them, each once
 
 // ---- Loki push ------------------------------------------------------------------------------------------------------
 struct loki_stream {

@@ -1,4 +1,4 @@
-// The frame of an OTLP request, the same for logs and traces: resources, scopes, attributes. Fields may come in any order,
+// The frame of an OTLP request, the same for all signals: resources, scopes, attributes. Fields may come in any order,
 // so a message that holds both a resource (or scope) and records is walked twice.
 #include "base/limits.h"
 #include "event/anyvalue.h"
@@ -40,6 +40,7 @@ static const struct {
 #undef P
 };
 enum { N_PROMOTED = sizeof promoted / sizeof *promoted };
+_Static_assert(N_PROMOTED == (int)MAX_PROMOTED, "decode.h says how many");
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ bool decode_attr(struct decode *d, struct slice message, struct attr *out)
 }
 
 // The attributes in field `field` of the rest of r, as an array in the arena.
-static bool decode_attrs(struct decode *d, struct slice message, uint32_t field, struct attr **out, uint32_t *n)
+bool decode_attrs(struct decode *d, struct slice message, uint32_t field, struct attr **out, uint32_t *n)
 {
     struct pb r;
     struct slice one;
@@ -153,7 +154,7 @@ static bool decode_attrs(struct decode *d, struct slice message, uint32_t field,
 
 // ---- resource and scope ---------------------------------------------------------------------------------------------
 
-static struct slice label_value(struct decode *d, const struct value *v)
+struct slice decode_label_value(struct decode *d, const struct value *v)
 {
     if (v->kind == COL_STR)
         return v->s;
@@ -165,13 +166,8 @@ static struct slice label_value(struct decode *d, const struct value *v)
     return s;
 }
 
-static bool decode_resource(struct decode *d, struct slice message, uint32_t *number)
+uint32_t decode_promoted(struct decode *d, const struct attr *attrs, uint32_t n_attrs, struct label labels[MAX_PROMOTED])
 {
-    struct attr *attrs;
-    uint32_t n_attrs;
-    if (!decode_attrs(d, message, 1, &attrs, &n_attrs))
-        return false;
-    struct label labels[N_PROMOTED];
     const struct attr *from[N_PROMOTED] = {NULL};
     for (uint32_t i = 0; i < n_attrs; i++)
         for (uint32_t k = 0; k < N_PROMOTED; k++)
@@ -179,18 +175,28 @@ static bool decode_resource(struct decode *d, struct slice message, uint32_t *nu
                 from[k] = &attrs[i];
     uint32_t n = 0;
     for (uint32_t k = 0; k < N_PROMOTED; k++) {
-        struct slice value = from[k] ? label_value(d, &from[k]->value) : SLICE("");
+        struct slice value = from[k] ? decode_label_value(d, &from[k]->value) : SLICE("");
         if (k == 0 && !value.n)
             value = SLICE("unknown_service");
         if (value.n)
             labels[n++] = (struct label){promoted[k].label, value};
     }
-    n = labels_sort(labels, n);
+    return n;
+}
+
+static bool decode_resource(struct decode *d, struct slice message, uint32_t *number)
+{
+    struct attr *attrs;
+    struct label labels[MAX_PROMOTED];
+    uint32_t n_attrs;
+    if (!decode_attrs(d, message, 1, &attrs, &n_attrs))
+        return false;
+    uint32_t n = labels_sort(labels, decode_promoted(d, attrs, n_attrs, labels));
     *number = batch_resource(d->b, labels, n, attrs, n_attrs);
     return !d->b->failed;
 }
 
-static bool decode_scope_message(struct decode *d, struct slice message, struct scope *out)
+bool decode_scope_message(struct decode *d, struct slice message, struct scope *out)
 {
     *out = (struct scope){.name = SLICE(""), .version = SLICE("")};
     struct pb r;
@@ -223,7 +229,7 @@ void decode_scope(struct decode *d, const struct scope *s)
 // ---- the frame ------------------------------------------------------------------------------------------------------
 
 // Field 1 of a message, merged when it came more than once.
-static bool first_field(struct decode *d, struct pb r, struct slice *out)
+bool decode_first_field(struct decode *d, struct pb r, struct slice *out)
 {
     struct slice s;
     *out = SLICE("");
@@ -240,7 +246,7 @@ static bool decode_scope_group(struct decode *d, struct pb *r, uint32_t resource
 {
     struct slice message;
     struct scope scope;
-    if (!first_field(d, *r, &message) || !decode_scope_message(d, message, &scope))
+    if (!decode_first_field(d, *r, &message) || !decode_scope_message(d, message, &scope))
         return false;
     while (pb_next(r)) {
         struct pb record;
@@ -262,7 +268,11 @@ static bool decode_resource_group(struct decode *d, struct pb *r)
 {
     struct slice message;
     uint32_t resource;
-    if (!first_field(d, *r, &message) || !decode_resource(d, message, &resource))
+    if (!decode_first_field(d, *r, &message))
+        return false;
+    if (d->b->signal == SIGNAL_SAMPLE)
+        return decode_resource_metrics(d, r, message);
+    if (!decode_resource(d, message, &resource))
         return false;
     while (pb_next(r)) {
         struct pb group;
@@ -296,7 +306,9 @@ bool decode_otlp_json(struct decode *d, struct slice text)
     arena_init(&scratch, MAX_BATCH_MEMORY);
     buf_init(&pb, MAX_BATCH_MEMORY);
     json_init(&j, text, &scratch, d->err);
-    bool ok = otlp_from_json(&j, d->b->signal == SIGNAL_SPAN ? &otlp_traces_request : &otlp_logs_request, &pb) && json_finish(&j);
+    static const struct otlp_message *const requests[SIGNAL_COUNT] = {&otlp_logs_request, &otlp_traces_request,
+                                                                      &otlp_metrics_request};
+    bool ok = otlp_from_json(&j, requests[d->b->signal], &pb) && json_finish(&j);
     if (pb.err != ERR_OK || arena_failed(&scratch)) {
         d->b->failed = true;
         ok = false;

@@ -8,6 +8,8 @@
 // Prometheus' marker "the series has ended here". It is told from other NaN by its bits, so values are copied as bits.
 #define SAMPLE_STALE 0x7ff0000000000002ull
 
+enum { SAMPLE_DELTA = 1 }; // FIELD_FLAGS: the value counts from the sample before
+
 static inline uint64_t sample_bits(double v)
 {
     uint64_t u;

@@ -99,14 +99,20 @@ static bool decode_format(struct decode *d, enum wire_format f)
     switch (f) {
     case WIRE_OTLP_LOGS_PB:
     case WIRE_OTLP_TRACES_PB:
+    case WIRE_OTLP_METRICS_PB:
         return decode_otlp(d, d->bytes);
     case WIRE_OTLP_LOGS_JSON:
     case WIRE_OTLP_TRACES_JSON:
+    case WIRE_OTLP_METRICS_JSON:
         return decode_otlp_json(d, d->bytes);
     case WIRE_LOKI_PB:
         return decode_loki_pb(d, d->bytes);
     case WIRE_LOKI_JSON:
         return decode_loki_json(d, d->bytes);
+    case WIRE_WRITE1:
+        return decode_write1(d, d->bytes);
+    case WIRE_WRITE2:
+        return decode_write2(d, d->bytes);
     }
     ERR(d->err, UNSUPPORTED, "unknown wire format number %d; this request was written by a newer version", (int)f);
     return false;
@@ -127,8 +133,11 @@ enum errc wire_decode(enum wire_format f, struct slice bytes, bool keep, const s
     if (!keep)
         d.bytes = batch_dup(b, bytes);
     bool ok = !b->failed && decode_format(&d, f);
+    if (ok)
+        decode_metadata_rows(&d);
     if (ok && batch_seal(b)) {
-        d.report->accepted = b->rows;
+        if (b->signal != SIGNAL_SAMPLE) // there the decoder counts: a data point of a histogram is many rows
+            d.report->accepted = b->rows;
         *out = b;
         return ERR_OK;
     }

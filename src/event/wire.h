@@ -11,7 +11,11 @@
     X(OTLP_TRACES_PB, 3, SIGNAL_SPAN, "otlp-traces-protobuf")            \
     X(OTLP_TRACES_JSON, 4, SIGNAL_SPAN, "otlp-traces-json")              \
     X(LOKI_PB, 5, SIGNAL_LOG, "loki-protobuf") /* already un-snappied */ \
-    X(LOKI_JSON, 6, SIGNAL_LOG, "loki-json")
+    X(LOKI_JSON, 6, SIGNAL_LOG, "loki-json")                             \
+    X(OTLP_METRICS_PB, 7, SIGNAL_SAMPLE, "otlp-metrics-protobuf")        \
+    X(OTLP_METRICS_JSON, 8, SIGNAL_SAMPLE, "otlp-metrics-json")          \
+    X(WRITE1, 9, SIGNAL_SAMPLE, "remote-write-1")  /* un-snappied */     \
+    X(WRITE2, 10, SIGNAL_SAMPLE, "remote-write-2") /* likewise */
 
 enum wire_format {
 #define X(name, number, signal, text) WIRE_##name = number,
@@ -24,7 +28,8 @@ const char *wire_text(enum wire_format f); // null for an unknown number
 // What a receiver accepted and refused. Refused rows never make the whole request fail: they are counted, and the
 // first reasons are kept for the answer (OTLP partial success; Loki's 400 that lists up to ten).
 struct wire_report {
-    uint32_t accepted, rejected;
+    uint32_t accepted, rejected;    // log records, spans, data points, samples
+    uint32_t histograms, exemplars; // of samples: how many of the accepted are histograms; exemplars kept
     uint32_t n_reasons;
     char reason[10][200];
 };
@@ -47,6 +52,9 @@ enum errc wire_decode(enum wire_format f, struct slice bytes, bool keep, const s
 enum errc otlp_encode(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
 enum errc otlp_encode_json(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
 // An encoded AnyValue as plain JSON ({"a":1}) or as OTLP JSON ({"kvlistValue":…}).
+// A batch of samples → io.prometheus.write.v2.Request, which WIRE_WRITE2 decodes to the same rows (of two values of FIELD_FLAGS
+// nothing is kept). What a server changed or read itself (scrapes, deltas made cumulative) goes to the log like this.
+enum errc write2_encode(const struct batch *b, struct buf *out);
 enum errc anyvalue_json(struct slice any, struct jw *w);
 enum errc anyvalue_otlp_json(struct slice any, struct jw *w);
 // Span events kept in FIELD_EVENTS, one after the other: false at the end.

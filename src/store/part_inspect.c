@@ -87,9 +87,11 @@ enum errc part_inspect(const char *path, bool verbose, struct buf *out, struct e
     }
     const struct part_info *f = &p->info;
     buf_printf(out, "part of %s, tenant \"%.*s\", sequences %llu … %llu, %llu rows, %llu bytes\n  ",
-               f->signal == SIGNAL_LOG ? "logs" : f->signal == SIGNAL_SPAN ? "spans" : "samples", (int)f->tenant.n, f->tenant.n ? f->tenant.p : "",
-               (unsigned long long)f->first, (unsigned long long)f->last, (unsigned long long)f->rows,
-               (unsigned long long)f->bytes);
+               f->signal == SIGNAL_LOG    ? "logs"
+               : f->signal == SIGNAL_SPAN ? "spans"
+                                          : "samples",
+               (int)f->tenant.n, f->tenant.n ? f->tenant.p : "", (unsigned long long)f->first, (unsigned long long)f->last,
+               (unsigned long long)f->rows, (unsigned long long)f->bytes);
     print_time(out, f->min_time);
     buf_str(out, " … ");
     print_time(out, f->max_time);
