@@ -1,6 +1,6 @@
 // The service under test of the W3C Trace Context harness (github.com/w3c/trace-context, test/): POST /test with a JSON array of
 // {"url", "arguments"}. For each element it posts the arguments as JSON to the url, each call with a span of its own and the
-// headers that carry it on, then it answers 200.
+// headers that carry it on, then it answers 200. A call that fails is told in the answer's text; a body that is none is 400.
 //
 //   build/examples/w3c --listen 127.0.0.1:7000
 //   STRICT_LEVEL=2 SPEC_LEVEL=2 python3 test.py http://127.0.0.1:7000/test
@@ -13,19 +13,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CALLS_MAX = 1000, HEADERS_MAX = 16, TIMEOUT_NS = 10 * 1000000000ll };
+enum { CALLS_MAX = 1000, AT_ONCE = 16, HEADERS_MAX = 128, TIMEOUT_NS = 10 * 1000000000ll };
 
 static struct loop *loop;
 static struct http_client *client;
 
-struct request { // one POST /test; lives in its own arena
-    struct http_req *req;
-    struct sonde_span *span;
-    size_t waiting, failed;
-};
 struct call {
     struct request *of;
     struct sonde_span *span;
+    struct slice url, arguments;
+    struct call *next;
+};
+struct request { // one POST /test; lives in its own arena
+    struct http_req *req;
+    struct sonde_span *span;
+    struct sonde_ctx *ctx;      // with the baggage that came
+    struct call *first, **last; // still to be made
+    size_t calls, waiting, failed;
+    const char *why; // of the last failure
+    bool starting;
 };
 
 // ---- headers --------------------------------------------------------------------------------------------------------
@@ -55,74 +61,95 @@ static void set_header(void *carrier, const char *name, const char *value, size_
 }
 
 // ---- calls ----------------------------------------------------------------------------------------------------------
-static void one_less(struct request *r)
+static void start_calls(struct request *r);
+
+static void answer(struct request *r)
 {
-    if (--r->waiting)
-        return;
-    if (r->failed)
-        sonde_span_status(r->span, SONDE_STATUS_ERROR, "a call failed");
+    char text[200] = "ok";
+    if (r->failed) {
+        snprintf(text, sizeof text, "%zu of %zu calls failed: %s", r->failed, r->calls, r->why ? r->why : "no memory");
+        sonde_span_status(r->span, SONDE_STATUS_ERROR, text);
+    }
     sonde_span_end(r->span);
-    http_reply_text(r->req, 200, "ok");
+    sonde_ctx_unref(r->ctx);
+    http_reply_text(r->req, 200, text);
 }
 
 static void on_done(struct http_call *c, bool ok, const struct error *why, void *arg)
 {
     (void)c;
     struct call *k = arg;
+    struct request *r = k->of;
     if (!ok) {
         sonde_span_status(k->span, SONDE_STATUS_ERROR, why->msg);
-        k->of->failed++;
+        r->why = arena_dup(r->req->arena, slice_str(why->msg)).p;
+        r->failed++;
     }
     sonde_span_end(k->span);
-    one_less(k->of);
+    r->waiting--;
+    start_calls(r);
 }
 
-static void post(struct request *r, struct slice url, struct slice arguments)
+static void post(struct request *r, struct call *k)
 {
-    struct call *k = arena_zalloc(r->req->arena, sizeof *k);
-    struct headers h = {.arena = r->req->arena};
+    struct headers h = {.arena = r->req->arena, .at = {{SLICE("content-type"), SLICE("application/json")}}, .n = 1};
     struct error err = {0};
-    if (!k) {
-        r->failed++;
-        return;
-    }
-    k->of = r;
+    struct http_call *call;
     k->span = sonde_span_start("call", SONDE_KIND_CLIENT, sonde_span_context(r->span));
     sonde_inject(sonde_span_context(k->span), set_header, &h);
-    h.at[h.n++] = (struct http_header){SLICE("content-type"), SLICE("application/json")};
     struct http_call_options o = {.method = "POST",
-                                  .url = arena_dup(r->req->arena, url).p,
+                                  .url = k->url.p,
                                   .headers = h.at,
                                   .n_headers = h.n,
-                                  .body = arguments,
+                                  .body = k->arguments,
                                   .timeout_ns = TIMEOUT_NS,
                                   .on_done = on_done,
                                   .arg = k};
-    struct http_call *call;
     r->waiting++;
     if (http_client_start(client, &o, &call, &err) != ERR_OK)
         on_done(NULL, false, &err, k);
 }
 
-// Starts the calls of the array; false: it is none.
-static bool post_all(struct request *r, struct json *j)
+// As many as may be under way at once; a call that is refused at once comes back here, hence `starting`.
+static void start_calls(struct request *r)
 {
-    size_t n = 0;
+    if (r->starting)
+        return;
+    r->starting = true;
+    struct sonde_ctx *before = sonde_ctx_attach(r->ctx);
+    while (r->first && r->waiting < AT_ONCE) {
+        struct call *k = r->first;
+        r->first = k->next;
+        post(r, k);
+    }
+    sonde_ctx_detach(before);
+    r->starting = false;
+    if (!r->waiting)
+        answer(r);
+}
+
+// Reads the array; false: it is none, or has more than CALLS_MAX elements.
+static bool read_calls(struct request *r, struct json *j)
+{
     if (!json_array(j))
         return false;
     while (json_next_item(j)) {
-        struct slice key, url = SLICE_NONE, arguments = SLICE("[]");
-        if (n++ == CALLS_MAX || !json_object(j))
+        struct call *k = arena_zalloc(r->req->arena, sizeof *k);
+        struct slice key;
+        if (!k || r->calls++ == CALLS_MAX || !json_object(j))
             return false;
+        *k = (struct call){.of = r, .arguments = SLICE("[]")};
         while (json_next_key(j, &key)) {
             if (slice_eq(key, SLICE("url")))
-                json_string(j, &url);
+                json_string(j, &k->url);
             else
-                json_skip(j, slice_eq(key, SLICE("arguments")) ? &arguments : NULL);
+                json_skip(j, slice_eq(key, SLICE("arguments")) ? &k->arguments : NULL);
         }
-        if (j->failed || !url.n)
+        if (j->failed || !k->url.n)
             return false;
-        post(r, url, arguments);
+        k->url = arena_dup(r->req->arena, k->url); // ends with a NUL
+        *r->last = k;
+        r->last = &k->next;
     }
     return json_finish(j);
 }
@@ -137,20 +164,19 @@ static void on_test(struct http_req *req, void *arg)
         http_reply_text(req, 500, "no memory");
         return;
     }
+    *r = (struct request){.req = req, .last = &r->first};
+    json_init(&j, req->body, req->arena, NULL);
+    if (!read_calls(r, &j)) {
+        http_reply_text(req, 400, "the body must be a JSON array of at most 1000 {\"url\": text, \"arguments\": value}");
+        return;
+    }
     struct sonde_baggage *members = sonde_baggage_new();
     sonde_extract(&parent, get_header, req);
     sonde_extract_baggage(members, get_header, NULL, req);
-    r->req = req;
+    r->ctx = sonde_ctx_with_baggage(NULL, members);
     r->span = sonde_span_start("test", SONDE_KIND_SERVER, &parent);
-    r->waiting = 1; // until all calls are under way
-    json_init(&j, req->body, req->arena, NULL);
-    struct sonde_ctx *ctx = sonde_ctx_with_baggage(NULL, members), *before = sonde_ctx_attach(ctx);
-    if (!post_all(r, &j))
-        r->failed++;
-    sonde_ctx_detach(before);
-    sonde_ctx_unref(ctx);
     sonde_baggage_free(members);
-    one_less(r);
+    start_calls(r);
 }
 
 // ---- life -----------------------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 
 
 class Service:
-    def __init__(self, build):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "DYN_", "SONDE_"))}
+    def __init__(self, build, **more):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "DYN_", "SONDE_"))} | more
         self.process = subprocess.Popen([str(build / "examples" / "w3c"), "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, text=True, env=env)
         self.port = int(re.search(r"port (\d+)", self.process.stdout.readline()).group(1))
@@ -43,21 +43,24 @@ class Service:
 
     def test(self, headers, calls=None):
         """Posts with those header lines, as they are; returns what the receiver saw: [(path, headers, body)]."""
-        self.receiver.seen.clear()
         calls = calls if calls is not None else [{"url": self.url, "arguments": []}]
-        body = json.dumps(calls).encode()
+        answer = self.post(headers, json.dumps(calls).encode())
+        assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
+        with self.receiver.lock:
+            return list(self.receiver.seen)
+
+    def post(self, headers, body):
+        self.receiver.seen.clear()
         head = b"POST /test HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(body)}\r\n".encode()
         for h in headers:
             head += h.encode("latin-1") + b"\r\n"
-        with socket.create_connection(("127.0.0.1", self.port), 10) as s:
+        with socket.create_connection(("127.0.0.1", self.port), 30) as s:
             s.sendall(head + b"\r\n" + body)
             answer = b""
             while piece := s.recv(65536):
                 answer += piece
-        assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
-        with self.receiver.lock:
-            return list(self.receiver.seen)
+        return answer
 
     def stop(self):
         self.process.terminate()
@@ -313,3 +316,36 @@ def test_request_ids_travel(service):
     uuid = "11112222-3333-4444-8555-666677778888"
     seen = service.test(["x-request-id: demo-42", f"x-dynamo-request-id: {uuid}"])[0]
     assert values(seen, "x-request-id") == ["demo-42"] and values(seen, "x-dynamo-request-id") == [uuid]
+
+
+@pytest.mark.parametrize("body", ["", "{", "[", "null", "1", "[1]", "[{}]", '[{"url":5}]', '[{"url":""}]', '[{"arguments":[]}]',
+                                  '[{"url":"U"}]x', '[{"url":"U"},', "\xff"])
+def test_no_call_is_made_of_half_a_body(service, body):
+    answer = service.post([], body.replace("U", service.url).encode("latin-1"))
+    assert answer.startswith(b"HTTP/1.1 400") and not service.receiver.seen
+
+
+def test_a_target_that_is_not_there_harms_no_other(service):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        gone = f"http://127.0.0.1:{s.getsockname()[1]}/"
+    calls = [{"url": gone, "arguments": []}, {"url": service.url, "arguments": []}, {"url": "ftp://x/"}]
+    answer = service.post([f"traceparent: {TP}"], json.dumps(calls).encode())
+    assert answer.startswith(b"HTTP/1.1 200") and b"2 of 3 calls failed" in answer and len(service.receiver.seen) == 1
+
+
+def test_many_calls_and_a_large_one(service):
+    seen = service.test([f"traceparent: {TP}"], [{"url": service.url, "arguments": [i]} for i in range(300)])
+    assert sorted(json.loads(s[2])[0] for s in seen) == list(range(300))
+    assert len({values(s, "traceparent")[0] for s in seen}) == 300
+    big = ["x" * 3_900_000]
+    assert json.loads(service.test([], [{"url": service.url, "arguments": big}])[0][2]) == big
+
+
+def test_every_propagator_at_once(build_dir):
+    service = Service(build_dir, OTEL_PROPAGATORS="tracecontext,baggage,b3,b3multi,jaeger,ottrace,xray")
+    try:
+        seen = service.test([f"traceparent: {TP}", "baggage: " + ",".join(f"k{i}=v{i}" for i in range(40))])
+        assert values(seen[0], "traceparent")[0].split("-")[1] == T
+        assert [values(seen[0], f"uberctx-k{i}") for i in range(40)] == [[f"v{i}"] for i in range(40)]
+    finally:
+        service.stop()
