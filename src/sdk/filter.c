@@ -1,6 +1,7 @@
 #include "sdk/filter.h"
 #include "base/limits.h"
 #include "base/toml.h"
+#include "sdk/pattern.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -48,7 +49,8 @@ static void add(struct filter *f, struct filter_directive d, struct slice text, 
         f->row[f->n++] = d;
 }
 
-static bool add_condition(struct filter *f, struct slice text, struct filter_directive *d)
+// Null, or what is wrong.
+static const char *add_condition(struct filter *f, struct slice text, struct filter_directive *d)
 {
     struct filter_condition c = {.field = text};
     ptrdiff_t eq = slice_find(text, SLICE("="));
@@ -58,17 +60,36 @@ static bool add_condition(struct filter *f, struct slice text, struct filter_dir
         if (c.value.n >= 2 && c.value.p[0] == '"' && c.value.p[c.value.n - 1] == '"')
             c.value = slice_of(c.value.p + 1, c.value.n - 2);
     }
+    const char *why = pattern_is(c.value) ? pattern_check(c.value) : NULL;
+    if (why)
+        return why;
     if (!c.field.n || f->n_conditions == FILTER_CONDITIONS)
-        return false;
+        return "a field condition has no name, or there are more than 32";
     for (unsigned i = 0; i < f->n_conditions; i++) {
         if (slice_eq(f->condition[i].field, c.field) && f->condition[i].has_value == c.has_value &&
             slice_eq(f->condition[i].value, c.value)) {
             d->conditions |= 1u << i;
-            return true;
+            return NULL;
         }
     }
     d->conditions |= 1u << f->n_conditions;
     f->condition[f->n_conditions++] = c;
+    return NULL;
+}
+
+// Up to the next comma that is not within brackets of a value.
+static bool next_condition(struct slice *in, struct slice *part)
+{
+    int depth = 0;
+    size_t n = 0;
+    if (!in->n)
+        return false;
+    for (; n < in->n && (in->p[n] != ',' || depth > 0); n++) {
+        char c = in->p[n];
+        depth += (c == '[' || c == '{' || c == '(') - (c == ']' || c == '}' || c == ')');
+    }
+    *part = slice_trim(slice_cut(*in, n));
+    *in = slice_from(*in, n < in->n ? n + 1 : n);
     return true;
 }
 
@@ -84,10 +105,10 @@ static const char *parse_span(struct filter *f, struct slice in, struct filter_d
     if (!fields.n || fields.p[fields.n - 1] != '}')
         return "a '}' is missing before ']'";
     fields.n--;
-    while (slice_split(&fields, ',', &part)) {
-        part = slice_trim(part);
-        if (part.n && !add_condition(f, part, d))
-            return "a field condition has no name, or there are more than 32";
+    while (next_condition(&fields, &part)) {
+        const char *why = part.n ? add_condition(f, part, d) : NULL;
+        if (why)
+            return why;
     }
     return NULL;
 }
@@ -282,7 +303,8 @@ unsigned filter_level(const struct filter *f, struct slice target)
 static bool same_value(struct slice want, struct slice have)
 {
     double a, b;
-    return slice_eq(want, have) || (slice_to_f64(want, &a) && slice_to_f64(have, &b) && a == b);
+    return slice_eq(want, have) || (slice_to_f64(want, &a) && slice_to_f64(have, &b) && a == b) ||
+           (pattern_is(want) && pattern_match(want, have));
 }
 
 uint32_t filter_field(const struct filter *f, struct slice key, struct slice value)

@@ -2,7 +2,8 @@
 //   level · target · target=level · target:level (with a warning) · target[span{field=value}]=level and its parts
 // Level words in any case: off error warn warning info debug trace critical fatal, or 0 … 5. A target matches as a prefix of
 // the record's. A directive with a span holds for all records of a thread that is inside a span of that name (whose own
-// target begins with the directive's) and whose fields, if named, are there (with that value, compared as number or text).
+// target begins with the directive's) and whose fields, if named, are there, given at its start or later: with that value,
+// compared as number, as text, or as a regular expression (pattern.h) if it holds a character of those.
 // Without a default level the rest is at info.
 #pragma once
 #include "base/buf.h"

@@ -1,6 +1,7 @@
 // DYN_LOG: every form of a directive, what matches, what wins, what is told.
 #include "check.h"
 #include "sdk/filter.h"
+#include "sdk/pattern.h"
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -92,7 +93,14 @@ static void spans(void **state)
         {"[s{n=5}]=debug", "t", "s", "n", "5", 4},
         {"[s{n=5}]=debug", "t", "s", "n", "5.0", 4},
         {"[s{b=true}]=debug", "t", "s", "b", "true", 4},
-        {"[s{a=1,b=2}]=debug", "t", "s", "a", "1", 0}, // both are needed
+        {"[s{a=1,b=2}]=debug", "t", "s", "a", "1", 0},        // both are needed
+        {"[s{user=bo.*}]=debug", "t", "s", "user", "bob", 4}, // a regular expression
+        {"[s{user=bo.*}]=debug", "t", "s", "user", "abe", 0},
+        {"[s{user=bob}]=debug", "t", "s", "user", "jacob", 0},
+        {"[s{user=\"a|b\"}]=debug", "t", "s", "user", "b", 4},
+        {"[s{id=[a-f]{2,3}}]=debug", "t", "s", "id", "abc", 4}, // its own brackets and comma
+        {"[s{id=[a-f]{2,3},m}]=debug", "t", "s", "id", "abc", 0},
+        {"[s{v=1.5}]=debug", "t", "s", "v", "1.50", 4},
         {"[s]=warn,[s{a=1}]=trace", "t", "s", "a", "1", 5},
         {"[s]=warn,[s{a=1}]=trace", "t", "s", "a", "2", 2},
         {"[s]=trace,t[s]=warn", "t", "s", 0, 0, 2}, // the longer target
@@ -114,9 +122,9 @@ static void notes(void **state)
     static const struct {
         const char *directives, *want; // part of the note; "" none
     } rows[] = {
-        {"debug,a=warn,[s{x=1}]=info", ""}, {"a:debug", "taken as 'a=debug'"},  {"a=loud", "ignoring 'a=loud'"},
-        {"a[s=debug", "']' is missing"},    {"a[s{x]=debug", "'}' is missing"}, {"=debug", "target is missing"},
-        {"[{=1}]=debug", "no name"},
+        {"debug,a=warn,[s{x=1}]=info", ""}, {"a:debug", "taken as 'a=debug'"},    {"a=loud", "ignoring 'a=loud'"},
+        {"a[s=debug", "']' is missing"},    {"a[s{x]=debug", "'}' is missing"},   {"=debug", "target is missing"},
+        {"[{=1}]=debug", "no name"},        {"[{a=(x}]=debug", "')' is missing"}, {"[{a=*}]=debug", "nothing to repeat"},
     };
     static struct filter f;
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
@@ -131,6 +139,89 @@ static void notes(void **state)
             CHECK_INT(b.n, 0);
         buf_free(&b);
     }
+    check_done();
+}
+
+// ---- regular expressions --------------------------------------------------------------------------------------------
+static void patterns(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *text;
+        bool want;
+    } rows[] = {
+        {"a.c", "abc", true},
+        {"a.c", "a\u00e4c", true}, // a code point
+        {"a.c", "ac", false},
+        {"a.c", "xxabc", true}, // begins anywhere
+        {"a.c", "abcx", false}, // and reaches the end
+        {"^a.c", "xxabc", false},
+        {"^a.c$", "abc", true},
+        {"$", "", true},
+        {".*", "", true},
+        {".+", "", false},
+        {"a*b+c?", "aabb", true},
+        {"^a*b+c?$", "aabbcc", false},
+        {"^(ab)*$", "ababab", true},
+        {"^(ab)*$", "ababa", false},
+        {"^(a|b|cd)+$", "abcdab", true},
+        {"^(a|b|cd)+$", "abcab", false},
+        {"^(?:a|)b$", "b", true},
+        {"^x|y$", "xz", false},
+        {"^a{3}$", "aaa", true},
+        {"^a{3}$", "aa", false},
+        {"^a{2,}$", "aaaa", true},
+        {"^a{2,}$", "a", false},
+        {"^a{0,2}$", "", true},
+        {"^a{0,2}$", "aaa", false},
+        {"^a{0}b$", "b", true},
+        {"^(ab){2}$", "abab", true},
+        {"^(a|bc){2,3}$", "bcabc", true},
+        {"^(a*)*b$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaab", true}, // no explosion
+        {"^(a*)*b$", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false},
+        {"^[a-c0-9_]+$", "b7_", true},
+        {"^[a-c0-9_]+$", "d", false},
+        {"^[^a-c]$", "d", true},
+        {"^[^a-c]$", "b", false},
+        {"^[]x-]+$", "]-x", true},
+        {"^[\\d\\-]+$", "1-2", true},
+        {"^\\d+\\.\\d+$", "12.5", true},
+        {"^\\d+\\.\\d+$", "12x5", false},
+        {"^\\w+\\s\\W\\D\\S$", "ab_9 -xy", true},
+        {"^\\[a\\]$", "[a]", true},
+        {"^a+?b*?$", "aab", true},
+        {"(?i)^hello [a-z]+$", "HeLLo WORLD", true},
+        {"(?i)^hello$", "hellp", false},
+        {"^\u00e4[\u00e0-\u00ff]$", "\u00e4\u00f6", true},
+    };
+    static const char *const bad[] = {"(",
+                                      ")",
+                                      "a)",
+                                      "(a",
+                                      "[a",
+                                      "[",
+                                      "*",
+                                      "+a",
+                                      "a{",
+                                      "a{x}",
+                                      "a{3,2}",
+                                      "a{999}",
+                                      "\\",
+                                      "\\q",
+                                      "(?=a)",
+                                      "[z-a]",
+                                      "((((((((((((((((((((((((((((((((((((((((a"};
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        check_row("/%s/ '%s'", rows[i].pattern, rows[i].text);
+        CHECK(pattern_check(slice_str(rows[i].pattern)) == NULL);
+        CHECK_INT(pattern_match(slice_str(rows[i].pattern), slice_str(rows[i].text)), rows[i].want);
+    }
+    for (size_t i = 0; i < CHECK_ROWS(bad); i++) {
+        check_row("/%s/", bad[i]);
+        CHECK(pattern_check(slice_str(bad[i])) != NULL);
+        CHECK(!pattern_match(slice_str(bad[i]), SLICE("a")));
+    }
+    CHECK(pattern_check(SLICE("(abcdefgh){100}")) != NULL); // too long
     check_done();
 }
 
@@ -215,7 +306,7 @@ static void files(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(levels), cmocka_unit_test(spans), cmocka_unit_test(notes),
-                                       cmocka_unit_test(limits), cmocka_unit_test(files)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(levels), cmocka_unit_test(spans),  cmocka_unit_test(patterns),
+                                       cmocka_unit_test(notes),  cmocka_unit_test(limits), cmocka_unit_test(files)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
