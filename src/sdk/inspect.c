@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@ struct reader {
     struct place *place;
     size_t n, cap;
     uint64_t thread_seen[RING_CHUNKS_MAX / 64];
+    int64_t last; // when the last record was made, or the process began
     struct ring_report report;
 };
 
@@ -59,7 +61,9 @@ static bool read_at(const struct reader *r, void *out, size_t n, uint64_t at)
 static enum errc read_head(struct reader *r, struct error *err)
 {
     struct ring_head *h = &r->head;
-    if (!read_at(r, h, sizeof *h, 0) || memcmp(h->magic, RING_MAGIC, 8) != 0)
+    if (!read_at(r, h, sizeof *h, 0) && read_at(r, h->magic, 8, 0) && memcmp(h->magic, RING_MAGIC, 8) == 0)
+        return ERR(err, CORRUPT, "%s: the ring file is cut off within its head of %d bytes", r->path, RING_HEAD);
+    if (memcmp(h->magic, RING_MAGIC, 8) != 0)
         return ERR(err, CORRUPT, "%s: no ring file (it does not begin with " RING_MAGIC ")", r->path);
     if (h->version != RING_VERSION || h->chunk_size != RING_CHUNK || h->head_size != RING_HEAD)
         return ERR(err, UNSUPPORTED, "%s: ring format %u, this program reads %d", r->path, h->version, RING_VERSION);
@@ -105,6 +109,10 @@ static bool copy_chunk(struct reader *r, uint32_t number, char *out)
 {
     uint64_t at = RING_HEAD + RING_DICT + (uint64_t)number * RING_CHUNK;
     struct ring_chunk first, before, after; // first: one copy may take the commit before the seq
+    if (!read_at(r, out, RING_CHUNK, at)) { // the file is cut off
+        r->report.damaged++;
+        return false;
+    }
     for (int tries = 0; tries < 3; tries++) {
         if (!read_at(r, &first, sizeof first, at) || first.seq == 0 || !read_at(r, &before, sizeof before, at))
             return false;
@@ -198,6 +206,7 @@ static int by_time(const void *x, const void *y)
 
 static void write_records(struct reader *r, struct pipeline *p)
 {
+    r->last = r->head.start_ns;
     for (size_t i = 0; i < r->n; i++) {
         struct rec_head h;
         struct rec rec;
@@ -214,6 +223,7 @@ static void write_records(struct reader *r, struct pipeline *p)
             continue;
         }
         r->report.records++;
+        r->last = clock_to_wall(&r->cal, h.tick);
         pipeline_record(p, &rec, site, clock_to_wall(&r->cal, h.tick));
     }
 }
@@ -227,6 +237,27 @@ static void write_open_spans(struct reader *r, struct pipeline *p)
             line_write(&p->out, &p->style, &p->clock, &l);
             r->report.open_spans++;
         }
+    }
+}
+
+static void write_limits(struct reader *r, struct pipeline *p)
+{
+    for (uint32_t i = 0; i < RING_LIMITS; i++) {
+        const struct ring_limit *l = &r->head.limit[i];
+        const struct site *site = l->site ? site_get(&r->sites, l->site) : NULL;
+        struct site unnamed = {.level = SONDE_LEVEL_INFO, .target = SLICE("sonde"), .message = SLICE("several call sites")};
+        if (!l->suppressed)
+            continue;
+        site = site ? site : &unnamed;
+        int64_t untold = l->suppressed > l->told ? (int64_t)(l->suppressed - l->told) : 0;
+        char message[64];
+        snprintf(message, sizeof message, "suppressed %llu similar records", (unsigned long long)l->suppressed);
+        struct line_extra extra[] = {{.key = "of", .type = SONDE_TYPE_STR, .text = site->message},
+                                     {.key = "suppressed", .value = (int64_t)l->suppressed},
+                                     {.key = "untold", .value = untold}};
+        struct line line = {.time = r->last, .site = site, .message = slice_str(message), .extra = extra, .n_extra = 3};
+        line_write(&p->out, &p->style, &p->clock, &line);
+        r->report.suppressed += (uint64_t)untold;
     }
 }
 
@@ -248,15 +279,17 @@ static void write_tail(struct reader *r, struct pipeline *p, bool jsonl)
 {
     const struct ring_report *t = &r->report;
     if (!jsonl) {
-        buf_printf(&p->out, "# %llu records of %u threads; torn %llu, damaged %llu, lost %llu, open spans %u\n",
+        buf_printf(&p->out, "# %llu records of %u threads; torn %llu, damaged %llu, lost %llu, open spans %u, suppressed %llu\n",
                    (unsigned long long)t->records, t->threads, (unsigned long long)t->torn, (unsigned long long)t->damaged,
-                   (unsigned long long)t->lost, t->open_spans);
+                   (unsigned long long)t->lost, t->open_spans, (unsigned long long)t->suppressed);
         return;
     }
     struct line_extra extra[] = {
-        {"damaged", (int64_t)t->damaged}, {"lost", (int64_t)t->lost}, {"open_spans", t->open_spans}, {"pid", t->pid},
-        {"records", (int64_t)t->records}, {"threads", t->threads},    {"torn", (int64_t)t->torn}};
-    pipeline_say(p, clock_wall_ns(), SONDE_LEVEL_INFO, "ring inspected", extra, 7);
+        {.key = "damaged", .value = (int64_t)t->damaged}, {.key = "lost", .value = (int64_t)t->lost},
+        {.key = "open_spans", .value = t->open_spans},    {.key = "pid", .value = t->pid},
+        {.key = "records", .value = (int64_t)t->records}, {.key = "suppressed", .value = (int64_t)t->suppressed},
+        {.key = "threads", .value = t->threads},          {.key = "torn", .value = (int64_t)t->torn}};
+    pipeline_say(p, clock_wall_ns(), SONDE_LEVEL_INFO, "ring inspected", extra, 8);
 }
 
 // own: this process's ring, of which the path is only told.
@@ -289,6 +322,7 @@ static enum errc inspect(const char *path, const struct ring *own, bool jsonl, s
         write_head(r, &p.out);
     write_records(r, &p);
     write_open_spans(r, &p);
+    write_limits(r, &p);
     write_tail(r, &p, jsonl);
     if (p.out.err != ERR_OK)
         rc = ERR(err, NOMEM, "%s: its lines need more than %d MiB of memory", path, LINE_MAX >> 20);

@@ -5,7 +5,12 @@
 
 // window: the number of the current window + 1 in the upper half, the calls in it in the lower (stops counting at its end;
 // 0 before the first call). So one compare-and-swap gives every call a number of its own in exactly one window.
-static struct sonde_limit *all; // every limit that was ever asked, newest first
+//
+// What is held back is counted twice: in the limit, until a line tells of it, and in the ring's file, which survives the process.
+static struct sonde_limit *all;       // every limit that was ever asked, newest first
+static uint32_t n_places;             // atomic
+static uint32_t site_of[RING_LIMITS]; // atomics: of each place in the ring's head, the call site
+enum { LISTING = 1, LISTED };         // sonde_limit.listed; + the number of its place
 
 static const char *const summary_keys[] = {"", "suppressed", "of", 0};
 static const unsigned char summary_types[] = {SONDE_TYPE_UINT, SONDE_TYPE_UINT, SONDE_TYPE_STR, 0};
@@ -18,12 +23,45 @@ static struct sonde_site *summary_new(void)
     return raw ? (struct sonde_site *)(((uintptr_t)raw + line) & ~line) : NULL;
 }
 
+static struct ring_limit *place_in(struct ring *r, const struct sonde_limit *l)
+{
+    uint32_t listed = __atomic_load_n(&l->listed, __ATOMIC_RELAXED), last = RING_LIMITS - 1;
+    return &r->head->limit[listed >= LISTED && listed - LISTED < last ? listed - LISTED : last];
+}
+
+static void held_back(struct sonde_limit *l)
+{
+    struct ring *r = __atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE);
+    if (r)
+        __atomic_fetch_add(&place_in(r, l)->suppressed, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&l->suppressed, 1, __ATOMIC_RELAXED);
+}
+
+static void take_place(struct sonde_limit *l, const struct sonde_site *site)
+{
+    uint32_t place = __atomic_fetch_add(&n_places, 1, __ATOMIC_RELAXED);
+    struct ring *r = __atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE);
+    place = place < RING_LIMITS - 1 ? place : RING_LIMITS - 1;
+    if (place < RING_LIMITS - 1) {
+        __atomic_store_n(&site_of[place], site->number, __ATOMIC_RELEASE);
+        if (r)
+            __atomic_store_n(&r->head->limit[place].site, site->number, __ATOMIC_RELEASE);
+    }
+    __atomic_store_n(&l->listed, LISTED + place, __ATOMIC_RELEASE);
+}
+
+void limit_ring(struct ring *r)
+{
+    for (uint32_t i = 0; i < RING_LIMITS - 1; i++)
+        __atomic_store_n(&r->head->limit[i].site, __atomic_load_n(&site_of[i], __ATOMIC_ACQUIRE), __ATOMIC_RELAXED);
+}
+
 // Of the same level and place as what it sums up.
 static void enlist(struct sonde_limit *l, const struct sonde_site *site)
 {
     uint32_t none = 0;
     if (__atomic_load_n(&l->listed, __ATOMIC_ACQUIRE) ||
-        !__atomic_compare_exchange_n(&l->listed, &none, 1, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+        !__atomic_compare_exchange_n(&l->listed, &none, LISTING, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return;
     l->of = site->message;
     struct sonde_site *s = l->summary ? l->summary : summary_new();
@@ -44,6 +82,7 @@ static void enlist(struct sonde_limit *l, const struct sonde_site *site)
         __atomic_store_n(&l->listed, 0, __ATOMIC_RELEASE);
         return;
     }
+    take_place(l, site);
     struct sonde_limit *first = __atomic_load_n(&all, __ATOMIC_RELAXED);
     do
         l->next = first;
@@ -73,7 +112,7 @@ bool sonde_limit_pass(struct sonde_limit *l, const struct sonde_site *site)
     } while (!__atomic_compare_exchange_n(&l->window, &old, now, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     if (nth < l->first || (l->one_in && (nth - l->first + 1) % l->one_in == 0))
         return true;
-    __atomic_fetch_add(&l->suppressed, 1, __ATOMIC_RELAXED);
+    held_back(l);
     return false;
 }
 
@@ -82,14 +121,14 @@ bool limit_repeats(struct sonde_limit *l, uint64_t hash)
     hash |= 1; // 0: nothing was written yet
     uint64_t until = __atomic_load_n(&l->window, __ATOMIC_ACQUIRE), now = (uint64_t)clock_mono_ns();
     if (__atomic_load_n(&l->hash, __ATOMIC_ACQUIRE) == hash && now < until) {
-        __atomic_fetch_add(&l->suppressed, 1, __ATOMIC_RELAXED);
+        held_back(l);
         return true;
     }
     // Of several threads that come here with the same values, one goes on.
     uint64_t last = __atomic_exchange_n(&l->hash, hash, __ATOMIC_ACQ_REL);
     if (last == hash &&
         !__atomic_compare_exchange_n(&l->window, &until, now + l->period_ns, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-        __atomic_fetch_add(&l->suppressed, 1, __ATOMIC_RELAXED);
+        held_back(l);
         return true;
     }
     if (last != hash)
@@ -113,6 +152,9 @@ void limit_tell(struct pipeline *p, const struct site_table *sites, bool every)
         if (!site)
             continue;
         uint64_t n = __atomic_exchange_n(&l->suppressed, 0, __ATOMIC_RELAXED);
+        struct ring *ring = __atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE);
+        if (ring)
+            __atomic_fetch_add(&place_in(ring, l)->told, n, __ATOMIC_RELAXED);
         struct slice of = slice_str(l->of);
         struct rec r = {.kind = REC_LOG, .site = site->number, .n = 3, .held = p->level && site->level > p->level(site->target)};
         r.v[0] = r.v[1] = (struct rec_value){.type = SONDE_TYPE_UINT, .u = n};

@@ -193,7 +193,7 @@ static void put_item(struct buf *out, const struct line *l, const struct item *i
     }
     line_json_key(out, i->key);
     if (i->extra)
-        line_json_value(out, i->extra->type ? i->extra->type : SONDE_TYPE_INT, (uint64_t)i->extra->value, SLICE_NONE);
+        line_json_value(out, i->extra->type ? i->extra->type : SONDE_TYPE_INT, (uint64_t)i->extra->value, i->extra->text);
     else
         line_json_value(out, l->rec->v[i->index].type, l->rec->v[i->index].u, l->rec->v[i->index].s);
 }
@@ -703,7 +703,7 @@ static void write_text(struct buf *out, const struct line_style *style, struct l
         put_packed(out, color, l->rec->v[1].s);
     for (uint32_t i = 0; i < l->n_extra; i++)
         put_pair(out, color, " ", slice_str(l->extra[i].key), l->extra[i].type ? l->extra[i].type : SONDE_TYPE_INT,
-                 (uint64_t)l->extra[i].value, SLICE_NONE);
+                 (uint64_t)l->extra[i].value, l->extra[i].text);
     if (l->span && l->span->started)
         put_span_fields(out, color, l->span);
     buf_char(out, '\n');

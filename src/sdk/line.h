@@ -17,6 +17,7 @@ struct line_extra { // fields that the pipeline itself adds (span events, losses
     const char *key;
     int64_t value;
     enum sonde_type type; // 0: a number
+    struct slice text;    // of SONDE_TYPE_STR
 };
 
 enum { LINE_MAX = 256 << 20 }; // of the buffer that collects lines

@@ -18,6 +18,7 @@
 
 _Static_assert(sizeof(struct ring_head) <= RING_HEAD, "the head fits its page");
 _Static_assert(offsetof(struct ring_head, cal) == 56 && offsetof(struct ring_head, service) == 176, "head layout");
+_Static_assert(offsetof(struct ring_head, limit) == 1024 && sizeof(struct ring_limit) == 24, "head layout");
 _Static_assert(sizeof(struct ring_chunk) == RING_CHUNK_HEAD && offsetof(struct ring_chunk, seq) == 8, "chunk layout");
 _Static_assert(sizeof(struct rec_head) == 16, "record layout");
 _Static_assert(RING_RECORD_MAX * 4 <= RING_CHUNK, "a record fits a chunk several times");

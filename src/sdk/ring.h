@@ -2,7 +2,8 @@
 // process (kill -9 included) and is read by the backend thread, by `sonde inspect ring` and by an agent that adopts it.
 //
 // File, little-endian, every constant asserted in ring.c:
-//   0            struct ring_head, RING_HEAD bytes: magic, version, geometry, clock calibration, process, build id
+//   0            struct ring_head, RING_HEAD bytes: magic, version, geometry, clock calibration, process, build id, and from
+//                byte 1024 on what limits of call sites hold back
 //   dict_at      call-site dictionary, dict_size bytes, append only, dict_used bytes valid (release store):
 //                  u32 size (whole entry, multiple of 4) · u32 number · u32 line · u8 level · u8 n_fields · u8 is_span · u8
 //                  n_args then strings, each u16 length + bytes: target, file, message; then a field each: u8 type, string key
@@ -51,6 +52,14 @@ enum {
     RING_RECORD_MAX = 4096,
     RING_DEAD = 32, // files of dead processes that are kept
     RING_BUILD_ID_MAX = 32,
+    RING_LIMITS = 100,
+};
+
+// What a limit of a call site held back since the start, and how much of that a line told. The last one: all that have no place.
+struct ring_limit {
+    uint32_t site; // 0: none, or the last
+    uint32_t reserved;
+    uint64_t suppressed, told; // atomics
 };
 
 struct ring_head {
@@ -69,6 +78,7 @@ struct ring_head {
     char service[128];
     char program[128];
     uint8_t build_id_n, build_id[RING_BUILD_ID_MAX]; // the linker's, of the program; 0 bytes: it has none
+    struct ring_limit limit[RING_LIMITS] __attribute__((aligned(1024)));
 };
 
 struct ring_chunk {

@@ -337,6 +337,7 @@ static void make_ring(void)
             ring_lose(r, i, false);
     for (uint64_t n = __atomic_exchange_n(&lost_early_held, 0, __ATOMIC_RELAXED); n; n--)
         ring_lose(r, 0, true);
+    limit_ring(r);
     r->pressed = sdk_pressed;
     __atomic_store_n(&sdk.ring, r, __ATOMIC_RELEASE);
     sinks_configure(&sdk.pipe.style, NULL); // tells the ring

@@ -2,8 +2,11 @@
 #include "check.h"
 #include "child.h"
 #define SONDE_TARGET "tests::rate" // whatever the build directory is
+#include "sdk/inspect.h"
 #include "sdk/limit.h"
+#include <glob.h>
 #include <pthread.h>
+#include <signal.h>
 #include <time.h>
 
 // ---- the counts -----------------------------------------------------------------------------------------------------
@@ -214,6 +217,68 @@ static void windows_end(void **state)
     buf_free(&out);
 }
 
+// What no line told of when the process was killed is in its ring.
+static int killed(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 50; i++)
+        SONDE_WARN_LIMIT(SONDE_EVERY(1, 0, 3600), "flooded", SONDE_INT("i", i));
+    for (int i = 0; i < 10; i++)
+        SONDE_INFO_LIMIT(SONDE_DEDUP(3600), "again", SONDE_INT("n", 1));
+    sonde_flush(30000); // tells of all so far
+    for (int i = 0; i < 7; i++)
+        SONDE_INFO_LIMIT(SONDE_ONCE_PER(3600), "late");
+    for (int i = 0; i < 200; i++) { // more limits than there are places
+        static struct sonde_limit limit[200];
+        static struct sonde_site site = {.level = SONDE_LEVEL_INFO, .message = "many", .target = "t", .file = "f.c", .line = 1};
+        limit[i].first = 1;
+        if (sonde_site_enabled(&site))
+            sonde_limit_pass(&limit[i], &site), sonde_limit_pass(&limit[i], &site);
+    }
+    kill(getpid(), SIGKILL);
+    return 0;
+}
+
+static void kept_in_the_ring(void **state)
+{
+    (void)state;
+    static const char *const want[] = {"WARN tests::rate: suppressed 49 similar records of=\"flooded\" suppressed=49 untold=0\n",
+                                       "INFO tests::rate: suppressed 9 similar records of=\"again\" suppressed=9 untold=0\n",
+                                       "INFO tests::rate: suppressed 6 similar records of=\"late\" suppressed=6 untold=6\n",
+                                       "INFO t: suppressed 1 similar records of=\"many\" suppressed=1 untold=1\n",
+                                       "INFO sonde: suppressed 104 similar records of=\"several call sites\"",
+                                       ", suppressed 206\n"};
+    char path[128] = "";
+    struct buf text, json;
+    struct error err = {0};
+    glob_t g;
+    struct child c = child_start(killed, NULL, (const char *const[]){NULL});
+    assert_int_equal(child_end(&c), 128 + SIGKILL);
+    snprintf(path, sizeof path, "%s/*-%d.ring", child_dir, (int)c.pid);
+    assert_int_equal(glob(path, 0, NULL, &g), 0);
+    assert_int_equal(g.gl_pathc, 1);
+    buf_init(&text, MIB(16));
+    buf_init(&json, MIB(16));
+    assert_int_equal(ring_inspect(g.gl_pathv[0], false, &text, &err), ERR_OK);
+    assert_int_equal(ring_inspect(g.gl_pathv[0], true, &json, &err), ERR_OK);
+    buf_char(&text, 0);
+    buf_char(&json, 0);
+    for (size_t i = 0; i < CHECK_ROWS(want); i++) {
+        check_row("%s", want[i]);
+        CHECK_INT(count_of(&text, want[i]), i == 3 ? 96 : 1);
+    }
+    CHECK_INT(count_of(&json, "\"target\":\"tests::rate\",\"message\":\"suppressed 6 similar records\",\"of\":\"late\","
+                              "\"suppressed\":6,\"untold\":6}\n"),
+              1);
+    CHECK_INT(count_of(&json, "\"records\":"), 1);
+    CHECK_INT(count_of(&json, "\"suppressed\":206,\"threads\":1"), 1);
+    globfree(&g);
+    buf_free(&c.out);
+    buf_free(&text);
+    buf_free(&json);
+    check_done();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +289,7 @@ int main(void)
     const struct CMUnitTest processes[] = {
         cmocka_unit_test(summaries),
         cmocka_unit_test(windows_end),
+        cmocka_unit_test(kept_in_the_ring),
     };
     // Processes first: a forked child of a process that has started the library inherits its call sites.
     int failed = CHILD_TSAN ? 0 : cmocka_run_group_tests_name("rate in processes", processes, child_setup, child_teardown);
