@@ -18,7 +18,7 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Any, List, Optional, Type, TypeVar, Union
 
-__all__ = ["Case", "Change", "Component", "ErrorShape", "Load", "Phase", "Request", "Result", "Results", "ResultsError", "compare", "run"]
+__all__ = ["Case", "Change", "Component", "ErrorShape", "Fault", "Load", "Phase", "Request", "Result", "Results", "ResultsError", "compare", "run"]
 
 Path = Union[str, "os.PathLike[str]"]
 Time = Optional[datetime.datetime]
@@ -74,6 +74,15 @@ class Component:
 
 
 @dataclass
+class Fault:
+    """A failure that was injected on purpose."""
+
+    time: Time = None
+    pod: str = ""
+    command: str = ""
+
+
+@dataclass
 class Request:
     """One of the slowest, or one that failed."""
 
@@ -116,6 +125,7 @@ class Result:
     failure: str = ""
     fault_pod: str = ""
     fault_command: str = ""
+    faults: List[Fault] = field(default_factory=list)
     start: Time = None
     ready: Time = None
     fault: Time = None
@@ -133,6 +143,7 @@ class Result:
     warnings: int = 0
     error_shapes: List[ErrorShape] = field(default_factory=list)
     cases: List[Case] = field(default_factory=list)
+    unreadable: int = 0
     notes: List[str] = field(default_factory=list)
 
 
@@ -164,11 +175,12 @@ class Change:
     repetitions_after: int = 0
     p: Optional[float] = None
     worse: bool = False
+    better: bool = False
 
 
-_PARTS: dict[str, type] = {"load": Load, "phases": Phase, "components": Component, "slowest": Request, "failed_requests": Request,
+_PARTS: dict[str, type] = {"load": Load, "faults": Fault, "phases": Phase, "components": Component, "slowest": Request, "failed_requests": Request,
                            "error_shapes": ErrorShape, "cases": Case, "results": Result}
-_TIMES = frozenset(("start", "ready", "fault", "end", "first", "last"))
+_TIMES = frozenset(("start", "ready", "fault", "end", "first", "last", "time"))
 
 
 def _time(text: Optional[str]) -> Time:

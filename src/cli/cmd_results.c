@@ -7,7 +7,7 @@
 #include <string.h>
 
 struct results_settings {
-    const char *format, *parser, *sla, *min_success;
+    const char *format, *parser, *sla, *min_success, *paths;
     int64_t threads;
     bool info;
 };
@@ -26,6 +26,12 @@ static const struct setting settings[] = {
      .about = "which load files are read where a folder holds two kinds",
      .offset = offsetof(struct results_settings, parser),
      .choices = "any aiperf legacy"},
+    {.flag = "log-paths",
+     .type = SETTING_STR,
+     .value = "",
+     .argument = "DIR",
+     .about = "a folder, and with those that follow all told together instead of compared",
+     .offset = offsetof(struct results_settings, paths)},
     {.flag = "sla",
      .type = SETTING_STR,
      .value = "",
@@ -83,12 +89,13 @@ static void list(const struct results *r, struct buf *out)
         buf_printf(out, "%-7s %.*s\n", result_kind_text(r->item[i].kind), (int)r->item[i].path.n, r->item[i].path.p);
 }
 
-static int one_tree(const char *dir, const struct results_settings *s, const struct results_options *o, enum results_format f)
+static int show(char *const *dirs, uint32_t n_dirs, const struct results_settings *s, const struct results_options *o,
+                enum results_format f)
 {
     struct results r;
     struct error err = {0};
     struct buf out, misses;
-    if (results_read(&r, dir, o, &err) != ERR_OK)
+    if (results_read(&r, dirs, n_dirs, o, &err) != ERR_OK)
         return cli_fail(&err);
     buf_init(&out, MAX_CLI_OUTPUT);
     buf_init(&misses, MAX_CLI_OUTPUT);
@@ -116,9 +123,9 @@ static int two_trees(char **dir, const struct results_options *o, enum results_f
     uint32_t n, worse = 0;
     struct error err = {0};
     struct buf out;
-    if (results_read(&a, dir[0], o, &err) != ERR_OK)
+    if (results_read(&a, dir, 1, o, &err) != ERR_OK)
         return cli_fail(&err);
-    if (results_read(&b, dir[1], o, &err) != ERR_OK) {
+    if (results_read(&b, dir + 1, 1, o, &err) != ERR_OK) {
         results_free(&a);
         return cli_fail(&err);
     }
@@ -146,8 +153,12 @@ static int run(int argc, char **argv)
     int words = 0;
     if (settings_load(settings, N_SETTINGS, &s, argc, argv, &words, &err) != ERR_OK || options_of(&s, &o, &f, &err) != ERR_OK)
         return cli_fail(&err);
+    if (*s.paths) {
+        argv[0] = (char *)s.paths; // before the words: those that followed it
+        return show(argv, (uint32_t)words + 1, &s, &o, f);
+    }
     if (words == 1)
-        return one_tree(argv[1], &s, &o, f);
+        return show(argv + 1, 1, &s, &o, f);
     if (words == 2)
         return two_trees(argv + 1, &o, f);
     ERR(&err, INPUT, "results takes one folder, or two to compare: sonde results DIR");

@@ -1,15 +1,17 @@
 // Load measured by aiperf: client_<n>/attempt_<m>/profile_export_aiperf.json, of each client the first attempt that has one.
 // Beside it profile_export.jsonl may tell each request. Where the JSON is absent, the same table as CSV is read.
 #include "base/json.h"
-#include "results/logscan.h"
 #include "results/results_int.h"
-#include <errno.h>
+#include "results/textfile.h"
 #include <stdio.h>
+
+enum { ERRORS_MAX = 1000 }; // rows of a client's error_summary
 
 struct client {
     uint32_t number;
-    const struct file *json, *csv, *records;
-    bool log; // genai_perf.log: it ran
+    const struct file *json, *csv;
+    uint64_t json_attempt, csv_attempt; // where these lie
+    bool log;                           // genai_perf.log: it ran
 };
 
 // One client's numbers; NaN: not told.
@@ -30,33 +32,55 @@ static struct client *client_of(struct client *list, uint32_t *n, uint32_t numbe
     return &list[(*n)++];
 }
 
-static bool ends(struct slice s, struct slice tail)
+// client_3/attempt_0/name
+static bool place_of(const struct file *f, uint32_t *client, uint64_t *attempt, struct slice *name)
 {
-    return s.n >= tail.n && slice_eq(slice_from(s, s.n - tail.n), tail);
+    struct slice rest = f->plain, part;
+    const struct slice word = SLICE("attempt_");
+    if (!slice_split(&rest, '/', &part) || !client_number(part, client) || !rest.p || !slice_split(&rest, '/', &part) ||
+        !slice_starts(part, word) || !rest.p)
+        return false;
+    if (!slice_to_u64(slice_from(part, word.n), attempt))
+        *attempt = UINT64_MAX;
+    *name = rest;
+    return true;
 }
 
 static uint32_t gather(const struct folder *f, struct client *list)
 {
     uint32_t n = 0, number;
-    for (uint32_t i = 0; i < f->n; i++) { // sorted by name: the first attempt comes first
-        struct slice rest = f->file[i].name, part, attempt, name;
-        if (!slice_split(&rest, '/', &part) || !client_number(part, &number) || !rest.p || !slice_split(&rest, '/', &attempt) ||
-            !slice_starts(attempt, SLICE("attempt_")) || !rest.p)
-            continue;
-        name = rest;
-        struct client *c = client_of(list, &n, number);
+    for (uint32_t i = 0; i < f->n_clients; i++)
+        client_of(list, &n, f->client[i]);
+    for (uint32_t i = 0; i < f->n; i++) {
+        uint64_t attempt;
+        struct slice name;
+        struct client *c = place_of(&f->file[i], &number, &attempt, &name) ? client_of(list, &n, number) : NULL;
         if (!c)
-            break;
-        if (slice_eq(name, SLICE("profile_export_aiperf.json")) && !c->json)
+            continue;
+        if (slice_eq(name, SLICE("profile_export_aiperf.json")) && (!c->json || attempt < c->json_attempt)) {
             c->json = &f->file[i];
-        else if (slice_eq(name, SLICE("profile_export.jsonl")) && !c->records)
-            c->records = &f->file[i];
-        else if (ends(name, SLICE(".csv")) && !c->csv)
+            c->json_attempt = attempt;
+        } else if (name_ends(name, ".csv", NULL) && (!c->csv || attempt < c->csv_attempt)) {
             c->csv = &f->file[i];
-        else if (slice_eq(name, SLICE("genai_perf.log")))
+            c->csv_attempt = attempt;
+        } else if (slice_eq(name, SLICE("genai_perf.log"))) {
             c->log = true;
+        }
     }
     return n;
+}
+
+// profile_export.jsonl of the attempt whose table counts.
+static const struct file *records_of(const struct folder *f, const struct client *c)
+{
+    uint64_t attempt, want = c->json ? c->json_attempt : c->csv_attempt;
+    uint32_t number;
+    struct slice name;
+    for (uint32_t i = 0; i < f->n; i++)
+        if (place_of(&f->file[i], &number, &attempt, &name) && number == c->number &&
+            slice_eq(name, SLICE("profile_export.jsonl")) && (attempt == want || (!c->json && !c->csv)))
+            return &f->file[i];
+    return NULL;
 }
 
 // ---- the table as JSON ----------------------------------------------------------------------------------------------
@@ -82,7 +106,7 @@ static double seconds(struct slice text, const char *prefix, const char *name, c
 static double summed_errors(struct slice text, struct arena *a)
 {
     double sum = 0;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < ERRORS_MAX; i++) {
         char path[64];
         snprintf(path, sizeof path, "error_summary.%d.count", i);
         double n = result_json_number(text, path, a);
@@ -91,6 +115,40 @@ static double summed_errors(struct slice text, struct arena *a)
         sum += n;
     }
     return sum;
+}
+
+// One row of error_summary: {"error_details": {"code", "type", "message"}, "count"}. Equal ones of several clients are one class.
+static void error_class(struct arena *a, struct result *r, struct slice row, struct slice file)
+{
+    struct slice type = result_json_text(row, "error_details.type", a), code = result_json_text(row, "error_details.code", a),
+                 message = result_json_text(row, "error_details.message", a);
+    double count = result_json_number(row, "count", a);
+    if ((!type.n && !message.n) || !(count >= 1) || count > 1e15)
+        return;
+    bool coded = code.n && !slice_eq(code, SLICE("null"));
+    struct slice text = arena_printf(a, "%.*s%s%.*s%s%s%.*s", (int)type.n, type.p, coded ? " (" : "", coded ? (int)code.n : 0,
+                                     code.p, coded ? ")" : "", message.n ? ": " : "", (int)message.n, message.p);
+    for (uint32_t i = 0; i < r->n_classes; i++)
+        if (slice_eq(r->class[i].text, text)) {
+            r->class[i].count += (uint64_t)count;
+            return;
+        }
+    if (r->n_classes < RESULTS_CLASSES && text.p)
+        r->class[r->n_classes++] = (struct result_class){.text = text, .sample = text, .file = file, .count = (uint64_t)count};
+}
+
+static void error_classes(struct slice text, struct arena *a, struct result *r, struct slice file)
+{
+    struct slice row;
+    if (!r->class)
+        r->class = ARENA_ARRAY(a, struct result_class, RESULTS_CLASSES);
+    for (int i = 0; r->class && i < ERRORS_MAX; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "error_summary.%d", i);
+        if (!result_json(text, path, a, &row, NULL))
+            return;
+        error_class(a, r, row, file);
+    }
 }
 
 static void from_json(struct slice text, struct arena *a, struct counted *c)
@@ -170,7 +228,7 @@ static void csv_row(struct slice head, struct slice row, struct counted *c)
 static void from_csv(struct slice text, struct counted *c)
 {
     struct slice head = SLICE(""), line;
-    while (logscan_line(&text, &line)) {
+    while (textfile_line(&text, &line)) {
         line = slice_trim(line);
         if (slice_starts(line, SLICE("Metric")))
             head = line;
@@ -203,16 +261,12 @@ static void one_request(struct slice line, struct arena *a, struct tally *t)
 
 static void read_records(struct arena *a, struct result *r, const struct file *f, struct tally *t)
 {
-    struct slice text, rest, line;
+    struct slice rest, line;
     uint64_t bad = 0;
-    int failed = logscan_map(f->path, &text);
-    if (failed) {
-        result_note(a, r, "%.*s cannot be read: %s", (int)f->name.n, f->name.p, strerror(failed));
+    if (!result_text(a, r, f, RESULTS_MEMORY, &rest)) // ids and errors point into it
         return;
-    }
-    struct slice copy = arena_dup(a, text); // ids and errors point into it
-    logscan_unmap(text);
-    for (rest = copy; copy.p && logscan_line(&rest, &line);) {
+    result_json_lenient(rest);
+    while (textfile_line(&rest, &line)) {
         struct slice raw;
         line = slice_trim(line);
         if (line.n && !result_json(line, "metadata", a, &raw, NULL))
@@ -228,7 +282,7 @@ static void read_records(struct arena *a, struct result *r, const struct file *f
 static bool read_client(struct arena *a, struct result *r, const struct client *c, struct counted *out)
 {
     const struct file *f = c->json ? c->json : c->csv;
-    struct slice text = SLICE("");
+    struct slice text;
     struct error err = {0};
     *out = (struct counted){NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, false};
     if (!f) {
@@ -236,38 +290,46 @@ static bool read_client(struct arena *a, struct result *r, const struct client *
                     c->log ? "; its genai_perf.log says that it ran" : "");
         return false;
     }
-    int failed = f->size > RESULT_FILE_MAX ? EFBIG : logscan_map(f->path, &text);
-    if (failed) {
-        result_note(a, r, "%.*s cannot be read: %s", (int)f->name.n, f->name.p, strerror(failed));
+    if (!result_text(a, r, f, RESULT_FILE_MAX, &text))
+        return false;
+    result_json_lenient(text);
+    if (text.n == 0) {
+        result_unreadable(a, r, f->name, "is empty");
         return false;
     }
-    struct slice copy = arena_dup(a, text);
-    logscan_unmap(text);
-    if (!copy.p)
-        return false;
     if (!c->json) {
-        from_csv(copy, out);
+        from_csv(text, out);
         result_note(a, r, "client_%u: read from %.*s, there is no JSON", c->number, (int)f->name.n, f->name.p);
-    } else if (!result_json_whole(copy, a, &err)) {
-        result_note(a, r, "%.*s is damaged: %s", (int)f->name.n, f->name.p, err.msg);
+    } else if (!result_json_whole(text, a, &err)) {
+        result_unreadable(a, r, f->name, "is damaged: %s", err.msg);
         return false;
     } else {
-        from_json(copy, a, out);
+        from_json(text, a, out);
+        error_classes(text, a, r, f->name);
     }
     return true;
 }
 
-// Adds a client to the sum; mean values weigh as many requests as they come from.
+// Means of all clients; each weighs as many requests as it comes from.
 struct sum {
     double latency, ttft, itl, weight_latency, weight_ttft, weight_itl;
 };
 
-static void weigh(double value, double n, double *sum, double *weight)
+static void weigh(double value, double n, double *mean, double *weight)
 {
     if (!isnan(value) && n > 0) {
-        *sum += value * n;
         *weight += n;
+        *mean += (value - *mean) * (n / *weight);
     }
+}
+
+// Counts are not negative, and no larger than a double tells apart.
+static double counted_or_zero(struct arena *a, struct result *r, uint32_t client, double v)
+{
+    if (isnan(v) || (v >= 0 && v <= 9007199254740992.0))
+        return isnan(v) ? 0 : v;
+    result_note(a, r, "client_%u tells of %.10g requests: left out", client, v);
+    return 0;
 }
 
 static void larger(double *v, double candidate)
@@ -276,17 +338,19 @@ static void larger(double *v, double candidate)
         *v = candidate;
 }
 
-static void add_client(struct result *r, const struct counted *c, struct sum *s)
+static void add_client(struct arena *a, struct result *r, uint32_t client, const struct counted *c, struct sum *s)
 {
-    double ok = isnan(c->count) ? 0 : c->count, errors = isnan(c->errors) ? 0 : c->errors, total = ok + errors;
+    double ok = counted_or_zero(a, r, client, c->count), errors = counted_or_zero(a, r, client, c->errors), total = ok + errors;
+    double configured = counted_or_zero(a, r, client, c->configured);
     if (isnan(c->count) && !isnan(c->configured)) {
-        total = c->configured;
+        total = configured;
         ok = total > errors ? total - errors : 0;
     }
     if (c->cancelled) {
-        total = total > 0 ? total : isnan(c->configured) ? 0 : c->configured;
+        total = total > 0 ? total : configured;
         ok = 0;
     }
+    r->load.told = r->load.told || !isnan(c->count) || !isnan(c->errors) || !isnan(c->configured);
     r->load.cancelled += c->cancelled;
     r->load.total += (uint64_t)llround(total);
     r->load.ok += (uint64_t)llround(ok);
@@ -316,16 +380,17 @@ enum errc aiperf_read(struct arena *a, struct result *r, const struct folder *f)
     r->load.clients = n;
     for (uint32_t i = 0; i < n; i++) {
         struct counted c;
+        const struct file *records = records_of(f, &list[i]);
         if (read_client(a, r, &list[i], &c)) {
             if (c.cancelled)
                 result_note(a, r, "client_%u was cancelled: all its requests count as failed", list[i].number);
-            add_client(r, &c, &sum);
+            add_client(a, r, list[i].number, &c, &sum);
         }
-        if (list[i].records)
-            read_records(a, r, list[i].records, &tally);
+        if (records)
+            read_records(a, r, records, &tally);
     }
-    r->load.latency = sum.weight_latency > 0 ? sum.latency / sum.weight_latency : NAN;
-    r->load.ttft = sum.weight_ttft > 0 ? sum.ttft / sum.weight_ttft : NAN;
-    r->load.itl = sum.weight_itl > 0 ? sum.itl / sum.weight_itl : NAN;
+    r->load.latency = sum.weight_latency > 0 ? sum.latency : NAN;
+    r->load.ttft = sum.weight_ttft > 0 ? sum.ttft : NAN;
+    r->load.itl = sum.weight_itl > 0 ? sum.itl : NAN;
     return tally_keep(a, r, &tally);
 }

@@ -95,8 +95,8 @@ static void gather_success(const struct results *r, struct slice name, double *o
         if (!slice_eq(x->name, name) || (!x->load.total && !x->n_cases))
             continue;
         ++*runs;
-        *ok += x->load.total ? (double)x->load.ok : x->n_cases - x->cases_failed;
-        *n += x->load.total ? (double)x->load.total : x->n_cases;
+        *ok += x->load.total ? (double)x->load.ok : x->n_cases - x->cases_skipped - x->cases_failed;
+        *n += x->load.total ? (double)x->load.total : x->n_cases - x->cases_skipped;
     }
 }
 
@@ -116,9 +116,10 @@ static void compare_test(const struct results *a, const struct results *b, struc
     gather_success(a, name, &ok_a, &n_a, &runs_a);
     gather_success(b, name, &ok_b, &n_b, &runs_b);
     if (n_a > 0 && n_b > 0) {
-        struct result_change c = {name, "success", "%", 100 * ok_a / n_a, 100 * ok_b / n_b, runs_a, runs_b, NAN, false};
+        struct result_change c = {name, "success", "%", 100 * ok_a / n_a, 100 * ok_b / n_b, runs_a, runs_b, NAN, false, false};
         c.p = stat_proportions(ok_a, n_a, ok_b, n_b);
         c.worse = is_worse(c.before, c.after, true, c.p);
+        c.better = is_worse(c.after, c.before, true, c.p);
         out[(*n)++] = c;
     }
     for (size_t i = 0; i < sizeof metrics / sizeof *metrics; i++) {
@@ -127,10 +128,11 @@ static void compare_test(const struct results *a, const struct results *b, struc
         gather(b, name, m, &s[1]);
         if (!s[0].n || !s[1].n)
             continue;
-        struct result_change c = {name,   m->name, m->unit, stat_mean(s[0].v, s[0].n), stat_mean(s[1].v, s[1].n), s[0].n,
-                                  s[1].n, NAN,     false};
+        struct result_change c = {name, m->name, m->unit, stat_mean(s[0].v, s[0].n), stat_mean(s[1].v, s[1].n), s[0].n, s[1].n,
+                                  NAN,  false,   false};
         c.p = stat_welch(s[0].v, s[0].n, s[1].v, s[1].n);
         c.worse = is_worse(c.before, c.after, m->more_is_better, c.p);
+        c.better = is_worse(c.after, c.before, m->more_is_better, c.p);
         out[(*n)++] = c;
     }
 }
@@ -143,11 +145,21 @@ static bool has(const struct results *r, struct slice name, uint32_t below)
     return false;
 }
 
+// By how much it is worse, in its own measure: twice as slow is as bad as half as many.
+static double badness(const struct result_change *c)
+{
+    double low = fmin(fabs(c->before), fabs(c->after)), high = fmax(fabs(c->before), fabs(c->after));
+    return low > 1e-12 ? high / low : high > 1e-12 ? INFINITY : 1;
+}
+
 static int worst_first(const void *x, const void *y)
 {
     const struct result_change *a = x, *b = y;
     if (a->worse != b->worse)
         return a->worse ? -1 : 1;
+    double bad_a = badness(a), bad_b = badness(b);
+    if (a->worse && bad_a != bad_b)
+        return bad_a > bad_b ? -1 : 1;
     int order = slice_cmp(a->test, b->test);
     return order ? order : strcmp(a->metric, b->metric);
 }
@@ -210,23 +222,20 @@ static void changes_json(const struct result_change *c, uint32_t n, struct buf *
         jw_f64(&w, c[i].p);
         JW_KEY(&w, "worse");
         jw_bool(&w, c[i].worse);
+        JW_KEY(&w, "better");
+        jw_bool(&w, c[i].better);
         jw_obj_end(&w);
     }
     jw_arr_end(&w);
     buf_char(out, '\n');
 }
 
-static void only_in(const struct results *r, enum results_format f, struct buf *out)
+static void only_in(struct arena *a, const struct results *r, enum results_format f, struct buf *out)
 {
     for (uint32_t i = 0; i < r->n; i++)
         for (uint32_t k = 0; k < r->item[i].n_notes; k++)
             if (slice_starts(r->item[i].note[k], SLICE("only in ")))
-                buf_printf(out, "%s%.*s: %.*s%s\n",
-                           f == RESULTS_MARKDOWN ? "- "
-                           : f == RESULTS_HTML   ? "<p>"
-                                                 : "  ",
-                           (int)r->item[i].name.n, r->item[i].name.p, (int)r->item[i].note[k].n, r->item[i].note[k].p,
-                           f == RESULTS_HTML ? "</p>" : "");
+                report_note(table_line(a, r->item[i].name), r->item[i].note[k], f, out);
 }
 
 void results_print_changes(const struct results *a, const struct results *b, const struct result_change *c, uint32_t n,
@@ -240,6 +249,8 @@ void results_print_changes(const struct results *a, const struct results *b, con
         return;
     }
     arena_init(&arena, RESULTS_MEMORY);
+    if (f == RESULTS_HTML)
+        report_page(arena_printf(&arena, "%.*s and %.*s", (int)a->path.n, a->path.p, (int)b->path.n, b->path.p), out);
     table_start(&t, &arena, "WHAT CHANGED", head, 8);
     for (uint32_t i = 0; i < n; i++) {
         struct slice *row = table_row(&t);
@@ -251,10 +262,20 @@ void results_print_changes(const struct results *a, const struct results *b, con
         row[4] = isnan(part) ? SLICE("N/A") : arena_printf(&arena, "%+.1f %%", part);
         row[5] = arena_printf(&arena, "%u / %u", c[i].n_before, c[i].n_after);
         row[6] = chance(&arena, c[i].p);
-        row[7] = c[i].worse ? SLICE("worse") : SLICE("");
+        row[7] = c[i].worse ? SLICE("worse") : c[i].better ? SLICE("better") : SLICE("");
     }
     table_print(&t, f, out);
-    only_in(a, f, out);
-    only_in(b, f, out);
+    if (f == RESULTS_HTML)
+        buf_str(out, "<ul>\n");
+    if (f == RESULTS_MARKDOWN)
+        buf_char(out, '\n');
+    if (f != RESULTS_CSV) {
+        only_in(&arena, a, f, out);
+        only_in(&arena, b, f, out);
+    }
+    if (f == RESULTS_HTML) {
+        buf_str(out, "</ul>\n");
+        report_page_end(out);
+    }
     arena_free(&arena);
 }

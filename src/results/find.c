@@ -1,6 +1,6 @@
 // Walks a tree and finds the folders that are results. A file belongs to the nearest folder above it that is one, or to the root.
 #include "results/find.h"
-#include "results/logscan.h"
+#include "results/textfile.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -45,7 +45,17 @@ static enum errc list(struct arena *a, const char *path, struct entries *out, in
     for (struct dirent *e; rc == ERR_OK && (e = readdir(d)) != NULL;) {
         struct stat st;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            continue;
+        if (S_ISLNK(
+                st.st_mode)) { // to a file: as if it lay here; to nowhere: named when it is read; to a folder: it has its place
+            bool leads = fstatat(dirfd(d), e->d_name, &st, 0) == 0;
+            if (leads ? !S_ISREG(st.st_mode) : errno != ENOENT)
+                continue;
+            st.st_mode = S_IFREG;
+            st.st_size = leads ? st.st_size : 1;
+        }
+        if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
             continue;
         struct slice name = arena_dup(a, slice_str(e->d_name));
         if (!name.p || !push(a, (void **)&out->v, out->n, &out->cap, sizeof *out->v))
@@ -57,12 +67,6 @@ static enum errc list(struct arena *a, const char *path, struct entries *out, in
     if (out->n)
         qsort(out->v, out->n, sizeof *out->v, by_name);
     return rc;
-}
-
-static bool ends(const char *s, const char *tail)
-{
-    size_t n = strlen(s), t = strlen(tail);
-    return n > t && strcmp(s + n - t, tail) == 0;
 }
 
 static bool has_attempts(struct arena *a, const char *dir, const char *client)
@@ -80,11 +84,14 @@ static bool has_attempts(struct arena *a, const char *dir, const char *client)
 
 static bool is_junit(struct arena *a, const char *dir, const struct entry *e)
 {
-    struct slice path = arena_printf(a, "%s/%s", dir, e->name), text;
-    if (!ends(e->name, ".xml") || e->size == 0 || !path.p || logscan_map(path.p, &text) != 0)
+    struct textfile t;
+    if (!name_ends(textfile_name(slice_str(e->name)), ".xml", NULL) || e->size == 0)
         return false;
-    bool yes = slice_find(slice_cut(text, 4096), SLICE("<testsuite")) >= 0;
-    logscan_unmap(text);
+    struct slice path = arena_printf(a, "%s/%s", dir, e->name);
+    if (!path.p || textfile_open(path.p, &t) != 0)
+        return false;
+    bool yes = slice_find(slice_cut(t.text, 4096), SLICE("<testsuite")) >= 0;
+    textfile_close(&t);
     return yes;
 }
 
@@ -93,14 +100,14 @@ static unsigned kinds_of(struct arena *a, const char *path, const struct entries
 {
     unsigned kinds = 0;
     for (uint32_t i = 0; i < e->n; i++) {
-        const char *name = e->v[i].name;
+        struct slice name = textfile_name(slice_str(e->v[i].name));
         uint32_t number;
-        bool client = client_number(slice_str(name), &number);
-        if (e->v[i].dir && client && has_attempts(a, path, name))
+        bool client = client_number(name, &number);
+        if (e->v[i].dir && client && has_attempts(a, path, e->v[i].name))
             kinds |= FOUND_AIPERF;
-        else if (!e->v[i].dir && client && ends(name, ".log.txt"))
+        else if (!e->v[i].dir && client && name_ends(name, ".log.txt", NULL))
             kinds |= FOUND_LEGACY;
-        else if (!e->v[i].dir && strcmp(name, "test.log.txt") == 0)
+        else if (!e->v[i].dir && slice_eq(name, SLICE("test.log.txt")))
             kinds |= FOUND_PYTEST;
         else if (!e->v[i].dir && is_junit(a, path, &e->v[i]))
             kinds |= FOUND_JUNIT;
@@ -128,7 +135,25 @@ static enum errc add_file(struct walk *w, uint32_t owner, const char *path, uint
     struct found_folder *f = &w->out->v[owner];
     if (w->files++ == FILES_MAX || !push(w->out->arena, (void **)&f->files.file, f->files.n, &f->cap, sizeof *f->files.file))
         return ERR_LIMIT;
-    f->files.file[f->files.n++] = (struct file){path, slice_str(path + strlen(f->path) + 1), size};
+    struct slice name = slice_str(path + strlen(f->path) + 1);
+    f->files.file[f->files.n++] = (struct file){path, name, textfile_name(name), size};
+    return ERR_OK;
+}
+
+// Clients that have a folder of attempts, whatever is in it.
+static enum errc add_clients(struct walk *w, uint32_t owner, const struct entries *e)
+{
+    struct found_folder *f = &w->out->v[owner];
+    uint32_t number;
+    for (uint32_t i = 0; i < e->n && f->files.n_clients < CLIENTS_MAX; i++) {
+        if (!e->v[i].dir || !client_number(slice_str(e->v[i].name), &number) ||
+            !has_attempts(w->out->arena, f->path, e->v[i].name))
+            continue;
+        if (!push(w->out->arena, (void **)&f->client, f->files.n_clients, &f->clients_cap, sizeof *f->client))
+            return ERR_LIMIT;
+        f->client[f->files.n_clients++] = number;
+    }
+    f->files.client = f->client;
     return ERR_OK;
 }
 
@@ -149,6 +174,8 @@ static enum errc step(struct walk *w, const char *path, const char *name, uint32
         TRY(add_folder(w, path, name, kinds, &owner));
     else if (depth == 0)
         w->out->v[owner].kinds = kinds;
+    if (kinds & FOUND_AIPERF)
+        TRY(add_clients(w, owner, &e));
     for (uint32_t i = 0; i < e.n; i++) {
         struct slice child = arena_printf(a, "%s/%s", path, e.v[i].name);
         if (!child.p)

@@ -13,6 +13,8 @@ struct found_folder {
     unsigned kinds; // FOUND_…; 0: nothing but other files
     struct folder files;
     uint32_t cap;
+    uint32_t *client; // files.client, while it grows
+    uint32_t clients_cap;
     struct found_unread unread[FOUND_UNREAD]; // folders that could not be listed
     uint32_t n_unread;
 };

@@ -41,11 +41,37 @@ bool result_json(struct slice text, const char *path, struct arena *a, struct sl
     return json_skip(&j, raw);
 }
 
+static char json_kind(struct slice text)
+{
+    text = slice_trim(text);
+    return text.n ? text.p[0] : 0;
+}
+
 bool result_json_whole(struct slice text, struct arena *a, struct error *err)
 {
     struct json j;
     json_init(&j, text, a, err);
-    return json_skip(&j, NULL) && json_finish(&j);
+    return json_skip(&j, NULL) && json_finish(&j) && (json_kind(text) == '{' || ERR(err, INPUT, "no JSON object") == ERR_OK);
+}
+
+void result_json_lenient(struct slice text)
+{
+    static const struct slice words[] = {{"NaN", 3}, {"-Infinity", 9}, {"Infinity", 8}};
+    bool quoted = false;
+    for (size_t i = 0; i < text.n; i++) {
+        char *p = (char *)text.p + i;
+        if (*p == '"')
+            quoted = !quoted;
+        else if (*p == '\\' && quoted)
+            i++;
+        for (size_t k = 0; !quoted && k < 3; k++)
+            if (slice_starts(slice_from(text, i), words[k])) {
+                memset(p, ' ', words[k].n);
+                memcpy(p, "\"\"", 2);
+                i += words[k].n - 1;
+                break;
+            }
+    }
 }
 
 double result_json_number(struct slice text, const char *path, struct arena *a)

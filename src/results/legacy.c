@@ -2,9 +2,9 @@
 // "result"}]} for each request. One try succeeded if the last of its results has a choice with at least 100 characters of content
 // (or reasoning_content). Counts and latencies are told before and after the fault.
 #include "base/json.h"
-#include "results/logscan.h"
 #include "results/results_int.h"
 #include "results/stamp.h"
+#include "results/textfile.h"
 #include <stdio.h>
 
 enum { CONTENT_MIN = 100 };
@@ -93,18 +93,15 @@ static bool keep(struct arena *a, struct samples *s, struct sample one)
 
 static enum errc read_client(struct arena *a, struct result *r, const struct file *f, struct samples *all, struct tally *tally)
 {
-    struct slice text, rest, line;
+    struct slice rest, line;
     uint64_t bad = 0, number = 0, bad_at = 0;
-    int failed = logscan_map(f->path, &text);
-    if (failed) {
-        result_note(a, r, "%.*s cannot be read: %s", (int)f->name.n, f->name.p, strerror(failed));
+    if (!result_text(a, r, f, RESULTS_MEMORY, &rest))
         return ERR_OK;
-    }
-    struct slice copy = arena_dup(a, text);
-    logscan_unmap(text);
-    if (!copy.p)
-        return ERR_NOMEM;
-    for (rest = copy; logscan_line(&rest, &line);) {
+    r->load.told = true;
+    if (rest.n == 0)
+        result_note(a, r, "%.*s is empty", (int)f->name.n, f->name.p);
+    result_json_lenient(rest);
+    while (textfile_line(&rest, &line)) {
         struct sample s;
         struct result_request q;
         number++;
@@ -183,7 +180,7 @@ enum errc legacy_read(struct arena *a, struct result *r, const struct folder *f,
         return ERR_NOMEM;
     for (uint32_t i = 0; i < f->n; i++) {
         size_t before = all.n;
-        if (memchr(f->file[i].name.p, '/', f->file[i].name.n) || !client_number(f->file[i].name, &number))
+        if (memchr(f->file[i].plain.p, '/', f->file[i].plain.n) || !client_number(f->file[i].plain, &number))
             continue;
         TRY(read_client(a, r, &f->file[i], &all, &tally));
         double sum = 0, count = 0;

@@ -1,4 +1,5 @@
 #include "results/logline.h"
+#include "base/utf8.h"
 #include <ctype.h>
 
 // ---- escape sequences -----------------------------------------------------------------------------------------------
@@ -110,7 +111,57 @@ static bool is_json(struct slice s)
     return s.n > 1 && s.p[0] == '{' && s.p[s.n - 1] == '}';
 }
 
-static bool is_crash(struct slice s)
+static uint32_t hex4(const char *p)
+{
+    uint32_t v = 0;
+    for (int i = 0; i < 4; i++)
+        v = v * 16 + (uint32_t)(isdigit((unsigned char)p[i]) ? p[i] - '0' : (p[i] | 0x20) - 'a' + 10);
+    return v;
+}
+
+static bool is_hex4(struct slice s, size_t at)
+{
+    for (size_t i = at; i < at + 4; i++)
+        if (i >= s.n || !isxdigit((unsigned char)s.p[i]))
+            return false;
+    return true;
+}
+
+// A \uXXXX, or the two of a character beyond the first 65536, the first of them at s.p[at]. Returns the bytes that it takes.
+static size_t unescape_unicode(struct slice s, size_t at, struct buf *out)
+{
+    char utf8[4];
+    uint32_t c = hex4(s.p + at);
+    size_t n = 4;
+    if (c >= 0xd800 && c < 0xdc00 && at + 6 <= s.n && s.p[at + 4] == '\\' && s.p[at + 5] == 'u' && is_hex4(s, at + 6)) {
+        uint32_t low = hex4(s.p + at + 6);
+        if (low >= 0xdc00 && low < 0xe000) {
+            c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
+            n = 10;
+        }
+    }
+    buf_put(out, utf8, (size_t)utf8_encode(utf8, c >= 0xd800 && c < 0xe000 ? 0xfffd : c));
+    return n;
+}
+
+void logline_unescape(struct slice s, struct buf *out)
+{
+    static const char from[] = "nrtbf", to[] = "\n\r\t\b\f";
+    buf_reset(out);
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] != '\\') {
+            buf_char(out, s.p[i]);
+        } else if (++i < s.n && s.p[i] == 'u') {
+            if (is_hex4(s, i + 1))
+                i += unescape_unicode(s, i + 1, out);
+        } else if (i < s.n) {
+            const char *c = s.p[i] ? strchr(from, s.p[i]) : NULL;
+            buf_char(out, c ? to[c - from] : s.p[i]);
+        }
+    }
+}
+
+bool logline_crash(struct slice s)
 {
     static const struct slice marks[] = {
         {"Traceback (most recent call last)", 33},
@@ -138,7 +189,7 @@ enum logline_level logline_level(struct slice raw, bool *crash)
     }
     enum logline_level level = text_level(raw, &behind);
     if (level == LOGLINE_NONE)
-        *crash = is_crash(slice_cut(raw, LOGLINE_MESSAGE));
+        *crash = logline_crash(slice_cut(raw, LOGLINE_MESSAGE));
     return level;
 }
 
@@ -176,7 +227,7 @@ void logline_read(struct slice raw, struct buf *plain, struct logline *out)
     size_t behind = 0;
     out->timed = stamp_find(slice_cut(raw, LOGLINE_LEVEL_REACH), &out->time);
     out->level = text_level(raw, &behind);
-    if (out->level == LOGLINE_NONE && is_crash(raw))
+    if (out->level == LOGLINE_NONE && logline_crash(raw))
         out->level = LOGLINE_ERROR;
     struct slice rest = slice_from(raw, behind);
     while (rest.n && (rest.p[0] == ' ' || rest.p[0] == ':' || rest.p[0] == ']' || rest.p[0] == '-' || rest.p[0] == '\t'))

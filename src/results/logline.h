@@ -23,5 +23,9 @@ void logline_read(struct slice raw, struct buf *plain, struct logline *out);
 enum logline_level logline_level(struct slice raw, bool *crash);
 // The message with what differs from one occurrence to the next masked: <n> numbers, <id> ids, <s> quoted texts with either.
 void logline_shape(struct slice message, struct buf *out);
+// The text of a JSON string as written: escapes read, those that are none left out.
+void logline_unescape(struct slice written, struct buf *out);
+// Whether text holds the words of a process that is about to end.
+bool logline_crash(struct slice text);
 // Without ESC [ … m and the like.
 void logline_plain(struct slice raw, struct buf *out);

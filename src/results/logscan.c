@@ -2,42 +2,10 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "results/logline.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-int logscan_map(const char *path, struct slice *out)
-{
-    struct stat st;
-    int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    *out = SLICE("");
-    if (fd < 0)
-        return errno;
-    if (fstat(fd, &st) != 0) {
-        rc = errno;
-    } else if (!S_ISREG(st.st_mode)) {
-        rc = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
-    } else if (st.st_size > 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED)
-            rc = errno;
-        else
-            *out = slice_of(p, (size_t)st.st_size);
-    }
-    close(fd);
-    return rc;
-}
-
-void logscan_unmap(struct slice s)
-{
-    if (s.n)
-        munmap((void *)s.p, s.n);
-}
 
 // ---- shapes of one thread -------------------------------------------------------------------------------------------
 struct shape {
@@ -52,7 +20,7 @@ struct shapes {
     struct shape slot[LOGSCAN_SHAPES * 2];
     uint32_t n;
     uint64_t beyond; // errors of shapes for which there was no room
-    struct buf plain, text;
+    struct buf plain, text, message;
 };
 
 static void shapes_add(struct shapes *t, const struct shape *s)
@@ -92,6 +60,7 @@ struct piece {
 struct work {
     struct logscan_file *files;
     struct slice *text;
+    struct textfile *open;
     struct piece *piece;
     uint32_t n_pieces;
     atomic_uint next;
@@ -107,7 +76,7 @@ static struct slice crash_message(struct slice rest, struct slice first)
     struct slice line;
     if (slice_find(first, SLICE("Traceback (most recent call last)")) < 0)
         return slice_trim(first);
-    for (int i = 0; i < LOGSCAN_TRACE_LINES && logscan_line(&rest, &line); i++) {
+    for (int i = 0; i < LOGSCAN_TRACE_LINES && textfile_line(&rest, &line); i++) {
         const char *close = line.n && line.p[0] == '[' ? memchr(line.p, ']', line.n < 80 ? line.n : 80) : NULL;
         if (close && close + 2 < line.p + line.n)
             line = slice_from(line, (size_t)(close - line.p) + 2);
@@ -123,6 +92,10 @@ static void note_error(struct shapes *t, const struct work *w, const struct piec
     size_t at = (size_t)(line.p - w->text[p->file].p);
     logline_read(slice_cut(line, LOGSCAN_LINE), &t->plain, &l);
     struct slice message = crash ? crash_message(slice_from(w->text[p->file], at + line.n + 1), line) : l.message;
+    if (!crash && l.json && memchr(message.p, '\\', message.n)) {
+        logline_unescape(message, &t->message);
+        message = buf_slice(&t->message);
+    }
     if (message.n == 0)
         message = SLICE("(no message)");
     logline_shape(message, &t->text);
@@ -171,7 +144,7 @@ static void scan_piece(struct worker *me, struct piece *p)
 {
     struct work *w = me->work;
     struct slice rest = slice_of(w->text[p->file].p + p->from, p->to - p->from), line;
-    while (logscan_line(&rest, &line)) {
+    while (textfile_line(&rest, &line)) {
         bool crash;
         p->lines++;
         enum logline_level level = logline_level(line, &crash);
@@ -234,7 +207,7 @@ static void sum_up(const struct work *w)
     }
 }
 
-static int by_count(const void *x, const void *y)
+int result_class_order(const void *x, const void *y)
 {
     const struct result_class *a = x, *b = y;
     if (a->warning != b->warning)
@@ -262,7 +235,7 @@ static enum errc classes_of(struct arena *a, const struct work *w, const struct 
             c[(*n)++] = (struct result_class){
                 arena_dup(a, s->text), arena_dup(a, s->sample), w->files[s->file].name, s->at, s->count, s->warning};
     }
-    qsort(c, *n, sizeof *c, by_count);
+    qsort(c, *n, sizeof *c, result_class_order);
     for (uint32_t i = 0; i < *n; i++)
         for (uint32_t f = 0; i < RESULTS_CLASSES && f <= w->piece[w->n_pieces - 1].file; f++)
             if (w->files[f].name.p == c[i].file.p) {
@@ -274,15 +247,15 @@ static enum errc classes_of(struct arena *a, const struct work *w, const struct 
     return ERR_OK;
 }
 
-static unsigned cores(unsigned asked)
+unsigned logscan_threads(unsigned asked)
 {
     long n = asked ? (long)asked : sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n > 8 ? 8 : (unsigned)n;
+    return n < 1 ? 1 : n > RESULTS_THREADS ? RESULTS_THREADS : (unsigned)n;
 }
 
 static void run(struct worker *worker, unsigned n)
 {
-    pthread_t thread[8];
+    pthread_t thread[RESULTS_THREADS];
     unsigned started = 0;
     while (started + 1 < n && pthread_create(&thread[started], NULL, worker_main, &worker[started + 1]) == 0)
         started++;
@@ -295,14 +268,16 @@ enum errc logscan(struct arena *a, struct logscan_file *files, uint32_t n, unsig
                   uint32_t *n_classes)
 {
     enum errc rc = ERR_NOMEM;
-    struct work w = {.files = files, .text = ARENA_ARRAY(a, struct slice, n + 1)};
-    unsigned n_workers = cores(threads);
+    struct work w = {.files = files, .text = ARENA_ARRAY(a, struct slice, n + 1), .open = ARENA_ARRAY(a, struct textfile, n + 1)};
+    unsigned n_workers = logscan_threads(threads);
     struct worker *worker = mem_zalloc(n_workers * sizeof *worker);
     *n_classes = 0;
-    if (!w.text || !worker)
+    if (!w.text || !w.open || !worker)
         goto out;
     for (uint32_t i = 0; i < n; i++) {
-        files[i].error = logscan_map(files[i].path, &w.text[i]);
+        files[i].error = textfile_open(files[i].path, &w.open[i]);
+        files[i].cut_short = w.open[i].cut_short;
+        w.text[i] = w.open[i].text;
         files[i].bytes = w.text[i].n;
     }
     GO(cut(a, &w, n));
@@ -311,6 +286,7 @@ enum errc logscan(struct arena *a, struct logscan_file *files, uint32_t n, unsig
         arena_init(&worker[i].shapes.arena, (size_t)256 << 20);
         buf_init(&worker[i].shapes.plain, LOGSCAN_LINE * 2);
         buf_init(&worker[i].shapes.text, LOGLINE_MESSAGE * 8);
+        buf_init(&worker[i].shapes.message, LOGLINE_MESSAGE);
     }
     run(worker, n_workers);
     for (unsigned k = 1; k < n_workers; k++)
@@ -320,12 +296,13 @@ enum errc logscan(struct arena *a, struct logscan_file *files, uint32_t n, unsig
     sum_up(&w);
     rc = w.n_pieces ? classes_of(a, &w, &worker[0].shapes, classes, n_classes) : ERR_OK;
 out:
-    for (uint32_t i = 0; w.text && i < n; i++)
-        logscan_unmap(w.text[i]);
+    for (uint32_t i = 0; w.text && w.open && i < n; i++)
+        textfile_close(&w.open[i]);
     for (unsigned i = 0; worker && i < n_workers && worker[i].work; i++) {
         arena_free(&worker[i].shapes.arena);
         buf_free(&worker[i].shapes.plain);
         buf_free(&worker[i].shapes.text);
+        buf_free(&worker[i].shapes.message);
     }
     mem_free(worker);
     return rc;

@@ -2,6 +2,7 @@
 // of some megabytes that threads take one after the other.
 #pragma once
 #include "results/results.h"
+#include "results/textfile.h"
 
 struct logscan_file {
     const char *path;  // given
@@ -9,26 +10,16 @@ struct logscan_file {
     uint64_t bytes, lines, errors, warnings;
     int64_t first_ns, last_ns; // 0: no time in it
     bool zoned;                // its times tell a zone
-    int error;                 // errno of the attempt to read it; 0: read
+    bool cut_short;            // gzip that breaks before its end
+    int error;                 // of textfile_open(); 0: read
 };
 
-enum { LOGSCAN_PIECE = 4 << 20, LOGSCAN_SHAPES = 4096, LOGSCAN_LINE = 64 << 10, LOGSCAN_TRACE_LINES = 200 };
+enum { LOGSCAN_PIECE = 4 << 20, LOGSCAN_SHAPES = 4096, LOGSCAN_LINE = 64 << 10, LOGSCAN_TRACE_LINES = 200, RESULTS_THREADS = 8 };
 
+// Threads to read with: as many as asked, or one a core; at most RESULTS_THREADS.
+unsigned logscan_threads(unsigned asked);
+// For qsort: errors before warnings, the most frequent first.
+int result_class_order(const void *x, const void *y);
 // Fills files and *classes (in a; most frequent first, errors before warnings). threads 0: one a core, at most 8.
 enum errc logscan(struct arena *a, struct logscan_file *files, uint32_t n, unsigned threads, struct result_class **classes,
                   uint32_t *n_classes);
-
-// A whole file, mapped; n = 0 for an empty one. Returns errno, 0 when it went well.
-int logscan_map(const char *path, struct slice *out);
-void logscan_unmap(struct slice s);
-// The next line of *rest without its line feed (and CR); false at the end.
-static inline bool logscan_line(struct slice *rest, struct slice *line)
-{
-    if (rest->n == 0)
-        return false;
-    const char *end = (const char *)memchr(rest->p, '\n', rest->n);
-    size_t n = end ? (size_t)(end - rest->p) : rest->n;
-    *line = slice_of(rest->p, n && rest->p[n - 1] == '\r' ? n - 1 : n);
-    *rest = slice_from(*rest, n + (end != NULL));
-    return true;
-}

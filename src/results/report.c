@@ -30,6 +30,31 @@ static void component_rows(struct arena *a, struct table *t, const struct result
     }
 }
 
+static struct slice faults_cell(struct arena *a, const struct result *x)
+{
+    struct slice out = SLICE("");
+    for (uint32_t i = 0; i < x->n_faults; i++) {
+        const struct result_fault *f = &x->fault[i];
+        out = arena_printf(a, "%.*s%s%.*s: %.*s", (int)out.n, out.p, i ? "; " : "", (int)f->pod.n, f->pod.p, (int)f->command.n,
+                           f->command.p);
+    }
+    return out;
+}
+
+// Of the clients that told one.
+static double rate_per_client(const struct result *x)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < x->n_client; i++)
+        n += !isnan(x->client_rate[i]);
+    return n ? x->load.throughput / n : NAN;
+}
+
+static struct slice told_count(struct arena *a, const struct result *x, uint64_t n)
+{
+    return x->load.told ? table_count(a, n) : SLICE("N/A");
+}
+
 static void aiperf_table(struct arena *a, const struct result *x, const struct results_options *o, enum results_format f,
                          struct buf *out)
 {
@@ -38,15 +63,14 @@ static void aiperf_table(struct arena *a, const struct result *x, const struct r
     table_start(&t, a, "FAULT TOLERANCE TEST SUMMARY - AI-PERF", head, 2);
     pair(&t, "Test Directory", x->path);
     pair(&t, "Number of Clients", table_count(a, x->load.clients));
-    if (x->fault_pod.n)
-        pair(&t, "Failure",
-             arena_printf(a, "%.*s: %.*s", (int)x->fault_pod.n, x->fault_pod.p, (int)x->fault_command.n, x->fault_command.p));
+    if (x->n_faults && x->fault[0].pod.n)
+        pair(&t, "Failure", faults_cell(a, x));
     pair(&t, "Startup Time", table_number(a, x->startup, 2, "sec"));
     pair(&t, "Recovery Time", table_number(a, x->recovery, 2, "sec"));
     component_rows(a, &t, x);
-    pair(&t, "Total Requests", table_count(a, x->load.total));
-    pair(&t, "Successful Requests", table_count(a, x->load.ok));
-    pair(&t, "Failed Requests", table_count(a, x->load.failed));
+    pair(&t, "Total Requests", told_count(a, x, x->load.total));
+    pair(&t, "Successful Requests", told_count(a, x, x->load.ok));
+    pair(&t, "Failed Requests", told_count(a, x, x->load.failed));
     pair(&t, "Success Rate", table_number(a, result_success(x), 2, "%"));
     pair(&t, "Mean Latency (s)", latency_cell(a, x->load.latency, o->sla));
     pair(&t, "P50 Latency (s)", table_number(a, x->load.p50, 3, ""));
@@ -55,26 +79,16 @@ static void aiperf_table(struct arena *a, const struct result *x, const struct r
     pair(&t, "Mean TTFT (s)", table_number(a, x->load.ttft, 3, ""));
     pair(&t, "Mean ITL (s)", table_number(a, x->load.itl, 4, ""));
     pair(&t, "Throughput (req/s)", table_number(a, x->load.throughput, 2, ""));
-    pair(&t, "Throughput per Client (req/s)",
-         table_number(a, x->load.clients ? x->load.throughput / x->load.clients : NAN, 2, ""));
+    pair(&t, "Throughput per Client (req/s)", table_number(a, rate_per_client(x), 2, ""));
     table_print(&t, f, out);
 }
 
 // ---- overflow and recovery ------------------------------------------------------------------------------------------
-static bool suffix(struct slice name, const char *tail, struct slice *stem)
-{
-    struct slice t = slice_str(tail);
-    if (name.n <= t.n || !slice_eq(slice_from(name, name.n - t.n), t))
-        return false;
-    *stem = slice_cut(name, name.n - t.n);
-    return true;
-}
-
 static const struct result *partner(const struct results *r, struct slice stem)
 {
     struct slice other;
     for (uint32_t i = 0; i < r->n; i++)
-        if (suffix(r->item[i].name, "_recovery", &other) && slice_eq(stem, other))
+        if (name_ends(r->item[i].name, "_recovery", &other) && slice_eq(stem, other))
             return &r->item[i];
     return NULL;
 }
@@ -102,8 +116,8 @@ static void phases_table(struct arena *a, const struct results *r, enum results_
     for (uint32_t i = 0; i < r->n; i++) {
         const struct result *x = &r->item[i], *y;
         for (uint32_t k = 0; k < x->n_phases; k++)
-            phase_row(a, &t, x->name, x->phase[k].name, x->phase[k].ok, x->phase[k].failed, x->phase[k].latency);
-        if (!suffix(x->name, "_overflow", &stem) || !(y = partner(r, stem)))
+            phase_row(a, &t, x->label, x->phase[k].name, x->phase[k].ok, x->phase[k].failed, x->phase[k].latency);
+        if (!name_ends(x->name, "_overflow", &stem) || !(y = partner(r, stem)))
             continue;
         double n = (double)(x->load.ok + y->load.ok);
         phase_row(a, &t, stem, "overflow", x->load.ok, x->load.failed, x->load.latency);
@@ -121,7 +135,7 @@ static void legacy_row(struct arena *a, struct table *t, const struct result *x,
     struct slice *row = table_row(t);
     const struct result_phase *before = x->n_phases > 0 ? &x->phase[0] : NULL, *after = x->n_phases > 1 ? &x->phase[1] : NULL;
     uint32_t c = 0;
-    row[c++] = x->failure.n ? x->failure : x->name;
+    row[c++] = x->failure.n ? x->failure : x->label;
     row[c++] = table_number(a, x->startup, 2, "");
     row[c++] = before ? table_count(a, before->ok) : SLICE("N/A");
     row[c++] = before ? table_count(a, before->failed) : SLICE("N/A");
@@ -136,8 +150,9 @@ static void legacy_row(struct arena *a, struct table *t, const struct result *x,
     row[c++] = table_number(a, x->recovery, 2, "");
 }
 
-static void legacy_table(struct arena *a, const struct results *r, const struct results_options *o, enum results_format f,
-                         struct buf *out)
+// The rows of one group of scenarios: those whose names begin alike.
+static void group_table(struct arena *a, const struct results *r, struct slice group, const char *title,
+                        const struct results_options *o, enum results_format f, struct buf *out)
 {
     static const char *const plain[] = {"Failure",      "Startup",        "Success Before", "Failed Before", "Success After",
                                         "Failed After", "Latency Before", "Latency After",  "Recovery"};
@@ -146,19 +161,43 @@ static void legacy_table(struct arena *a, const struct results *r, const struct 
                                            "Violations Before", "Violations After", "Recovery"};
     struct table t;
     bool sla = o->sla > 0;
-    table_start(&t, a, "FAULT TOLERANCE TESTS", sla ? with_sla : plain, sla ? 11 : 9);
+    table_start(&t, a, title, sla ? with_sla : plain, sla ? 11 : 9);
     for (uint32_t i = 0; i < r->n; i++)
-        if (r->item[i].kind == RESULT_LEGACY)
+        if (r->item[i].kind == RESULT_LEGACY && slice_eq(result_group(r->item[i].name), group))
             legacy_row(a, &t, &r->item[i], sla);
-    if (t.rows)
-        table_print(&t, f, out);
+    table_print(&t, f, out);
+}
+
+static bool is_first_of_group(const struct results *r, uint32_t i)
+{
+    for (uint32_t k = 0; k < i; k++)
+        if (r->item[k].kind == RESULT_LEGACY && slice_eq(result_group(r->item[k].name), result_group(r->item[i].name)))
+            return false;
+    return r->item[i].kind == RESULT_LEGACY;
+}
+
+static void legacy_tables(struct arena *a, const struct results *r, const struct results_options *o, enum results_format f,
+                          struct buf *out)
+{
+    static const char *const title = "FAULT TOLERANCE TESTS";
+    uint32_t groups = 0;
+    for (uint32_t i = 0; i < r->n; i++)
+        groups += is_first_of_group(r, i);
+    for (uint32_t i = 0; i < r->n; i++) {
+        if (!is_first_of_group(r, i))
+            continue;
+        struct slice group = result_group(r->item[i].name);
+        struct slice named = arena_printf(a, "%s: %.*s", title, (int)group.n, group.p);
+        group_table(a, r, group, groups > 1 && group.n && named.p ? named.p : title, o, f, out);
+    }
 }
 
 // ---- everything else ------------------------------------------------------------------------------------------------
 static struct slice verdict_cell(struct arena *a, const struct result *x)
 {
     if (x->n_cases)
-        return arena_printf(a, "%u of %u passed", x->n_cases - x->cases_failed, x->n_cases);
+        return arena_printf(a, x->cases_skipped ? "%u of %u passed, %u skipped" : "%u of %u passed",
+                            x->n_cases - x->cases_failed - x->cases_skipped, x->n_cases, x->cases_skipped);
     return x->verdict == VERDICT_PASSED ? SLICE("passed") : x->verdict == VERDICT_FAILED ? SLICE("failed") : SLICE("");
 }
 
@@ -172,7 +211,7 @@ static void others_table(struct arena *a, const struct results *r, enum results_
         if (x->kind == RESULT_AIPERF || x->kind == RESULT_LEGACY)
             continue;
         struct slice *row = table_row(&t);
-        row[0] = x->name;
+        row[0] = x->label;
         row[1] = slice_str(result_kind_text(x->kind));
         row[2] = verdict_cell(a, x);
         row[3] = table_time(a, x->start_ns);
@@ -213,11 +252,11 @@ static void classes_table(struct arena *a, const struct results *r, enum results
         for (uint32_t k = 0; k < r->item[i].n_classes && k < REPORT_CLASSES; k++) {
             const struct result_class *c = &r->item[i].class[k];
             struct slice *row = table_row(&t);
-            row[0] = r->item[i].name;
+            row[0] = r->item[i].label;
             row[1] = c->warning ? SLICE("WARN") : SLICE("ERROR");
             row[2] = table_count(a, c->count);
             row[3] = slice_cut(c->count == 1 ? c->sample : c->text, REPORT_TEXT);
-            row[4] = arena_printf(a, "%.*s:%llu", (int)c->file.n, c->file.p, (unsigned long long)c->line);
+            row[4] = c->line ? arena_printf(a, "%.*s:%llu", (int)c->file.n, c->file.p, (unsigned long long)c->line) : c->file;
         }
     if (t.rows)
         table_print(&t, f, out);
@@ -244,28 +283,36 @@ static void requests_table(struct arena *a, const struct results *r, enum result
         table_print(&t, f, out);
 }
 
-static void notes(const struct results *r, enum results_format f, struct buf *out)
+void report_note(struct slice name, struct slice text, enum results_format f, struct buf *out)
 {
-    bool any = false;
+    if (f != RESULTS_HTML) {
+        buf_printf(out, "%s%.*s: %.*s\n", f == RESULTS_MARKDOWN ? "- " : "  ", (int)name.n, name.p, (int)text.n, text.p);
+        return;
+    }
+    buf_str(out, "<li>");
+    table_html(out, name);
+    buf_str(out, ": ");
+    table_html(out, text);
+    buf_str(out, "</li>\n");
+}
+
+static void notes(struct arena *a, const struct results *r, enum results_format f, struct buf *out)
+{
+    uint32_t n = 0, unreadable = 0;
+    for (uint32_t i = 0; i < r->n; i++) {
+        n += r->item[i].n_notes;
+        unreadable += r->item[i].unreadable;
+    }
+    if (!n)
+        return;
+    buf_str(out, f == RESULTS_HTML ? "<h2>Notes</h2>\n<ul>\n" : f == RESULTS_MARKDOWN ? "\n## Notes\n\n" : "\nNotes\n");
     for (uint32_t i = 0; i < r->n; i++)
-        for (uint32_t k = 0; k < r->item[i].n_notes; k++) {
-            struct slice name = r->item[i].name, note = r->item[i].note[k];
-            if (!any)
-                buf_str(out, f == RESULTS_HTML       ? "<h2>Notes</h2>\n<ul>\n"
-                             : f == RESULTS_MARKDOWN ? "\n## Notes\n\n"
-                                                     : "\nNotes\n");
-            any = true;
-            if (f == RESULTS_HTML) {
-                buf_str(out, "<li>");
-                table_html(out, name);
-                buf_str(out, ": ");
-                table_html(out, note);
-                buf_str(out, "</li>\n");
-            } else {
-                buf_printf(out, "%s%.*s: %.*s\n", f == RESULTS_MARKDOWN ? "- " : "  ", (int)name.n, name.p, (int)note.n, note.p);
-            }
-        }
-    if (any && f == RESULTS_HTML)
+        for (uint32_t k = 0; k < r->item[i].n_notes; k++)
+            report_note(table_line(a, r->item[i].label), table_line(a, r->item[i].note[k]), f, out);
+    if (unreadable)
+        report_note(SLICE("All"),
+                    arena_printf(a, "%u file%s could not be read, or not whole", unreadable, unreadable == 1 ? "" : "s"), f, out);
+    if (f == RESULTS_HTML)
         buf_str(out, "</ul>\n");
 }
 
@@ -275,13 +322,13 @@ void report_tables(struct arena *a, const struct results *r, const struct result
     for (uint32_t i = 0; i < r->n; i++)
         if (r->item[i].kind == RESULT_AIPERF)
             aiperf_table(a, &r->item[i], o, f, out);
-    legacy_table(a, r, o, f, out);
+    legacy_tables(a, r, o, f, out);
     phases_table(a, r, f, out);
     others_table(a, r, f, out);
     failed_cases(a, r, f, out);
     requests_table(a, r, f, out);
     classes_table(a, r, f, out);
-    notes(r, f, out);
+    notes(a, r, f, out);
 }
 
 // ---- CSV: one row a result ------------------------------------------------------------------------------------------

@@ -7,7 +7,11 @@ static const char style[] =
     "h1{font-size:1.4rem}h2{font-size:1.05rem;margin:2rem 0 .5rem}"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums}"
     "th,td{border-bottom:1px solid var(--line);padding:.25rem .75rem .25rem 0;text-align:left;vertical-align:top}"
-    ".n{text-align:right}svg text{font:12px system-ui,sans-serif;fill:currentColor}"
+    "span,li,td{overflow-wrap:anywhere}.t{overflow-x:auto}.t td:not(.n){min-width:5rem}.n{text-align:right;white-space:nowrap}"
+    ".bars{display:grid;grid-template-columns:minmax(8rem,22rem) 1fr auto;gap:.2rem .75rem;align-items:center}"
+    ".bars svg{width:100%;height:14px}.bars line{stroke:currentColor;stroke-width:2;stroke-dasharray:4 3;"
+    "vector-effect:non-scaling-stroke}"
+    "@media(max-width:40rem){.bars{grid-template-columns:1fr auto}.bars span:first-child,.bars .n+span{grid-column:1/-1}}"
     ".miss{color:var(--bad);font-weight:600}.ok{font-weight:600}</style>\n";
 
 struct bars {
@@ -31,9 +35,24 @@ static double recovery_of(const struct result *x)
     return x->recovery;
 }
 
+// One bar across the whole of its cell, however wide that is, and the target as a line through it.
+static void bar(const struct bars *b, double v, double top, struct buf *out)
+{
+    enum { WIDE = 1000 };
+    bool bad = !isnan(b->target) && (b->low_is_bad ? v < b->target : v > b->target);
+    int wide = (int)(v / top * WIDE);
+    buf_printf(out,
+               "<svg viewBox=\"0 0 %d 14\" preserveAspectRatio=\"none\"><rect width=\"%d\" height=\"14\" fill=\"var(--%s)\"/>",
+               WIDE, wide > 0 ? wide : 1, bad ? "bad" : "bar");
+    if (!isnan(b->target)) {
+        int at = (int)(b->target / top * WIDE);
+        buf_printf(out, "<line x1=\"%d\" x2=\"%d\" y1=\"0\" y2=\"14\"/>", at, at);
+    }
+    buf_str(out, "</svg>");
+}
+
 static void draw(const struct results *r, const struct bars *b, struct buf *out)
 {
-    enum { ROW = 22, LEFT = 300, WIDE = 420, RIGHT = 90 };
     double top = isnan(b->target) ? 0 : b->target;
     uint32_t n = 0;
     for (uint32_t i = 0; i < r->n; i++) {
@@ -43,25 +62,38 @@ static void draw(const struct results *r, const struct bars *b, struct buf *out)
     }
     if (n == 0 || top <= 0)
         return;
-    buf_printf(out, "<h2>%s</h2>\n<svg role=\"img\" width=\"%d\" height=\"%u\" viewBox=\"0 0 %d %u\"><title>%s</title>\n",
-               b->title, LEFT + WIDE + RIGHT, n * ROW + 6, LEFT + WIDE + RIGHT, n * ROW + 6, b->title);
-    for (uint32_t i = 0, row = 0; i < r->n; i++) {
+    buf_printf(out, "<h2>%s</h2>\n", b->title);
+    if (!isnan(b->target))
+        buf_printf(out, "<p>The line is the target of %.6g %s.</p>\n", b->target, b->unit);
+    buf_str(out, "<div class=\"bars\">\n");
+    for (uint32_t i = 0; i < r->n; i++) {
         double v = b->value(&r->item[i]);
         if (isnan(v))
             continue;
-        bool bad = !isnan(b->target) && (b->low_is_bad ? v < b->target : v > b->target);
-        int y = (int)(row++ * ROW), wide = (int)(v / top * WIDE);
-        struct slice name = r->item[i].name;
-        buf_printf(out, "<text x=\"%d\" y=\"%d\" text-anchor=\"end\">", LEFT - 8, y + 16);
-        table_html(out, name.n > 44 ? slice_from(name, name.n - 44) : name);
-        buf_printf(out, "</text><rect x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\" rx=\"2\" fill=\"var(--%s)\"/>", LEFT, y + 4,
-                   wide > 0 ? wide : 1, ROW - 6, bad ? "bad" : "bar");
-        buf_printf(out, "<text x=\"%d\" y=\"%d\">%.*f %s</text>\n", LEFT + wide + 6, y + 16, b->digits, v, b->unit);
+        buf_str(out, "<span>");
+        table_html(out, r->item[i].label);
+        buf_str(out, "</span>");
+        bar(b, v, top, out);
+        buf_printf(out, "<span class=\"n\">%.*f %s</span>\n", b->digits, v, b->unit);
     }
-    if (!isnan(b->target))
-        buf_printf(out, "<line x1=\"%d\" x2=\"%d\" y1=\"0\" y2=\"%u\" stroke=\"currentColor\" stroke-dasharray=\"4 3\"/>\n",
-                   LEFT + (int)(b->target / top * WIDE), LEFT + (int)(b->target / top * WIDE), n * ROW + 6);
-    buf_str(out, "</svg>\n");
+    buf_str(out, "</div>\n");
+}
+
+void report_page(struct slice title, struct buf *out)
+{
+    buf_str(out, "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
+                 "content=\"width=device-width, initial-scale=1\">\n<title>");
+    table_html(out, title);
+    buf_str(out, "</title>\n");
+    buf_str(out, style);
+    buf_str(out, "<h1>");
+    table_html(out, title);
+    buf_str(out, "</h1>\n");
+}
+
+void report_page_end(struct buf *out)
+{
+    buf_str(out, "</html>\n");
 }
 
 void report_html(struct arena *a, const struct results *r, const struct results_options *o, struct buf *out)
@@ -74,14 +106,7 @@ void report_html(struct arena *a, const struct results *r, const struct results_
     struct buf misses;
     buf_init(&misses, (size_t)1 << 20);
     unsigned n = results_misses(r, o, &misses);
-    buf_str(out, "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" "
-                 "content=\"width=device-width\">\n<title>");
-    table_html(out, r->path);
-    buf_str(out, "</title>\n");
-    buf_str(out, style);
-    buf_str(out, "<h1>Results of ");
-    table_html(out, r->path);
-    buf_str(out, "</h1>\n");
+    report_page(arena_printf(a, "Results of %.*s", (int)r->path.n, r->path.p), out);
     if (o->sla > 0 || o->min_success > 0) {
         buf_printf(out, "<p class=\"%s\">%s</p>\n", n ? "miss" : "ok", n ? "Targets were missed:" : "All targets were met.");
         struct slice rest = buf_slice(&misses), line;
@@ -98,6 +123,6 @@ void report_html(struct arena *a, const struct results *r, const struct results_
     for (size_t i = 0; i < sizeof plots / sizeof *plots; i++)
         draw(r, &plots[i], out);
     report_tables(a, r, o, RESULTS_HTML, out);
-    buf_str(out, "</html>\n");
+    report_page_end(out);
     buf_free(&misses);
 }

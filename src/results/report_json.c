@@ -148,8 +148,18 @@ static void one(struct jw *w, const struct result *x)
     text(w, "path", x->path);
     text(w, "kind", slice_str(result_kind_text(x->kind)));
     text(w, "failure", x->failure);
-    text(w, "fault_pod", x->fault_pod.p ? x->fault_pod : SLICE(""));
-    text(w, "fault_command", x->fault_command.p ? x->fault_command : SLICE(""));
+    text(w, "fault_pod", x->n_faults ? x->fault[0].pod : SLICE(""));
+    text(w, "fault_command", x->n_faults ? x->fault[0].command : SLICE(""));
+    JW_KEY(w, "faults");
+    jw_arr(w);
+    for (uint32_t i = 0; i < x->n_faults; i++) {
+        jw_obj(w);
+        time_of(w, "time", x->fault[i].time_ns);
+        text(w, "pod", x->fault[i].pod);
+        text(w, "command", x->fault[i].command);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
     time_of(w, "start", x->start_ns);
     time_of(w, "ready", x->ready_ns);
     time_of(w, "fault", x->fault_ns);
@@ -163,6 +173,7 @@ static void one(struct jw *w, const struct result *x)
     requests(w, "failed_requests", x->failed, x->n_failed);
     logs(w, x);
     cases(w, x);
+    count(w, "unreadable", x->unreadable);
     JW_KEY(w, "notes");
     jw_arr(w);
     for (uint32_t i = 0; i < x->n_notes; i++)

@@ -1,8 +1,10 @@
 #include "results/results.h"
 #include "base/alloc.h"
+#include "base/utf8.h"
 #include "results/find.h"
 #include "results/logscan.h"
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,20 +15,72 @@ const char *result_kind_text(enum result_kind kind)
     return text[kind];
 }
 
+enum { NOTE_MAX = 512 };
+
+// Names of files may hold any bytes: what is shown is UTF-8.
+static struct slice clean(struct arena *a, struct slice s)
+{
+    struct buf b;
+    if (utf8_valid(s))
+        return arena_dup(a, s);
+    buf_init(&b, s.n * 3 + 1);
+    utf8_append_clean(&b, s);
+    struct slice copy = arena_dup(a, buf_slice(&b));
+    buf_free(&b);
+    return copy;
+}
+
+static void keep_note(struct arena *a, struct result *r, const char *text, size_t n)
+{
+    if (!r->note)
+        r->note = ARENA_ARRAY(a, struct slice, RESULTS_NOTES);
+    if (!r->note || r->n_notes == RESULTS_NOTES)
+        return;
+    struct slice copy = clean(a, slice_of(text, n < NOTE_MAX ? n : NOTE_MAX - 1));
+    if (copy.p)
+        r->note[r->n_notes++] = copy;
+}
+
 void result_note(struct arena *a, struct result *r, const char *fmt, ...)
 {
-    char text[512];
+    char text[NOTE_MAX];
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    if (!r->note)
-        r->note = ARENA_ARRAY(a, struct slice, RESULTS_NOTES);
-    if (!r->note || r->n_notes == RESULTS_NOTES || n < 0)
-        return;
-    struct slice copy = arena_dup(a, slice_of(text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1));
-    if (copy.p)
-        r->note[r->n_notes++] = copy;
+    if (n >= 0)
+        keep_note(a, r, text, (size_t)n);
+}
+
+void result_unreadable(struct arena *a, struct result *r, struct slice name, const char *fmt, ...)
+{
+    char text[NOTE_MAX];
+    va_list args;
+    int head = snprintf(text, sizeof text, "%.*s ", (int)(name.n < NOTE_MAX / 2 ? name.n : NOTE_MAX / 2), name.p);
+    va_start(args, fmt);
+    int n = vsnprintf(text + head, sizeof text - (size_t)head, fmt, args);
+    va_end(args);
+    r->unreadable++;
+    if (n >= 0)
+        keep_note(a, r, text, (size_t)(head + n));
+}
+
+bool result_text(struct arena *a, struct result *r, const struct file *f, size_t max, struct slice *out)
+{
+    struct textfile t;
+    int failed = f->size > max ? EFBIG : textfile_open(f->path, &t);
+    *out = SLICE("");
+    if (failed) {
+        result_unreadable(a, r, f->name, "cannot be read: %s", textfile_error(failed));
+        return false;
+    }
+    if (t.cut_short)
+        result_unreadable(a, r, f->name, "is a gzip that breaks before its end: read as far as it goes");
+    bool fits = t.text.n <= max && (t.text.n == 0 || (*out = arena_dup(a, t.text)).p);
+    if (!fits)
+        result_unreadable(a, r, f->name, "cannot be read: it does not fit into memory");
+    textfile_close(&t);
+    return fits;
 }
 
 bool client_number(struct slice name, uint32_t *number)
@@ -45,14 +99,17 @@ bool client_number(struct slice name, uint32_t *number)
 // ---- logs -----------------------------------------------------------------------------------------------------------
 static bool is_log(struct slice name)
 {
+    size_t n = name.n;
+    while (n > 0 && isdigit((unsigned char)name.p[n - 1]))
+        n--;
+    if (n > 1 && n < name.n && name.p[n - 1] == '.')
+        name = slice_cut(name, n - 1); // rotated: run.log.1
     static const char *const tails[] = {".log", ".txt", ".jsonl", ".ndjson", ".out", ".err"};
-    if (name.n >= 12 && slice_eq(slice_from(name, name.n - 12), SLICE(".metrics.log")))
+    if (name_ends(name, ".metrics.log", NULL))
         return false;
-    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
-        size_t t = strlen(tails[i]);
-        if (name.n > t && memcmp(name.p + name.n - t, tails[i], t) == 0)
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
+        if (name_ends(name, tails[i], NULL))
             return true;
-    }
     return false;
 }
 
@@ -64,21 +121,42 @@ static bool is_load(struct slice name)
     return slice_split(&rest, '/', &part) && client_number(part, &number);
 }
 
+// What the logs say beside what the clients said; the most frequent first.
+static enum errc add_classes(struct arena *a, struct result *r, const struct result_class *found, uint32_t n)
+{
+    struct result_class *all = ARENA_ARRAY(a, struct result_class, r->n_classes + n + 1);
+    if (!all)
+        return ERR_NOMEM;
+    if (r->n_classes)
+        memcpy(all, r->class, r->n_classes * sizeof *all);
+    if (n)
+        memcpy(all + r->n_classes, found, n * sizeof *all);
+    r->class = all;
+    r->n_classes += n;
+    qsort(all, r->n_classes, sizeof *all, result_class_order);
+    r->n_classes = r->n_classes < RESULTS_CLASSES ? r->n_classes : RESULTS_CLASSES;
+    return ERR_OK;
+}
+
 static enum errc read_logs(struct arena *a, struct result *r, const struct folder *f, const struct results_options *o)
 {
     struct logscan_file *file = ARENA_ARRAY(a, struct logscan_file, f->n + 1);
-    uint32_t n = 0;
+    struct result_class *found;
+    uint32_t n = 0, n_found;
     if (!file)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < f->n; i++)
-        if (is_log(f->file[i].name) && !is_load(f->file[i].name))
+        if (is_log(f->file[i].plain) && !is_load(f->file[i].plain))
             file[n++] = (struct logscan_file){.path = f->file[i].path, .name = f->file[i].name};
-    TRY(logscan(a, file, n, o->threads, &r->class, &r->n_classes));
+    TRY(logscan(a, file, n, o->threads, &found, &n_found));
+    TRY(add_classes(a, r, found, n_found));
     for (uint32_t i = 0; i < n; i++) {
         if (file[i].error) {
-            result_note(a, r, "%.*s cannot be read: %s", (int)file[i].name.n, file[i].name.p, strerror(file[i].error));
+            result_unreadable(a, r, file[i].name, "cannot be read: %s", textfile_error(file[i].error));
             continue;
         }
+        if (file[i].cut_short)
+            result_unreadable(a, r, file[i].name, "is a gzip that breaks before its end: read as far as it goes");
         r->lines += file[i].lines;
         r->bytes += file[i].bytes;
         r->errors += file[i].errors;
@@ -115,7 +193,8 @@ static enum errc read_result(struct arena *a, struct result *r, const struct fou
                              struct error *err)
 {
     const struct folder *files = &f->files;
-    *r = (struct result){.path = slice_str(f->path), .name = slice_str(f->name), .startup = NAN, .recovery = NAN};
+    *r = (struct result){
+        .path = clean(a, slice_str(f->path)), .name = clean(a, slice_str(f->name)), .startup = NAN, .recovery = NAN};
     r->load =
         (struct result_load){.latency = NAN, .p50 = NAN, .p90 = NAN, .p99 = NAN, .ttft = NAN, .itl = NAN, .throughput = NAN};
     r->failure = result_failure(r->name);
@@ -124,14 +203,14 @@ static enum errc read_result(struct arena *a, struct result *r, const struct fou
     TRY(choose(a, r, f, o, err));
     testlog_read(a, r, files);
     if (r->kind != RESULT_LOGS)
-        TRY(components_read(a, r, files));
+        TRY(components_read(a, r, files, o->threads));
     if (r->kind == RESULT_AIPERF)
         TRY(aiperf_read(a, r, files));
     else if (r->kind == RESULT_LEGACY)
         TRY(legacy_read(a, r, files, o));
     for (uint32_t i = 0; i < files->n; i++)
-        if ((f->kinds & FOUND_JUNIT) && files->file[i].name.n > 4 && !memchr(files->file[i].name.p, '/', files->file[i].name.n) &&
-            slice_eq(slice_from(files->file[i].name, files->file[i].name.n - 4), SLICE(".xml")))
+        if ((f->kinds & FOUND_JUNIT) && !memchr(files->file[i].plain.p, '/', files->file[i].plain.n) &&
+            name_ends(files->file[i].plain, ".xml", NULL))
             TRY(junit_read(a, r, &files->file[i]));
     if (r->n_cases)
         r->verdict = r->cases_failed ? VERDICT_FAILED : VERDICT_PASSED;
@@ -146,30 +225,98 @@ static int by_failure(const void *x, const void *y)
     return order ? order : slice_cmp(a->path, b->path);
 }
 
-enum errc results_read(struct results *r, const char *dir, const struct results_options *o, struct error *err)
+// Folders X_overflow and X_recovery are halves of the test X: what its log and its components tell holds for both.
+static void share_deployment(struct results *r)
+{
+    struct slice stem;
+    for (uint32_t i = 0; i < r->n; i++) {
+        struct result *x = &r->item[i];
+        if (x->start_ns || (!name_ends(x->name, "_overflow", &stem) && !name_ends(x->name, "_recovery", &stem)))
+            continue;
+        for (uint32_t k = 0; k < r->n; k++) {
+            const struct result *of = &r->item[k];
+            if (!slice_eq(of->name, stem) || !of->start_ns)
+                continue;
+            x->start_ns = of->start_ns;
+            x->ready_ns = of->ready_ns;
+            x->fault_ns = of->fault_ns;
+            x->fault = of->fault;
+            x->n_faults = of->n_faults;
+            x->startup = of->startup;
+            x->recovery = isnan(x->recovery) ? of->recovery : x->recovery;
+            x->failure = x->failure.n ? x->failure : of->failure;
+        }
+    }
+}
+
+// Files that lie beside results, in a folder that is none itself: a result if they are logs.
+static bool is_beside(const struct result *x)
+{
+    return x->kind == RESULT_LOGS && !x->start_ns && !x->errors && !x->warnings && !x->n_notes;
+}
+
+static int by_name(const void *x, const void *y)
+{
+    return slice_cmp((*(struct result *const *)x)->name, (*(struct result *const *)y)->name);
+}
+
+// Results of one name in several folders (runs) are told apart by their folders.
+static enum errc label(struct results *r, uint32_t n_dirs)
+{
+    struct result **order = ARENA_ARRAY(&r->arena, struct result *, r->n + 1);
+    if (!order)
+        return ERR_NOMEM;
+    for (uint32_t i = 0; i < r->n; i++)
+        order[i] = &r->item[i];
+    qsort(order, r->n, sizeof *order, by_name);
+    for (uint32_t i = 0; i < r->n; i++) {
+        struct result *x = order[i];
+        bool shared = (i > 0 && slice_eq(order[i - 1]->name, x->name)) || (i + 1 < r->n && slice_eq(order[i + 1]->name, x->name));
+        bool below = n_dirs == 1 && slice_starts(x->path, r->path) && x->path.n > r->path.n;
+        struct slice path = below ? slice_from(x->path, r->path.n) : x->path;
+        while (below && path.n > 1 && path.p[0] == '/')
+            path = slice_from(path, 1);
+        x->label = shared ? path : x->name;
+    }
+    return ERR_OK;
+}
+
+static enum errc read_tree(struct results *r, char *dir, const struct results_options *o, struct error *err)
 {
     struct found found;
-    enum errc rc;
-    *r = (struct results){.path = slice_str(dir)};
-    arena_init(&r->arena, RESULTS_MEMORY);
-    GO(results_find(&r->arena, dir, &found, err));
-    r->path = arena_dup(&r->arena, slice_str(dir));
-    r->item = ARENA_ARRAY(&r->arena, struct result, found.n);
-    rc = r->item ? ERR_OK : ERR_NOMEM;
-    for (uint32_t i = 0; rc == ERR_OK && i < found.n; i++) {
-        if (i == 0 && !found.v[0].kinds && found.n > 1)
-            continue; // the root only holds results
-        rc = read_result(&r->arena, &r->item[r->n], &found.v[i], o, err);
-        r->n++;
+    TRY(results_find(&r->arena, dir, &found, err));
+    struct result *item = arena_grow(&r->arena, r->item, r->n * sizeof *item, (r->n + found.n) * sizeof *item);
+    if (!item)
+        return ERR_NOMEM;
+    r->item = item;
+    uint32_t before = r->n;
+    for (uint32_t i = 0; i < found.n; i++) {
+        TRY(read_result(&r->arena, &r->item[r->n], &found.v[i], o, err));
+        r->n += i > 0 || found.v[0].kinds || found.n == 1 || !is_beside(&r->item[r->n]);
     }
-    if (rc == ERR_OK &&
-        (r->n == 0 || (r->n == 1 && r->item[0].kind == RESULT_LOGS && r->item[0].bytes == 0 && !r->item[0].n_notes)))
-        rc = ERR(err, INPUT, "%s holds nothing that is a result: no client_*, test.log.txt, JUnit XML or log files", dir);
-    if (rc == ERR_OK)
+    const struct result *only = &r->item[before];
+    if (r->n == before || (r->n == before + 1 && only->kind == RESULT_LOGS && only->bytes == 0 && !only->n_notes))
+        return ERR(err, INPUT, "%s holds nothing that is a result: no client_*, test.log.txt, JUnit XML or log files", dir);
+    return ERR_OK;
+}
+
+enum errc results_read(struct results *r, char *const *dirs, uint32_t n, const struct results_options *o, struct error *err)
+{
+    enum errc rc = ERR_OK;
+    *r = (struct results){.path = SLICE("")};
+    arena_init(&r->arena, RESULTS_MEMORY);
+    for (uint32_t i = 0; rc == ERR_OK && i < n; i++) {
+        struct slice dir = clean(&r->arena, slice_str(dirs[i]));
+        r->path = i ? arena_printf(&r->arena, "%.*s %.*s", (int)r->path.n, r->path.p, (int)dir.n, dir.p) : dir;
+        rc = read_tree(r, dirs[i], o, err);
+        if (rc == ERR_NOMEM)
+            ERR(err, NOMEM, "%s does not fit into %zu MiB", dirs[i], RESULTS_MEMORY >> 20);
+    }
+    if (rc == ERR_OK) {
+        share_deployment(r);
         qsort(r->item, r->n, sizeof *r->item, by_failure);
-    else if (rc == ERR_NOMEM)
-        ERR(err, NOMEM, "%s does not fit into %zu MiB", dir, RESULTS_MEMORY >> 20);
-out:
+        rc = label(r, n);
+    }
     if (rc != ERR_OK)
         results_free(r);
     return rc;
@@ -184,29 +331,49 @@ void results_free(struct results *r)
 // ---- verdicts -------------------------------------------------------------------------------------------------------
 double result_success(const struct result *x)
 {
+    uint32_t ran = x->n_cases - x->cases_skipped;
     if (x->load.total)
         return 100.0 * (double)x->load.ok / (double)x->load.total;
-    return x->n_cases ? 100.0 * (double)(x->n_cases - x->cases_failed) / (double)x->n_cases : NAN;
+    return ran ? 100.0 * (double)(ran - x->cases_failed) / (double)ran : NAN;
+}
+
+// The first target that a result misses, said to `out`; whether it does.
+static bool miss_sla(const struct result *x, double sla, struct buf *out)
+{
+    bool load = x->kind == RESULT_AIPERF || x->kind == RESULT_LEGACY;
+    if (isnan(x->load.latency) && load)
+        buf_printf(out, "%.*s: nothing was measured, wanted is a mean latency of at most %.6g s\n", (int)x->label.n, x->label.p,
+                   sla);
+    else if (x->load.latency > sla)
+        buf_printf(out, "%.*s: mean latency %.3f s is above %.6g s\n", (int)x->label.n, x->label.p, x->load.latency, sla);
+    else
+        return false;
+    return true;
+}
+
+static bool miss_success(const struct result *x, double wanted, struct buf *out)
+{
+    double success = result_success(x);
+    bool load = x->kind == RESULT_AIPERF || x->kind == RESULT_LEGACY;
+    if (isnan(success) && load)
+        buf_printf(out, "%.*s: nothing was measured, wanted are %.6g %% that succeed\n", (int)x->label.n, x->label.p, wanted);
+    else if (success < wanted)
+        buf_printf(out, "%.*s: %.2f %% succeeded, wanted are %.6g %%\n", (int)x->label.n, x->label.p, success, wanted);
+    else
+        return false;
+    return true;
 }
 
 unsigned results_misses(const struct results *r, const struct results_options *o, struct buf *out)
 {
     unsigned misses = 0;
+    struct buf unread;
+    buf_init(&unread, 0);
+    out = out ? out : &unread;
     for (uint32_t i = 0; i < r->n; i++) {
-        const struct result *x = &r->item[i];
-        double success = result_success(x);
-        if (o->sla > 0 && x->load.latency > o->sla) {
-            misses++;
-            if (out)
-                buf_printf(out, "%.*s: mean latency %.3f s is above %.3g s\n", (int)x->name.n, x->name.p, x->load.latency,
-                           o->sla);
-        }
-        if (o->min_success > 0 && success < o->min_success) {
-            misses++;
-            if (out)
-                buf_printf(out, "%.*s: %.2f %% succeeded, wanted are %.3g %%\n", (int)x->name.n, x->name.p, success,
-                           o->min_success);
-        }
+        misses += o->sla > 0 && miss_sla(&r->item[i], o->sla, out);
+        misses += o->min_success > 0 && miss_success(&r->item[i], o->min_success, out);
     }
+    buf_free(&unread);
     return misses;
 }

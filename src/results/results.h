@@ -8,6 +8,7 @@
 //       decode/pod-1.log, pod-1.previous.log    a component: its log, and that of the process before the last restart
 //       *.xml                   JUnit
 //       *.jsonl, *.log, *.txt   any other log
+//   Each of them may be packed: test.log.txt.gz.
 //
 // All times are UTC, nanoseconds since 1970. A log that tells no zone is taken for UTC unless its test's components prove an
 // offset; that is said in a note. What cannot be read is named in a note and never ends the work.
@@ -25,6 +26,7 @@ enum result_verdict { VERDICT_NONE, VERDICT_PASSED, VERDICT_FAILED, VERDICT_SKIP
 // NaN stands for "not known" in every double.
 struct result_load { // what clients counted, all together
     uint32_t clients, cancelled;
+    bool told; // a client left a count
     uint64_t total, ok, failed;
     double latency, p50, p90, p99; // s; mean weighted by requests, percentiles the worst client's
     double ttft, itl;              // s
@@ -41,7 +43,7 @@ struct result_component {
     struct slice name; // the folder, or the process
     double startup;    // s from the deployment's start until it was ready
     double recovery;   // s from the last line of the process before until the first of the one after
-    uint32_t starts;   // times it was seen to become ready or to start
+    uint32_t starts;   // times its process (of several pods: one pod's, the most) was seen to become ready or to start
     bool crash_loop;   // three starts or more
     int64_t first_ns, last_ns;
 };
@@ -52,6 +54,11 @@ struct result_class {    // errors of one shape
     struct slice file;   // where that stands
     uint64_t line, count;
     bool warning;
+};
+
+struct result_fault {
+    int64_t time_ns;
+    struct slice pod, command;
 };
 
 struct result_request { // the slowest and the failed
@@ -68,11 +75,13 @@ struct result_case { // of JUnit XML
 
 struct result {
     struct slice path, name;
+    struct slice label; // for people: the name, where it is not the only one the path below the tree
     enum result_kind kind;
     enum result_verdict verdict; // of the test itself, where it is told
     struct slice failure;        // what was injected: "decode_worker"; "none"
-    struct slice fault_pod, fault_command;
-    int64_t start_ns, ready_ns, fault_ns, end_ns; // 0: not known
+    struct result_fault *fault;  // in order of time
+    uint32_t n_faults;
+    int64_t start_ns, ready_ns, fault_ns, end_ns; // 0: not known; fault_ns: the first
     bool test_zoneless;                           // the test's log tells no zone
     double startup, recovery;                     // s; the slowest component's
     struct result_load load;
@@ -88,14 +97,15 @@ struct result {
     struct result_request *failed; // in order of time
     uint32_t n_failed;
     struct result_case *cases;
-    uint32_t n_cases, cases_failed;
+    uint32_t n_cases, cases_failed, cases_skipped;
     double *client_latency, *client_rate; // one a client, for comparisons
     uint32_t n_client;
     struct slice *note; // what was odd, a sentence each
     uint32_t n_notes;
+    uint32_t unreadable; // files that could not be read, or were damaged; notes name them
 };
 
-enum { RESULTS_SLOWEST = 5, RESULTS_CLASSES = 20, RESULTS_NOTES = 64, RESULTS_COMPONENTS = 256 };
+enum { RESULTS_SLOWEST = 5, RESULTS_CLASSES = 20, RESULTS_NOTES = 64, RESULTS_COMPONENTS = 256, RESULTS_FAULTS = 16 };
 
 struct results_options {
     enum { PARSER_ANY, PARSER_AIPERF, PARSER_LEGACY } parser;
@@ -111,12 +121,14 @@ struct results {
     uint32_t n;
 };
 
-// Reads the tree. ERR_NOTFOUND: no such folder; ERR_INPUT: there is nothing in it that is a result.
-enum errc results_read(struct results *r, const char *dir, const struct results_options *o, struct error *err);
+// Reads n trees as one. ERR_NOTFOUND: no such folder; ERR_INPUT: there is nothing in one of them that is a result.
+enum errc results_read(struct results *r, char *const *dirs, uint32_t n, const struct results_options *o, struct error *err);
 void results_free(struct results *r);
 
-double result_success(const struct result *x); // percent of requests (or test cases) that succeeded; NaN without any
-// Misses of the targets, a sentence each to `out` (may be null). Returns their number.
+// Percent of requests (or of test cases that were not skipped) that succeeded; NaN without any.
+double result_success(const struct result *x);
+// Misses of the targets, a sentence each to `out` (may be null). A test of which nothing was measured misses. Returns their
+// number.
 unsigned results_misses(const struct results *r, const struct results_options *o, struct buf *out);
 
 // ---- what a person or a program gets ----
@@ -130,7 +142,7 @@ struct result_change {
     double before, after;
     uint32_t n_before, n_after; // repetitions behind each
     double p;                   // probability of a difference this large by chance; NaN: no repetitions to tell by
-    bool worse;                 // and significant at 5 %, or larger than a tenth where nothing can be told
+    bool worse, better;         // and significant at 5 %, or by more than a tenth where nothing can be told
 };
 // Tests of the same name in both, all their metrics, the worst first. *out in a's arena. Names that only one has: notes.
 enum errc results_compare(struct results *a, struct results *b, struct result_change **out, uint32_t *n);

@@ -1,5 +1,6 @@
 #include "results/table.h"
 #include "base/clock.h"
+#include "base/utf8.h"
 
 void table_start(struct table *t, struct arena *a, const char *title, const char *const *head, uint32_t columns)
 {
@@ -44,24 +45,40 @@ struct slice table_time(struct arena *a, int64_t ns)
     return arena_dup(a, slice_of(text, (size_t)time_format(text, ns, 3, false)));
 }
 
+// Columns of a terminal: East Asian wide characters and emoji take two, combining marks none.
 static size_t width(struct slice s)
 {
+    static const struct {
+        uint32_t from, to;
+        uint8_t columns;
+    } special[] = {{0x300, 0x36f, 0},     {0x1100, 0x115f, 2},   {0x200b, 0x200f, 0},   {0x20d0, 0x20ff, 0},
+                   {0x2e80, 0x303e, 2},   {0x3041, 0xa4cf, 2},   {0xac00, 0xd7a3, 2},   {0xf900, 0xfaff, 2},
+                   {0xfe00, 0xfe0f, 0},   {0xfe30, 0xfe6f, 2},   {0xff00, 0xff60, 2},   {0xffe0, 0xffe6, 2},
+                   {0x1f300, 0x1f64f, 2}, {0x1f680, 0x1f6ff, 2}, {0x1f900, 0x1f9ff, 2}, {0x20000, 0x3fffd, 2}};
     size_t n = 0;
-    for (size_t i = 0; i < s.n; i++)
-        n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    for (int len; s.n; s = slice_from(s, (size_t)len)) {
+        uint32_t c = utf8_decode(s, &len), columns = 1;
+        for (size_t i = 0; c >= 0x300 && i < sizeof special / sizeof *special; i++)
+            if (c >= special[i].from && c <= special[i].to)
+                columns = special[i].columns;
+        n += columns;
+    }
     return n;
 }
 
-// One line: control characters as blanks, cut at a character's border.
-static struct slice line_of(struct arena *a, struct slice s)
+struct slice table_line(struct arena *a, struct slice s)
 {
+    struct buf b;
     size_t n = s.n < TABLE_CELL ? s.n : TABLE_CELL;
     while (n < s.n && n > 0 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
         n--;
-    struct slice copy = arena_dup(a, slice_cut(s, n));
-    for (size_t i = 0; copy.p && i < copy.n; i++)
-        if ((unsigned char)copy.p[i] < 0x20 || copy.p[i] == 0x7f)
-            ((char *)copy.p)[i] = ' ';
+    buf_init(&b, TABLE_CELL * 3);
+    utf8_append_clean(&b, slice_cut(s, n));
+    for (size_t i = 0; i < b.n; i++)
+        if ((unsigned char)b.p[i] < 0x20 || b.p[i] == 0x7f)
+            b.p[i] = ' ';
+    struct slice copy = arena_dup(a, buf_slice(&b));
+    buf_free(&b);
     return copy.p ? copy : SLICE("");
 }
 
@@ -210,7 +227,7 @@ void table_print(const struct table *t, enum results_format f, struct buf *out)
     for (uint32_t k = 0; k < t->columns; k++)
         w[k] = width(t->head[k]);
     for (size_t i = 0; i < n; i++) {
-        cell[i] = line_of(t->arena, t->cell[i]);
+        cell[i] = table_line(t->arena, t->cell[i]);
         size_t wide = width(cell[i]);
         w[i % t->columns] = wide > w[i % t->columns] ? wide : w[i % t->columns];
     }
@@ -221,11 +238,11 @@ void table_print(const struct table *t, enum results_format f, struct buf *out)
     else if (t->title && f == RESULTS_HTML)
         buf_printf(out, "<h2>%s</h2>\n", t->title);
     if (f == RESULTS_HTML) {
-        buf_str(out, "<table>\n");
+        buf_str(out, "<div class=\"t\"><table>\n");
         html_row(t->head, t->columns, "th", out);
         for (uint32_t i = 0; i < t->rows; i++)
             html_row(cell + i * t->columns, t->columns, "td", out);
-        buf_str(out, "</table>\n");
+        buf_str(out, "</table></div>\n");
     } else if (f == RESULTS_CSV) {
         csv_row(t->head, t->columns, out);
         for (uint32_t i = 0; i < t->rows; i++)

@@ -19,5 +19,7 @@ void table_print(const struct table *t, enum results_format f, struct buf *out);
 // 1.234, "N/A" for what is not known.
 struct slice table_number(struct arena *a, double v, int digits, const char *unit);
 struct slice table_count(struct arena *a, uint64_t n);
+// As a cell shows it: one line of valid UTF-8 without control characters.
+struct slice table_line(struct arena *a, struct slice s);
 struct slice table_time(struct arena *a, int64_t ns); // "" for 0
 void table_html(struct buf *out, struct slice s);     // escaped

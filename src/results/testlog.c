@@ -1,8 +1,8 @@
 // The test's own log: when the deployment was started and ready, what was injected and when. And the name of the failure, from
 // the folder's: test_fault_scenario[<prefix>-<failure>].
-#include "results/logscan.h"
 #include "results/results_int.h"
 #include "results/stamp.h"
+#include "results/textfile.h"
 
 // `key='value'` within the brackets of Failure(…).
 static struct slice failure_value(struct slice text, struct slice key)
@@ -21,19 +21,19 @@ static struct slice failure_value(struct slice text, struct slice key)
 
 static void injected(struct arena *a, struct result *r, struct slice line, int64_t time)
 {
-    if (r->fault_ns && time < r->fault_ns)
-        return;
+    if (!r->fault)
+        r->fault = ARENA_ARRAY(a, struct result_fault, RESULTS_FAULTS);
     if (!r->fault_ns)
         r->fault_ns = time;
-    ptrdiff_t open = slice_find(line, SLICE("Failure("));
-    if (open < 0)
+    if (!r->fault || r->n_faults == RESULTS_FAULTS)
         return;
-    struct slice inside = slice_from(line, (size_t)open + 8);
+    ptrdiff_t open = slice_find(line, SLICE("Failure("));
+    struct slice inside = open < 0 ? SLICE("") : slice_from(line, (size_t)open + 8);
     const char *close = memrchr(inside.p, ')', inside.n);
     if (close)
         inside = slice_cut(inside, (size_t)(close - inside.p));
-    r->fault_pod = arena_dup(a, failure_value(inside, SLICE("pod_name")));
-    r->fault_command = arena_dup(a, failure_value(inside, SLICE("command")));
+    r->fault[r->n_faults++] = (struct result_fault){time, arena_dup(a, failure_value(inside, SLICE("pod_name"))),
+                                                    arena_dup(a, failure_value(inside, SLICE("command")))};
 }
 
 static bool says(struct slice line, const char *word)
@@ -57,18 +57,16 @@ static void read_marker(struct arena *a, struct result *r, struct slice line, in
 
 void testlog_read(struct arena *a, struct result *r, const struct folder *f)
 {
-    struct slice text, rest, line;
+    struct slice rest, line;
     int64_t first = 0, last = 0;
     uint64_t zoneless = 0;
     for (uint32_t i = 0; i < f->n; i++) {
-        if (!slice_eq(f->file[i].name, SLICE("test.log.txt")))
+        struct textfile file;
+        if (!slice_eq(f->file[i].plain, SLICE("test.log.txt")))
             continue;
-        int failed = logscan_map(f->file[i].path, &text);
-        if (failed) {
-            result_note(a, r, "test.log.txt cannot be read: %s", strerror(failed));
-            return;
-        }
-        for (rest = text; logscan_line(&rest, &line);) {
+        if (textfile_open(f->file[i].path, &file) != 0)
+            continue; // the scan of all logs names it
+        for (rest = file.text; textfile_line(&rest, &line);) {
             struct stamp t;
             if (!stamp_find(slice_cut(line, 200), &t))
                 continue;
@@ -77,14 +75,36 @@ void testlog_read(struct arena *a, struct result *r, const struct folder *f)
             last = t.ns > last ? t.ns : last;
             read_marker(a, r, line, t.ns);
         }
-        logscan_unmap(text);
+        textfile_close(&file);
     }
     if (!r->start_ns)
         r->start_ns = first;
     r->end_ns = last;
     r->test_zoneless = zoneless > 0;
-    if (r->ready_ns && r->start_ns)
-        r->startup = (double)(r->ready_ns - r->start_ns) / 1e9;
+    r->startup = result_seconds(r->start_ns, r->ready_ns);
+    if (r->start_ns && r->ready_ns && isnan(r->startup))
+        result_note(a, r,
+                    "its deployment was ready %.0f s before its deployment was started: the clock was set, or these are two runs",
+                    (double)(r->start_ns - r->ready_ns) / 1e9);
+}
+
+double result_seconds(int64_t from, int64_t to)
+{
+    return from && to && to >= from ? (double)(to - from) / 1e9 : NAN;
+}
+
+static struct slice bracketed(struct slice name)
+{
+    const char *open = memchr(name.p, '[', name.n);
+    if (!open || name.p[name.n - 1] != ']')
+        return SLICE("");
+    return slice_of(open + 1, (size_t)(name.p + name.n - open) - 2);
+}
+
+struct slice result_group(struct slice name)
+{
+    struct slice inside = bracketed(name), failure = result_failure(name);
+    return inside.n > failure.n ? slice_cut(inside, inside.n - failure.n - 1) : SLICE("");
 }
 
 struct slice result_failure(struct slice name)
@@ -106,10 +126,7 @@ struct slice result_failure(struct slice name)
         "trtllm_decode_engine_core",
         "trtllm_prefill_engine_core",
     };
-    const char *open = memchr(name.p, '[', name.n);
-    if (!open || name.p[name.n - 1] != ']')
-        return SLICE("");
-    struct slice inside = slice_of(open + 1, (size_t)(name.p + name.n - open) - 2);
+    struct slice inside = bracketed(name);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         struct slice k = slice_str(known[i]);
         if (inside.n > k.n && inside.p[inside.n - k.n - 1] == '-' && slice_eq(slice_from(inside, inside.n - k.n), k))

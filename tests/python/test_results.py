@@ -13,7 +13,8 @@ from sonde import results
 def tree(tmp_path):
     a = tmp_path / "tree" / "test_a"
     a.mkdir(parents=True)
-    (a / "test.log.txt").write_text("2026-11-22T21:00:00Z INFO start\n2026-11-22T21:00:01Z ERROR broken 5\n2026-11-22T21:00:01Z ERROR broken 6\n")
+    (a / "test.log.txt").write_text("2026-11-22T21:00:00Z INFO start\n2026-11-22T21:00:01Z ERROR broken 5\n2026-11-22T21:00:01Z ERROR broken 6\n"
+                                   "2026-11-22T21:00:02Z INFO x: Injecting failure for: Failure(pod_name='decode', command='kill')\n")
     b = tmp_path / "tree" / "b"
     b.mkdir()
     (b / "junit.xml").write_text('<testsuite name="s" tests="2"><testcase classname="a" name="ok" time="0.5"/>'
@@ -26,6 +27,7 @@ def test_run(tree):
     a, b = found["test_a"], found["b"]
     assert found.missed_targets == 1 and a.errors == 2 and a.start == datetime.datetime(2026, 11, 22, 21, tzinfo=datetime.timezone.utc)
     assert (a.error_shapes[0].count, a.error_shapes[0].shape, a.error_shapes[0].line) == (2, "broken <n>", 2) and a.ready is None
+    assert a.faults == [results.Fault(a.fault, "decode", "kill")] and a.fault.second == 2 and a.unreadable == 0
     assert b.kind == "junit" and b.load.success_percent == 50 and [c.outcome for c in b.cases] == ["passed", "failed"]
     with pytest.raises(KeyError):
         found["c"]
