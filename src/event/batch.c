@@ -406,7 +406,7 @@ static uint64_t attr_lane(const struct attr *a, uint64_t seed)
 }
 
 // Attributes have no order on the wire, so the sum of their hashes is taken. These values go to disk: do not change.
-static void resource_hash(struct resource *r)
+void resource_identify(struct resource *r)
 {
     enum { SEED_HI = 0x50de, SEED_LO = 0x11be };
     r->labels_hash.hi = labels_lane(r->labels, r->n_labels, SEED_HI);
@@ -481,7 +481,7 @@ uint32_t batch_resource(struct batch *b, const struct label *labels, uint32_t n_
 {
     struct resource r = {
         .labels = (struct label *)labels, .attrs = (struct attr *)attrs, .n_labels = n_labels, .n_attrs = n_attrs};
-    resource_hash(&r);
+    resource_identify(&r);
     uint32_t *slot = resource_slot(b, r.hash);
     if (!slot)
         return 0;

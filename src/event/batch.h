@@ -231,9 +231,12 @@ void value_json(struct jw *w, const struct value *v); // typed JSON: numbers as 
 uint64_t batch_row_hash(const struct batch *b, uint32_t row);
 // The same for all rows at once, column by column (much cheaper); out has room for b->rows.
 void batch_row_hashes(const struct batch *b, uint64_t *out);
+// Computes both hashes from labels and attrs.
+void resource_identify(struct resource *r);
 // The number in `to` of a resource of another batch: found by its hash, else added with all its strings copied.
 uint32_t batch_resource_copy(struct batch *to, const struct resource *r);
 // Appends row `row` of `from` (strings copied) to `to`, for a few rows; batch_merge is the fast way for many.
 void batch_copy_row(struct batch *to, const struct batch *from, uint32_t row);
-// New sealed batch with the rows of all, sorted by (labels_hash, resource hash, time, order given). Null on failure.
+// New sealed batch with the rows of all, sorted by (labels_hash, resource hash, time, order given);
+// samples by (labels, time, order given). Null on failure.
 struct batch *batch_merge(struct batch *const *in, size_t n, size_t max);

@@ -72,6 +72,19 @@ static int resource_order(const void *a, const void *b)
     return c ? c : id128_cmp(x->hash, y->hash);
 }
 
+// Series by their labels: those of a metric, which queries want together, stand together, and like each other.
+static int series_order(const void *a, const void *b)
+{
+    const struct resource *x = &((const struct ranked *)a)->r, *y = &((const struct ranked *)b)->r;
+    for (uint32_t i = 0; i < x->n_labels && i < y->n_labels; i++) {
+        int c = slice_cmp(x->labels[i].name, y->labels[i].name);
+        c = c ? c : slice_cmp(x->labels[i].value, y->labels[i].value);
+        if (c)
+            return c;
+    }
+    return x->n_labels != y->n_labels ? (x->n_labels > y->n_labels ? 1 : -1) : resource_order(a, b);
+}
+
 static bool rank_resources(struct merge *m)
 {
     struct batch *out = m->out;
@@ -90,7 +103,7 @@ static bool rank_resources(struct merge *m)
     if (ok) {
         for (uint32_t i = 0; i < out->n_resources; i++)
             sorted[i] = (struct ranked){out->resources[i], i};
-        qsort(sorted, out->n_resources, sizeof *sorted, resource_order);
+        qsort(sorted, out->n_resources, sizeof *sorted, out->signal == SIGNAL_SAMPLE ? series_order : resource_order);
         for (uint32_t i = 0; i < out->n_resources; i++) {
             out->resources[i] = sorted[i].r;
             rank[sorted[i].old] = i;

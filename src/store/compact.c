@@ -9,9 +9,10 @@
 
 enum {
     COMPACT_WIDTH = 8,
-    COMPACT_LEAST = 4,            // parts, when more would make too large a one
-    COMPACT_MAX_ROWS = 512 << 10, // of the result: a merge happens in memory
-    COMPACT_PAUSE_S = 60,         // after a failure
+    COMPACT_LEAST = 4,             // parts, when more would make too large a one
+    COMPACT_MAX_ROWS = 512 << 10,  // of the result: a merge happens in memory
+    COMPACT_MAX_SAMPLES = 2 << 20, // of samples, which are small, and whose series are worth having once
+    COMPACT_PAUSE_S = 60,          // after a failure
 };
 
 // Replayed rows of a lost part that lie between the two sequences are still in memory: a part may not cover them.
@@ -30,7 +31,7 @@ static bool spans_head(const struct table *t, uint64_t first, uint64_t last)
 // has come after it, so that a row is rewritten a few times at most. False: none.
 static uint32_t find_run(struct table *t, struct part *run[COMPACT_WIDTH])
 {
-    uint32_t found = 0;
+    uint32_t found = 0, max_rows = t->signal == SIGNAL_SAMPLE ? COMPACT_MAX_SAMPLES : COMPACT_MAX_ROWS;
     pthread_mutex_lock(&t->lock);
     for (uint32_t at = 0; !found && at + COMPACT_LEAST <= t->n_parts; at++) {
         uint64_t rows = 0, bytes = 0, largest = 0;
@@ -38,7 +39,7 @@ static uint32_t find_run(struct table *t, struct part *run[COMPACT_WIDTH])
         bool more = false;
         for (; n < COMPACT_WIDTH && at + n < t->n_parts; n++) {
             struct part *p = t->parts[at + n];
-            more = rows + p->info.rows > COMPACT_MAX_ROWS || bytes + p->info.bytes > MAX_COMPACT_BYTES;
+            more = rows + p->info.rows > max_rows || bytes + p->info.bytes > MAX_COMPACT_BYTES;
             if (p->damaged || more)
                 break;
             rows += p->info.rows;

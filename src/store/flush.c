@@ -102,9 +102,8 @@ static bool is_due(struct table *t, const struct pass *p)
     pthread_mutex_lock(&t->lock);
     const struct head_list *h = &t->head;
     uint64_t behind = atomic_load(&t->store->log_bytes) - h->log_at; // log from its first row on
-    bool due =
-        t->flushing.n || (h->n && (p->all || h->bytes > o->head_max_bytes || h->log > o->head_max_log_bytes ||
-                                   behind > LOG_DISTANCE * o->head_max_log_bytes || p->now - h->since > o->head_max_age_ns));
+    bool due = t->flushing.n || (h->n && (p->all || h->bytes > o->head_max_bytes || h->log > table_log_max(t) ||
+                                          behind > LOG_DISTANCE * table_log_max(t) || p->now - h->since > o->head_max_age_ns));
     pthread_mutex_unlock(&t->lock);
     return due;
 }

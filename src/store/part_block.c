@@ -122,6 +122,8 @@ static void decode_values(struct rd *r, uint8_t encoding, struct column *c)
         decode_dict(r, c->s, c->n);
     } else if (c->kind == COL_I64 && encoding == PART_DELTA) {
         decode_delta(r, c->i64, c->n);
+    } else if (c->kind == COL_F64 && encoding == PART_NUMBERS) {
+        part_decode_numbers(r, c->f64, c->n);
     } else if (encoding != PART_PLAIN || c->kind == COL_I64) {
         r->bad = true;
     } else if (column_is_text(c->kind)) {
@@ -166,7 +168,10 @@ enum errc part_cursor_block(struct part_cursor *c, struct part *p, int fd, uint3
     TRY(read_directory(c, err));
     struct rd r;
     TRY(read_chunk(c, &c->chunks[0], &r, err));
-    decode_delta(&r, c->out.time, b->rows);
+    if (c->chunks[0].encoding == PART_STEPS)
+        part_decode_steps(&r, c->out.time, b->rows);
+    else
+        decode_delta(&r, c->out.time, b->rows);
     if (r.bad || r.p != r.end)
         return corrupt(c, "column time makes no sense", err);
     TRY(read_chunk(c, &c->chunks[1], &r, err));

@@ -130,8 +130,8 @@ enum part_encoding part_encode_values(struct buf *b, const struct column *c, uin
         part_encode_delta(b, c->i64 + from, n);
         return PART_DELTA;
     case COL_F64:
-        buf_put(b, c->f64 + from, n * sizeof *c->f64);
-        return PART_PLAIN;
+        part_encode_numbers(b, c->f64 + from, n);
+        return PART_NUMBERS;
     case COL_BOOL:
         for (uint32_t i = 0; i < n; i++)
             buf_char(b, c->b[from + i] ? 1 : 0);

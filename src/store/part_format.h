@@ -18,6 +18,7 @@
 //                                          resource, piece directory, piece bloom }
 //   resources  each: 16 bytes hash, 16 bytes labels' hash (big-endian), i64 min, i64 max time of its rows,
 //              varint labels: { text name, text value }, varint attributes: { text key, u8 kind, value }
+//              of samples each: varint min time - the part's, varint max - min time, varint labels: { as above }
 //              value: i64, f64 and id64 8 bytes; bool 1; id128 16 (big-endian); text kinds a text
 //   directory  varint chunks: { varint column, u8 encoding, varint n, piece }
 //   bloom      a power of two of bytes; bit positions: see part_bloom_bit
@@ -26,7 +27,13 @@
 //   if n < rows: n varints, the distance of each value's row from the row before (the first from row -1), minus 1
 //   PART_DELTA   varints of the zigzag distance from the value before (first: from 0). Times, integers
 //   PART_RUNS    pairs of varints: distance from the value before, length of the run. The resource column
-//   PART_PLAIN   fixed widths as they are (f64, bool, ids); texts: n varint lengths, then all bytes
+//   PART_STEPS   times of samples: varint unit, then varints of the zigzag difference between a distance and the one before, in
+//   units PART_NUMBERS f64: for each group of 128 (the last may be shorter) a byte, then the groups' values. 0 … 9: whole numbers
+//   over 10
+//                to that power, varints of zigzag distances, the first from 0; with 64: of the difference between a distance and
+//                the one before (the second: its distance). 255: no varints, but behind all groups the 8 bytes of the values,
+//                each XOR the value before in its group, in 8 planes: all lowest bytes, … all highest
+//   PART_PLAIN   fixed widths as they are (f64 of older parts, bool, ids); texts: n varint lengths, then all bytes
 //   PART_DICT    texts: varint d ≤ 255, d texts, n bytes that choose
 #pragma once
 #include "base/hash.h"
@@ -43,7 +50,7 @@ enum {
     PART_BLOOM_HASHES = 6,
     PART_DICT_MAX = 255,
 };
-enum part_encoding { PART_PLAIN, PART_DELTA, PART_RUNS, PART_DICT };
+enum part_encoding { PART_PLAIN, PART_DELTA, PART_RUNS, PART_DICT, PART_STEPS, PART_NUMBERS };
 #define PART_MAGIC     "SONDEPRT"
 #define PART_END_MAGIC "SONDEEND"
 

@@ -49,7 +49,7 @@ static void print_resources(struct part *p, int fd, struct buf *out)
 // Reads every column of the block, so that every checksum is compared.
 static void print_block(struct part *p, int fd, struct part_cursor *c, uint32_t i, bool verbose, struct buf *out)
 {
-    static const char *const encoding[] = {"plain", "delta", "runs", "dict"};
+    static const char *const encoding[] = {"plain", "delta", "runs", "dict", "steps", "numbers"};
     const struct part_block *b = &p->blocks[i];
     buf_printf(out, "  block %-4u %5u rows  ", i, b->rows);
     print_time(out, b->min_time);
@@ -66,7 +66,7 @@ static void print_block(struct part *p, int fd, struct part_cursor *c, uint32_t 
         const struct part_chunk *h = &c->chunks[k];
         if (verbose)
             buf_printf(out, "    column %-4d %5u values  %-5s %8u bytes of %u at %llu\n", (int)h->column - PART_FIRST_COLUMN,
-                       h->n, h->encoding <= PART_DICT ? encoding[h->encoding] : "?", h->piece.stored, h->piece.raw,
+                       h->n, h->encoding <= PART_NUMBERS ? encoding[h->encoding] : "?", h->piece.stored, h->piece.raw,
                        (unsigned long long)h->piece.offset);
         if (h->column < PART_FIRST_COLUMN)
             continue;

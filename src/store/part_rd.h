@@ -92,6 +92,9 @@ static inline int64_t unzigzag(uint64_t v)
     return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
 }
 
+// What part_encode_steps and part_encode_numbers wrote; r->bad for anything else.
+void part_decode_steps(struct rd *r, int64_t *v, uint32_t n);
+void part_decode_numbers(struct rd *r, double *v, uint32_t n);
 // Reads a piece of the part (fd: its file), checks and decompresses it into the arena. what: its name in an error.
 enum errc part_read_piece(const struct part *p, int fd, const struct part_piece *c, struct arena *a, struct slice *out,
                           const char *what, struct error *err);

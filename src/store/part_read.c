@@ -310,25 +310,42 @@ static void read_value(struct rd *r, struct value *v)
     }
 }
 
-static bool read_resource(struct rd *r, struct arena *a, struct resource *out, int64_t *min, int64_t *max)
+static bool read_labels(struct rd *r, struct arena *a, struct resource *out)
 {
-    out->hash = rd_id128(r);
-    out->labels_hash = rd_id128(r);
-    *min = rd_fixed(r);
-    *max = rd_fixed(r);
     out->n_labels = rd_count(r, rd_left(r) / 2);
     out->labels = ARENA_ARRAY(a, struct label, out->n_labels);
     for (uint32_t i = 0; out->labels && i < out->n_labels && !r->bad; i++) {
         out->labels[i].name = rd_text(r);
         out->labels[i].value = rd_text(r);
     }
+    return out->labels;
+}
+
+static bool read_series(const struct part *p, struct rd *r, struct arena *a, struct resource *out, int64_t *min, int64_t *max)
+{
+    *min = (int64_t)((uint64_t)p->info.min_time + rd_varint(r));
+    *max = (int64_t)((uint64_t)*min + rd_varint(r));
+    bool room = read_labels(r, a, out);
+    if (room && !r->bad)
+        resource_identify(out);
+    return room;
+}
+
+static bool read_resource(struct rd *r, struct arena *a, struct resource *out, int64_t *min, int64_t *max)
+{
+    out->hash = rd_id128(r);
+    out->labels_hash = rd_id128(r);
+    *min = rd_fixed(r);
+    *max = rd_fixed(r);
+    if (!read_labels(r, a, out))
+        return false;
     out->n_attrs = rd_count(r, rd_left(r) / 2);
     out->attrs = ARENA_ARRAY(a, struct attr, out->n_attrs);
     for (uint32_t i = 0; out->attrs && i < out->n_attrs && !r->bad; i++) {
         out->attrs[i].key = rd_text(r);
         read_value(r, &out->attrs[i].value);
     }
-    return out->labels && out->attrs;
+    return out->attrs;
 }
 
 static enum errc load_resources(struct part *p, int fd, struct error *err)
@@ -339,14 +356,16 @@ static enum errc load_resources(struct part *p, int fd, struct error *err)
     TRY(part_read_piece(p, fd, &p->resource_piece, a, &bytes, "the table of resources", err));
     uint32_t n = p->info.n_resources;
     struct rd r = rd_of(bytes);
-    if (n > bytes.n / 50) // the least that one takes
+    bool samples = p->info.signal == SIGNAL_SAMPLE;
+    if (n > bytes.n / (samples ? 3 : 50)) // the least that one takes
         return ERR(err, CORRUPT, "%s: damaged: its table of resources is too short", p->path);
     struct resource *v = ARENA_ARRAY(a, struct resource, n);
     p->resource_min = ARENA_ARRAY(a, int64_t, n);
     p->resource_max = ARENA_ARRAY(a, int64_t, n);
     bool room = v && p->resource_min && p->resource_max;
     for (uint32_t i = 0; room && i < n && !r.bad; i++)
-        room = read_resource(&r, a, &v[i], &p->resource_min[i], &p->resource_max[i]);
+        room = samples ? read_series(p, &r, a, &v[i], &p->resource_min[i], &p->resource_max[i])
+                       : read_resource(&r, a, &v[i], &p->resource_min[i], &p->resource_max[i]);
     if (!room)
         return ERR(err, NOMEM, "no memory for the resources of %s", p->path);
     if (r.bad || r.p != r.end)

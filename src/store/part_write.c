@@ -127,10 +127,14 @@ static enum errc write_fixed_columns(struct writer *w, uint32_t row, uint32_t ro
 {
     struct part_piece piece;
     buf_reset(&w->raw);
-    part_encode_delta(&w->raw, w->b->time + row, rows);
+    bool steps = w->b->signal == SIGNAL_SAMPLE; // a series' times are regular
+    if (steps)
+        part_encode_steps(&w->raw, w->b->time + row, rows);
+    else
+        part_encode_delta(&w->raw, w->b->time + row, rows);
     TRY(write_piece(w, &piece));
     part_put_varint(dir, PART_TIME);
-    buf_char(dir, PART_DELTA);
+    buf_char(dir, steps ? PART_STEPS : PART_DELTA);
     part_put_varint(dir, rows);
     part_put_piece(dir, &piece);
     buf_reset(&w->raw);
@@ -249,21 +253,32 @@ static enum errc write_blocks(struct writer *w, struct buf *blocks, uint32_t *n_
 }
 
 // ---- resources and footer -------------------------------------------------------------------------------------------
+static void put_labels(struct buf *b, const struct resource *r)
+{
+    part_put_varint(b, r->n_labels);
+    for (uint32_t k = 0; k < r->n_labels; k++) {
+        part_put_text(b, r->labels[k].name);
+        part_put_text(b, r->labels[k].value);
+    }
+}
+
 static enum errc write_resources(struct writer *w, struct part_piece *out)
 {
     struct buf *b = &w->raw;
     buf_reset(b);
     for (uint32_t i = 0; i < w->n_resources; i++) {
         const struct resource *r = &w->b->resources[w->order[i]];
+        if (w->b->signal == SIGNAL_SAMPLE) { // many, and short: 48 bytes that do not shrink would be most of it
+            part_put_varint(b, (uint64_t)w->min[i] - (uint64_t)w->b->min_time);
+            part_put_varint(b, (uint64_t)w->max[i] - (uint64_t)w->min[i]);
+            put_labels(b, r);
+            continue;
+        }
         part_put_id128(b, r->hash);
         part_put_id128(b, r->labels_hash);
         part_put_fixed(b, w->min[i]);
         part_put_fixed(b, w->max[i]);
-        part_put_varint(b, r->n_labels);
-        for (uint32_t k = 0; k < r->n_labels; k++) {
-            part_put_text(b, r->labels[k].name);
-            part_put_text(b, r->labels[k].value);
-        }
+        put_labels(b, r);
         part_put_varint(b, r->n_attrs);
         for (uint32_t k = 0; k < r->n_attrs; k++) {
             part_put_text(b, r->attrs[k].key);

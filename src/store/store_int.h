@@ -18,6 +18,8 @@ enum { HEAD_PRESSURE = 4 };
 
 // What a request costs when it is replayed, in bytes of the log: decoding a row takes as long as so many bytes more.
 enum { REPLAY_ROW_BYTES = 64 };
+// How much more of the log a table of samples may leave to replay: small parts would be mostly their lists of series.
+enum { SAMPLE_LOG = 4 };
 static inline size_t replay_cost(const struct wal_record *r)
 {
     return r->payload.n + (size_t)r->rows * REPLAY_ROW_BYTES;
@@ -124,6 +126,10 @@ bool table_covers(struct table *t, uint64_t sequence); // a part has it
 // A part begins between the two sequences: then rows of the one and of the other may not become one batch or part, whose
 // range would cover that part's. So it is after a part was lost and its requests replayed.
 bool table_part_between(struct table *t, uint64_t after, uint64_t before);
+static inline size_t table_log_max(const struct table *t)
+{
+    return t->store->opt.head_max_log_bytes * (t->signal == SIGNAL_SAMPLE ? SAMPLE_LOG : 1);
+}
 // Adds committed rows of the requests first … last with their replay_cost, and merges small batches (not
 // during replay). Takes the batch over. Log thread only.
 enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t cost);

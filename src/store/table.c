@@ -261,7 +261,7 @@ enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_
     h->v[h->n++] = e;
     h->bytes += e.memory;
     h->rows += b->rows;
-    bool full = h->bytes > s->opt.head_max_bytes || h->log > s->opt.head_max_log_bytes;
+    bool full = h->bytes > s->opt.head_max_bytes || h->log > table_log_max(t);
     atomic_fetch_add(&s->head_bytes, e.memory);
     pthread_mutex_unlock(&t->lock);
     while (s->replayed && merge_tail(t))
