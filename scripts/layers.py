@@ -16,11 +16,12 @@ MAY_USE = {
     "query": {"base", "event", "store"},
     "logql": {"base", "event", "store", "query"},
     "traceql": {"base", "event", "store", "query"},
+    "promql": {"base", "event", "store", "query"},
     "analyze": {"base", "event", "store", "query"},
     "agent": {"base", "event", "net"},
     "results": {"base"},
-    "serve": {"base", "event", "net", "store", "query", "logql", "traceql", "analyze"},
-    "cli": {"base", "event", "net", "sdk", "store", "query", "logql", "traceql", "analyze", "agent", "results", "serve"},
+    "serve": {"base", "event", "net", "store", "query", "logql", "traceql", "promql", "analyze"},
+    "cli": {"base", "event", "net", "sdk", "store", "query", "logql", "traceql", "promql", "analyze", "agent", "results", "serve"},
 }
 # libsonde's public face may be included by the sdk itself and by whoever uses the library.
 PUBLIC = {"sdk", "cli", "serve"}
