@@ -1,4 +1,4 @@
-// What the files of spans share: span.c (handles), trace.c (tracers, processors, what is said once a process), sampler.c,
+// What the files of spans share: span*.c (handles; span_int.h), trace.c (tracers, processors, what is said once a process), sampler.c,
 // sampler_composite.c, trace_env.c (settings).
 // Thread rule: settings are written while the library starts, or atomically; read by any thread.
 #pragma once
