@@ -105,6 +105,7 @@ struct sonde_view {
     size_t n_bounds;
     unsigned cardinality; // series of the stream, the overflow one included; 0: the reader's
     const struct sonde_reservoir *reservoir;
+    bool no_min_max; // histograms: do not record the smallest and the largest value
 };
 struct sonde_meter_provider_options {
     const char *resource; // "k=v,k2=v2": attributes beside and over the process's own
@@ -196,6 +197,8 @@ struct sonde_point {
     struct sonde_buckets_f positive, negative;
     const struct sonde_exemplar *exemplars;
     size_t n_exemplars;
+    bool has_min_max; // histograms: the smallest and largest value that the point counts are known
+    double min, max;
 };
 struct sonde_metric_data {
     const struct sonde_scope *scope;

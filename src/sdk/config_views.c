@@ -65,6 +65,8 @@ static void aggregation(struct sonde_view *v, const struct sonde_config_node *n,
     for (size_t i = 0; name && i < sizeof rows / sizeof *rows; i++)
         if (strcmp(name, rows[i].word) == 0)
             v->aggregation = rows[i].aggregation;
+    const char *extremes = text_at(properties, "record_min_max");
+    v->no_min_max = extremes && strcmp(extremes, "false") == 0;
     const struct sonde_config_node *list = sonde_config_get(properties, "boundaries");
     size_t n_bounds = count(list);
     double *bounds = n_bounds ? ARENA_ARRAY(arena, double, n_bounds) : NULL;

@@ -400,6 +400,7 @@ static bool stream_make(struct draft *d, const struct sonde_view *v, uint32_t co
     s->description = v && v->description ? v->description : i->description;
     s->cardinality = v && v->cardinality ? v->cardinality : c->cardinality[i->kind];
     s->reservoir = v ? v->reservoir : NULL;
+    s->extremes = s->aggregation >= SONDE_AGGREGATION_EXPLICIT_HISTOGRAM && !(v && v->no_min_max);
     s->keep = v && v->keep ? v->keep : v && v->leave_out ? NULL : d->keys;
     s->n_keep = v && v->keep ? v->n_keep : s->keep ? d->o->n_attributes : 0;
     s->leave_out = v ? v->leave_out : NULL;

@@ -62,8 +62,21 @@ struct meter_config {
     unsigned cardinality[SONDE_INSTRUMENT_KINDS];
 };
 
+// What a reader of deltas has not been told yet of a series' smallest and largest value.
+struct meter_extremes {
+    struct meter_extremes *next;
+    const struct meter_states *reader;
+    double low, high;
+};
+enum { METER_EXTREMES_READERS = 8 }; // readers of deltas of one series that get them
+
 struct meter_series {
     struct metric_series cell;
+    // Bits of the smallest and largest value since they were last taken (+Inf and -Inf: none; the other way round: not wanted).
+    // Of all threads: a new extreme is rare.
+    metric_word low, high;
+    double taken_low, taken_high;   // of all that was taken; under provider.collecting, as the readers are
+    struct meter_extremes *readers; // in the provider's arena
     struct meter_stream *stream;
     struct meter_series *next; // of the stream, in order of their making
     struct sonde_field *attributes;
@@ -85,7 +98,7 @@ struct meter_stream {
     const struct metric_bounds *bounds;
     const char *const *keep, *const *leave_out; // keep null: all
     size_t n_keep, n_leave_out;
-    bool filters;
+    bool filters, extremes;
     unsigned cardinality, n_series;
     uint32_t configs; // bits: whose readers take it
     const struct sonde_reservoir *reservoir;

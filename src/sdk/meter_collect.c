@@ -140,6 +140,44 @@ bool meter_point_read(struct sonde_collection *c, const struct metric_series *s,
     }
 }
 
+// The smallest and largest value of what the point counts: since the series began, or since this reader of deltas was last told.
+static void extremes_read(struct sonde_collection *c, struct meter_series *s, bool delta, struct sonde_point *p)
+{
+    struct meter_extremes *mine = s->readers;
+    unsigned n = 0;
+    for (; mine && mine->reader != c->states; mine = mine->next)
+        n++;
+    bool known = !delta || mine || n < METER_EXTREMES_READERS;
+    if (delta && !mine && known) {
+        struct sonde_meter_provider *provider = s->stream->instrument->meter->provider;
+        pthread_mutex_lock(&provider->lock);
+        mine = ARENA_NEW(&provider->arena, struct meter_extremes);
+        pthread_mutex_unlock(&provider->lock);
+        known = mine != NULL;
+        if (mine) { // nothing was told yet
+            *mine = (struct meter_extremes){s->readers, c->states, s->taken_low, s->taken_high};
+            s->readers = mine;
+        }
+    }
+    bool take = s->readers != NULL; // without readers of deltas what is there may stay there
+    uint64_t none = metric_bits(INFINITY), none_high = metric_bits(-INFINITY);
+    double low = metric_double(take ? atomic_exchange(&s->low, none) : atomic_load(&s->low));
+    double high = metric_double(take ? atomic_exchange(&s->high, none_high) : atomic_load(&s->high));
+    s->taken_low = fmin(s->taken_low, low);
+    s->taken_high = fmax(s->taken_high, high);
+    for (struct meter_extremes *r = s->readers; r; r = r->next) {
+        r->low = fmin(r->low, low);
+        r->high = fmax(r->high, high);
+    }
+    p->min = mine ? mine->low : s->taken_low;
+    p->max = mine ? mine->high : s->taken_high;
+    p->has_min_max = known && p->count && p->min <= p->max;
+    if (mine) {
+        mine->low = INFINITY;
+        mine->high = -INFINITY;
+    }
+}
+
 static enum sonde_data_kind data_kind(const struct meter_stream *s)
 {
     static const uint8_t kinds[] = {[SONDE_AGGREGATION_SUM] = SONDE_DATA_SUM,
@@ -156,8 +194,11 @@ static bool series_point(struct sonde_collection *c, const struct sonde_metric_d
         return false;
     *p = (struct sonde_point){.attributes = s->attributes, .n_attributes = s->n_attributes, .time_ns = c->now};
     p->start_ns = d->kind == SONDE_DATA_GAUGE ? 0 : s->start;
-    if (!point_passes(c, d, p) || !meter_point_read(c, &s->cell, p) ||
-        !meter_temporality(c, d->kind, d->monotonic, d->f64, SONDE_TEMPORALITY_CUMULATIVE, d->temporality, s->cell.serial, p))
+    if (!point_passes(c, d, p) || !meter_point_read(c, &s->cell, p))
+        return false;
+    if (s->stream->extremes)
+        extremes_read(c, s, d->temporality == SONDE_TEMPORALITY_DELTA, p);
+    if (!meter_temporality(c, d->kind, d->monotonic, d->f64, SONDE_TEMPORALITY_CUMULATIVE, d->temporality, s->cell.serial, p))
         return false;
     p->exemplars = meter_exemplars(s, &c->arena, d->temporality == SONDE_TEMPORALITY_DELTA ? p->start_ns : 0, &p->n_exemplars);
     return true;
@@ -255,6 +296,7 @@ bool sonde_collection_add(struct sonde_collection *c, const struct sonde_metric_
         p->attributes = meter_attrs_copy(&c->arena, set.f, set.n);
         p->n_attributes = p->attributes ? set.n : 0;
         p->time_ns = p->time_ns ? p->time_ns : c->now;
+        p->has_min_max = p->has_min_max && have == d.temporality; // not known of a total of deltas, nor of a difference
         if (d.kind == SONDE_DATA_HISTOGRAM)
             p->positive.n = d.n_bounds + 1;
         if (p->attributes && point_passes(c, &d, p) &&

@@ -14,8 +14,8 @@ enum { NAME = 1, DESCRIPTION, UNIT, GAUGE = 5, SUM = 7, HISTOGRAM = 9, EXPONENTI
 enum { DATA_POINTS = 1, TEMPORALITY, MONOTONIC };
 enum { START = 2, TIME, COUNT, TOTAL };
 enum { NUMBER_DOUBLE = 4, NUMBER_EXEMPLARS, NUMBER_INT, NUMBER_ATTRIBUTES };
-enum { BUCKET_COUNTS = 6, BOUNDS, HISTOGRAM_EXEMPLARS, HISTOGRAM_ATTRIBUTES };
-enum { EXP_ATTRIBUTES = 1, EXP_SCALE = 6, EXP_ZEROS, POSITIVE, NEGATIVE, EXP_EXEMPLARS = 11 };
+enum { BUCKET_COUNTS = 6, BOUNDS, HISTOGRAM_EXEMPLARS, HISTOGRAM_ATTRIBUTES, HISTOGRAM_MIN = 11, HISTOGRAM_MAX };
+enum { EXP_ATTRIBUTES = 1, EXP_SCALE = 6, EXP_ZEROS, POSITIVE, NEGATIVE, EXP_EXEMPLARS = 11, EXP_MIN, EXP_MAX };
 enum { OFFSET = 1, COUNTS };
 enum { EXEMPLAR_TIME = 2, EXEMPLAR_DOUBLE, EXEMPLAR_SPAN, EXEMPLAR_TRACE, EXEMPLAR_INT, EXEMPLAR_ATTRIBUTES };
 enum { VALUE_STRING = 1, VALUE_BOOL, VALUE_INT, VALUE_DOUBLE };
@@ -103,6 +103,14 @@ static void packed64(struct buf *b, uint32_t tag, const void *v, size_t n)
     pb_w_bytes(b, tag, slice_of(v, 8 * n));
 }
 
+static void extremes(struct buf *b, uint32_t min_tag, uint32_t max_tag, const struct sonde_point *p)
+{
+    if (!p->has_min_max)
+        return;
+    pb_w_double(b, min_tag, p->min);
+    pb_w_double(b, max_tag, p->max);
+}
+
 static void histogram(struct buf *b, const struct sonde_metric_data *d, const struct sonde_point *p)
 {
     times(b, p);
@@ -113,6 +121,7 @@ static void histogram(struct buf *b, const struct sonde_metric_data *d, const st
         packed64(b, BOUNDS, d->bounds, d->n_bounds);
     attributes(b, HISTOGRAM_ATTRIBUTES, p->attributes, p->n_attributes);
     exemplars(b, HISTOGRAM_EXEMPLARS, d, p);
+    extremes(b, HISTOGRAM_MIN, HISTOGRAM_MAX, p);
 }
 
 static void side(struct buf *b, uint32_t tag, const struct sonde_buckets_f *s)
@@ -139,6 +148,7 @@ static void exponential(struct buf *b, const struct sonde_metric_data *d, const 
     side(b, POSITIVE, &p->positive);
     side(b, NEGATIVE, &p->negative);
     exemplars(b, EXP_EXEMPLARS, d, p);
+    extremes(b, EXP_MIN, EXP_MAX, p);
 }
 
 static void metric(struct buf *b, const struct sonde_metric_data *d)

@@ -73,6 +73,10 @@ static struct meter_series *make(struct meter_stream *s, const struct meter_attr
     x->cell.slot = METRIC_NO_SLOT;
     x->cell.absolute = s->instrument->async;
     x->start = clock_wall_ns();
+    x->taken_low = s->extremes ? INFINITY : -INFINITY;
+    x->taken_high = -x->taken_low;
+    atomic_init(&x->low, metric_bits(x->taken_low));
+    atomic_init(&x->high, metric_bits(x->taken_high));
     atomic_init(&x->cell.value, s->kind == METRIC_GAUGE       ? METER_NOT_SET_F64
                                 : s->kind == METRIC_INT_GAUGE ? METER_NOT_SET_INT
                                                               : 0);
@@ -135,18 +139,38 @@ struct meter_series *meter_series_with(struct meter_stream *s, const struct mete
 }
 
 // ---- values ---------------------------------------------------------------------------------------------------------
+static inline bool extreme(const struct meter_series *s, double v)
+{
+    return v < metric_double(atomic_load_explicit(&s->low, memory_order_relaxed)) ||
+           v > metric_double(atomic_load_explicit(&s->high, memory_order_relaxed));
+}
+
+__attribute__((noinline)) static void extreme_keep(struct meter_series *s, double v)
+{
+    uint64_t old = atomic_load_explicit(&s->low, memory_order_relaxed);
+    while (v < metric_double(old) && !atomic_compare_exchange_weak(&s->low, &old, metric_bits(v)))
+        ;
+    old = atomic_load_explicit(&s->high, memory_order_relaxed);
+    while (v > metric_double(old) && !atomic_compare_exchange_weak(&s->high, &old, metric_bits(v)))
+        ;
+}
+
 static inline void observe(struct meter_series *s, double v)
 {
+    bool counted;
     if (s->cell.kind == METRIC_NATIVE) {
-        metric_native_observe(s->cell.slot, v);
-        return;
+        counted = metric_native_observe(s->cell.slot, v);
+    } else {
+        uint32_t i = metric_bounds_find(s->cell.bounds, v);
+        metric_word *w = i != METRIC_NO_BUCKET ? metric_cell(s->cell.slot) : NULL;
+        counted = w != NULL;
+        if (w) {
+            metric_bump(w + 1 + i, 1);
+            metric_bump_f64(w, v);
+        }
     }
-    uint32_t i = metric_bounds_find(s->cell.bounds, v);
-    metric_word *w = i != METRIC_NO_BUCKET ? metric_cell(s->cell.slot) : NULL;
-    if (w) {
-        metric_bump(w + 1 + i, 1);
-        metric_bump_f64(w, v);
-    }
+    if (counted && extreme(s, v))
+        extreme_keep(s, v);
 }
 
 __attribute__((noinline)) static void put_int(struct meter_series *s, int64_t v)
@@ -221,6 +245,14 @@ static inline bool number(double v)
     return fabs(v) <= 1.7976931348623157e308;
 }
 
+// The same by one jump, for what is usual: bits of values that are not negative have the values' order. Others count as extremes.
+static inline bool maybe_extreme(const struct meter_series *s, uint64_t bits)
+{
+    uint64_t above = bits - atomic_load_explicit(&s->low, memory_order_relaxed);
+    uint64_t under = atomic_load_explicit(&s->high, memory_order_relaxed) - bits;
+    return (int64_t)(above | under) < 0;
+}
+
 // The usual case without a call, so that no register is saved: false where it is another.
 static inline bool quick_f64(struct meter_series *s, double v, bool rising)
 {
@@ -233,6 +265,8 @@ static inline bool quick_f64(struct meter_series *s, double v, bool rising)
         metric_bump_f64(w, v);
         return true;
     }
+    if (__builtin_expect(maybe_extreme(s, metric_bits(v)), 0))
+        return false;
     if (s->cell.kind == METRIC_NATIVE) // takes what is positive and finite, as the index of bounds below does
         return metric_native_quick(w, v);
     const struct metric_bounds *b = s->cell.bounds;

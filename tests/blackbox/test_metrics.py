@@ -113,6 +113,7 @@ def test_meters_over_otlp(emit):
     assert found["queue"][3].WhichOneof("data") == "gauge" and points(found["queue"][3])[0].as_int == 9
     (p,) = points(found["latency"][3])
     assert (p.count, p.sum, list(p.explicit_bounds), list(p.bucket_counts)) == (3, 78, [1, 10], [1, 1, 1])
+    assert p.HasField("min") and (p.min, p.max) == (1, 70)
     assert points(found["bytes.read"][3])[0].as_int == 12345
     assert attributes(points(found["raw.bytes"][3])[0].attributes) == {"k": "a\ufffd"}  # no request with a broken string
 
@@ -140,6 +141,7 @@ def test_default_histogram_aggregation(emit):
     found = metrics(requests(emit("otlp", OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION="base2_exponential_bucket_histogram")))
     (p,) = points(found["latency"][3])
     assert found["latency"][3].WhichOneof("data") == "exponential_histogram" and (p.count, p.sum, sum(p.positive.bucket_counts)) == (3, 78, 3)
+    assert (p.min, p.max) == (1, 70)
     assert found["dynamo_component_ttft_seconds"][3].WhichOneof("data") == "histogram"  # made with its own buckets
 
 

@@ -11,7 +11,7 @@ struct dump {
     struct buf text;
     atomic_size_t batches; // what tests read while the reader runs is atomic
     size_t points, largest;
-    bool times; // start and time in the lines
+    bool times, extremes; // start and time in the lines; nothing but count, smallest and largest value
     unsigned limit_ms;
     atomic_uint sleep_ms, flushes, shutdowns;
     atomic_bool fail;
@@ -49,6 +49,10 @@ static void dump_point(struct dump *d, const struct sonde_metric_data *m, const 
 {
     static const char *const kinds[] = {"", "gauge", "sum", "histogram", "exponential"};
     struct buf *b = &d->text;
+    if (d->extremes) {
+        buf_printf(b, p->has_min_max ? "%s %llu %g %g\n" : "%s %llu\n", m->name, (unsigned long long)p->count, p->min, p->max);
+        return;
+    }
     buf_printf(b, "%s %s [%s] %s%s%s ", m->scope->name, m->name, m->unit, kinds[m->kind],
                m->monotonic && m->kind == SONDE_DATA_SUM ? "+" : "",
                m->kind == SONDE_DATA_GAUGE                 ? ""

@@ -4,6 +4,7 @@
 #include "sdk/config_file.h"
 #include "sdk/config_model.h"
 #include "sdk/env.h"
+#include "sdk/meter.h"
 #include "sdk/settings_sdk.h"
 #include <fcntl.h>
 #include <sonde/config.h>
@@ -351,7 +352,7 @@ static int views(void *arg)
                                "    - selector: {instrument_name: latency, instrument_type: histogram, meter_name: m}\n"
                                "      stream:\n"
                                "        name: renamed\n"
-                               "        aggregation: {explicit_bucket_histogram: {boundaries: [1, 2.5]}}\n"
+                               "        aggregation: {explicit_bucket_histogram: {boundaries: [1, 2.5], record_min_max: false}}\n"
                                "        attribute_keys: {included: [kept]}\n"
                                "    - selector: {instrument_name: gone}\n"
                                "      stream: {aggregation: {drop: {}}}\n";
@@ -373,6 +374,7 @@ static int views(void *arg)
     CHECK(page && !strstr(page, "left=") && !strstr(page, "gone") && !strstr(page, "latency"));
     if (check_failures)
         fprintf(stderr, "%s\n", page);
+    CHECK(p.meter && p.meter->views[0].no_min_max && !p.meter->views[1].no_min_max);
     free(page);
     return check_failures;
 }

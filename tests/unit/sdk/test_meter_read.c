@@ -61,6 +61,52 @@ static void deltas(void **state)
     done(p, &d);
 }
 
+// The smallest and largest value: of all for totals, of the interval for deltas, for each reader its own interval.
+static void min_max(void **state)
+{
+    (void)state;
+    struct dump d, e, f;
+    struct sonde_view views[] = {{.instrument_name = "without", .no_min_max = true},
+                                 {.instrument_name = "x", .aggregation = SONDE_AGGREGATION_EXPONENTIAL_HISTOGRAM}};
+    struct sonde_meter_provider *p = PROVIDER(.is_private = true, .views = views, .n_views = 2);
+    struct sonde_reader_options delta = READER(.temporality = {[SONDE_INSTRUMENT_HISTOGRAM] = SONDE_TEMPORALITY_DELTA});
+    struct sonde_reader *total_of = dump_reader(p, &d, READER(0)), *delta_of = dump_reader(p, &e, delta);
+    struct sonde_reader *late = dump_reader(p, &f, delta);
+    d.extremes = e.extremes = f.extremes = true;
+    const struct sonde_instrument_options o = {.f64 = true, .bounds = (double[]){10}, .n_bounds = 1};
+    struct sonde_instrument *i[3];
+    const char *const names[] = {"h", "without", "x"};
+    for (int k = 0; k < 3; k++) {
+        struct sonde_instrument_options named = o;
+        named.name = names[k];
+        i[k] = sonde_instrument_new(meter(p, "l"), SONDE_INSTRUMENT_HISTOGRAM, &named);
+    }
+    for (int k = 0; k < 3; k++) {
+        sonde_instrument_add_f64(i[k], 4, NULL, 0);
+        sonde_instrument_add_f64(i[k], 2, NULL, 0);
+        sonde_instrument_add_f64(i[k], 3, NULL, 0);
+        sonde_instrument_add_f64(i[k], NAN, NULL, 0);
+        sonde_instrument_add_f64(i[k], INFINITY, NULL, 0);
+    }
+    dump_is(total_of, &d, "h 3 2 4\nwithout 3\nx 3 2 4\n");
+    dump_is(delta_of, &e, "h 3 2 4\nwithout 3\nx 3 2 4\n");
+    struct sonde_bound *bound = sonde_instrument_bind(i[0], NULL, 0), *bound_x = sonde_instrument_bind(i[2], NULL, 0);
+    sonde_bound_add_f64(bound, 3); // within what was seen, and the extreme of this interval
+    sonde_bound_add_f64(bound_x, 1);
+    dump_is(delta_of, &e, "h 1 3 3\nx 1 1 1\n");
+    sonde_bound_add(bound, 20);
+    sonde_bound_add(bound, 1);
+    dump_is(late, &f, "h 6 1 20\nwithout 3\nx 4 1 4\n"); // its first: all that there was
+    dump_is(delta_of, &e, "h 2 1 20\n");
+    dump_is(delta_of, &e, "");
+    dump_is(total_of, &d, "h 6 1 20\nwithout 3\nx 4 1 4\n");
+    sonde_bound_add(bound, 20);
+    dump_is(late, &f, "h 1 20 20\n");
+    buf_free(&e.text);
+    buf_free(&f.text);
+    done(p, &d);
+}
+
 // The buckets of an exponential histogram get coarser between two collections: the earlier counts are taken off rightly.
 static void delta_exponential(void **state)
 {
@@ -521,10 +567,9 @@ int main(void)
         cmocka_unit_test(forked),
 #endif
 
-        cmocka_unit_test(deltas),     cmocka_unit_test(delta_exponential),
-        cmocka_unit_test(starts),     cmocka_unit_test(batches),
-        cmocka_unit_test(life),       cmocka_unit_test(hanging),
-        cmocka_unit_test(producers),  cmocka_unit_test(exemplars),
+        cmocka_unit_test(deltas),     cmocka_unit_test(delta_exponential), cmocka_unit_test(min_max),
+        cmocka_unit_test(starts),     cmocka_unit_test(batches),           cmocka_unit_test(life),
+        cmocka_unit_test(hanging),    cmocka_unit_test(producers),         cmocka_unit_test(exemplars),
         cmocka_unit_test(reservoirs), cmocka_unit_test(settings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
