@@ -196,6 +196,7 @@ SONDE_API size_t sonde_buckets(double min, double max, size_t count, double *out
 SONDE_API size_t sonde_buckets_env(const char *env_prefix, double min, double max, size_t count, double *out);
 
 // ---- exposition -----------------------------------------------------------------------------------------------------
+// The text forms know no exponential buckets: there a native histogram has classic ones at the powers of two.
 enum sonde_exposition {
     SONDE_EXPOSITION_TEXT,        // Prometheus text 0.0.4
     SONDE_EXPOSITION_OPENMETRICS, // 1.0, with exemplars

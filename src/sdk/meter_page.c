@@ -36,6 +36,8 @@ struct writer {
     struct buf *b;
     const struct metric_view *own;
     bool om;
+    const struct sonde_point **histograms; // written so far: the point of an exponential one, null for others; for protobuf
+    size_t n_histograms;
 };
 
 // ---- names ----------------------------------------------------------------------------------------------------------
@@ -221,10 +223,36 @@ static void end(struct writer *w, const struct sonde_point *p, double from, doub
     buf_char(b, '\n');
 }
 
+struct le_line {
+    struct writer *w;
+    struct slice name, labels;
+};
+static void le_write(void *arg, double bound, uint64_t up_to)
+{
+    struct le_line *l = arg;
+    char text[64];
+    struct buf le = {.p = text, .cap = sizeof text, .max = sizeof text};
+    if (l->w->om)
+        metric_text_f64_om(&le, bound);
+    else
+        buf_f64(&le, bound);
+    start(l->w, l->name, "_bucket", l->labels, buf_slice(&le));
+    buf_u64(l->w->b, up_to);
+    buf_char(l->w->b, '\n');
+}
+
 static void histogram(struct writer *w, struct slice name, const struct row_line *l)
 {
     const struct sonde_point *p = l->p;
     bool explicit = l->d->kind == SONDE_DATA_HISTOGRAM;
+    if (w->histograms)
+        w->histograms[w->n_histograms++] = explicit ? NULL : p;
+    uint64_t below = p->zero;
+    for (size_t i = 0; !explicit && i < p->negative.n; i++)
+        below += p->negative.counts[i];
+    if (!explicit)
+        metric_native_classic(p->scale, below, p->positive.offset, p->positive.counts, p->positive.n, le_write,
+                              &(struct le_line){w, name, l->labels});
     uint64_t up_to = 0;
     char le[64];
     for (size_t i = 0; explicit && i < l->d->n_bounds; i++) {
@@ -401,13 +429,14 @@ static void families(struct writer *w, struct sonde_collection *c)
     }
 }
 
-static void as_protobuf(struct slice text, struct arena *a, struct buf *b)
+static void as_protobuf(struct writer *w, struct buf *b)
 {
     struct expfmt e;
-    if (expfmt_parse(&e, text, a, NULL) != ERR_OK)
+    const struct sonde_point **next = w->histograms;
+    if (expfmt_parse(&e, buf_slice(w->b), w->a, NULL) != ERR_OK)
         return;
     for (uint32_t i = 0; i < e.n_families; i++)
-        metric_proto_text(&e, &e.families[i], b);
+        metric_proto_text(&e, &e.families[i], &next, b);
 }
 
 void meter_page_write(struct meter_page *m, enum sonde_exposition e, const struct metric_view *own, struct buf *b)
@@ -418,14 +447,16 @@ void meter_page_write(struct meter_page *m, enum sonde_exposition e, const struc
     pthread_mutex_lock(&m->lock);
     buf_init(&text, MAX_METRIC_TEXT);
     meter_collection_init(&c, cumulative, &m->states, NULL);
-    struct writer w = {m, &c.arena, e == SONDE_EXPOSITION_PROTOBUF ? &text : b, own, e == SONDE_EXPOSITION_OPENMETRICS};
+    struct writer w = {m, &c.arena, e == SONDE_EXPOSITION_PROTOBUF ? &text : b, own, e == SONDE_EXPOSITION_OPENMETRICS, NULL, 0};
     meter_collect_provider(&c, m->p, 0);
     if (m->o.producer && !m->o.producer(m->o.producer_arg, NULL, &c))
         SONDE_ERROR("a metrics producer failed");
     meter_states_sweep(&m->states);
-    families(&w, &c);
     if (e == SONDE_EXPOSITION_PROTOBUF)
-        as_protobuf(buf_slice(&text), &c.arena, b);
+        w.histograms = ARENA_ARRAY(&c.arena, const struct sonde_point *, c.n_points + 1);
+    families(&w, &c);
+    if (e == SONDE_EXPOSITION_PROTOBUF && w.histograms)
+        as_protobuf(&w, b);
     if (c.failed && b->err == ERR_OK)
         b->err = ERR_NOMEM;
     meter_collection_free(&c);

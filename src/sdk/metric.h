@@ -315,6 +315,12 @@ __attribute__((always_inline)) static inline bool metric_native_observe(uint32_t
 void metric_native_read(const struct metric_series *s, struct metric_native *out);
 uint32_t metric_native_words(void);
 double metric_native_bound(int scale, int64_t index); // base^index
+// Exponential buckets as classic ones, for pages that have no other: bounds are the powers of two from the one below the lowest
+// value to the one above the highest, and 0 where something is not above it. They are exact, and stay where they are when the
+// scale changes. below: how many are not above 0; count[i] those in (base^(first + i), base^(first + i + 1)].
+typedef void metric_le_fn(void *arg, double le, uint64_t up_to);
+void metric_native_classic(int scale, uint64_t below, int64_t first, const uint64_t *count, size_t n, metric_le_fn *line,
+                           void *arg);
 // count gets bounds->n + 1 numbers, not cumulative; returns their sum.
 uint64_t metric_histogram_read(const struct metric_series *s, uint64_t *count, double *sum);
 
@@ -351,4 +357,8 @@ struct expfmt;
 struct expfmt_family;
 // One MetricFamily with its length in front. count: room for SONDE_BUCKETS_MAX + 1 numbers.
 void metric_proto_family(const struct metric_family_view *f, uint64_t *count, struct buf *b);
-void metric_proto_text(const struct expfmt *e, const struct expfmt_family *f, struct buf *b);
+// histograms (may be null): where the points of the histograms to come stand, in order; one that is not null is exponential and
+// goes out as such. Moves on.
+struct sonde_point;
+void metric_proto_text(const struct expfmt *e, const struct expfmt_family *f, const struct sonde_point ***histograms,
+                       struct buf *b);

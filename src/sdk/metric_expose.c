@@ -197,11 +197,34 @@ static void histogram_write(struct page *p, struct metric_series *s)
     histogram_tail(p, s, sum, up_to);
 }
 
-// Text has no form for exponential buckets: count and sum, as other libraries do.
+struct le_line {
+    struct page *p;
+    struct metric_series *s;
+};
+static void le_write(void *arg, double bound, uint64_t up_to)
+{
+    struct le_line *l = arg;
+    char text[64];
+    struct buf le = {.p = text, .cap = sizeof text, .max = sizeof text};
+    if (l->p->om)
+        metric_text_f64_om(&le, bound);
+    else
+        buf_f64(&le, bound);
+    line_start(l->p, "_bucket", l->s->labels, buf_slice(&le));
+    buf_u64(l->p->b, up_to);
+    buf_char(l->p->b, '\n');
+}
+
+// Text has no form for exponential buckets.
 static void native_write(struct page *p, struct metric_series *s)
 {
     struct metric_native n;
+    uint64_t below = 0;
     metric_native_read(s, &n);
+    for (uint32_t i = 0; i < n.negative.n; i++)
+        below += n.negative.count[i];
+    metric_native_classic(n.scale, below + n.zero, n.positive.min, n.positive.count, n.positive.n, le_write,
+                          &(struct le_line){p, s});
     line_start(p, "_bucket", s->labels, SLICE("+Inf"));
     buf_u64(p->b, n.count);
     line_end(p, s, 0);
@@ -285,7 +308,7 @@ static enum errc text_translate(struct page *p, struct slice text, struct error 
         if (metric_view_find(p->view, f->name))
             continue;
         if (p->proto)
-            metric_proto_text(&e, f, p->b);
+            metric_proto_text(&e, f, NULL, p->b);
         else
             expfmt_write_family(&e, f, true, p->b);
     }

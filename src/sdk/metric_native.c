@@ -285,3 +285,34 @@ void metric_native_read(const struct metric_series *s, struct metric_native *out
     for (uint32_t i = 0; i < out->negative.n; i++)
         out->count += out->negative.count[i];
 }
+
+// ---- as classic buckets ---------------------------------------------------------------------------------------------
+// The exponent of two of base^index, rounded down; exact: index is one.
+static int64_t power(int scale, int64_t index, bool *exact)
+{
+    int64_t p = scale >= 0 ? index >> scale : index * ((int64_t)1 << -scale);
+    *exact = scale < 0 || p * ((int64_t)1 << scale) == index;
+    return p;
+}
+
+void metric_native_classic(int scale, uint64_t below, int64_t first, const uint64_t *count, size_t n, metric_le_fn *line,
+                           void *arg)
+{
+    uint64_t up_to = below;
+    bool exact;
+    if (below)
+        line(arg, 0, below);
+    while (n && !count[n - 1]) // ranges may begin and end with buckets that a difference left empty
+        n--;
+    for (; n && !*count; count++, first++)
+        n--;
+    int64_t p = power(scale, first, &exact);
+    if (n && p >= -1074)
+        line(arg, ldexp(1, (int)p), up_to);
+    for (size_t i = 0; i < n; i++) {
+        up_to += count[i];
+        p = power(scale, first + (int64_t)i + 1, &exact);
+        if ((exact || i + 1 == n) && p + !exact >= -1074 && p + !exact <= 1023)
+            line(arg, ldexp(1, (int)p + !exact), up_to);
+    }
+}

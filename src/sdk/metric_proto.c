@@ -4,6 +4,7 @@
 #include "sdk/metric.h"
 #include "sdk/metric_parse.h"
 #include <math.h>
+#include <sonde/meter.h>
 
 enum { FAMILY_NAME = 1, FAMILY_HELP, FAMILY_TYPE, FAMILY_METRIC, FAMILY_UNIT };
 enum {
@@ -95,32 +96,40 @@ static void classic(struct buf *b, struct metric_series *s, uint64_t *counts)
 }
 
 // One span of neighbours, empty ones included; counts as differences. Prometheus numbers a bucket by its upper bound.
-static void side(struct buf *b, const struct metric_native_side *s, uint32_t span, uint32_t delta)
+static void side(struct buf *b, const struct sonde_buckets_f *s, uint32_t span, uint32_t delta)
 {
     if (s->n == 0)
         return;
     size_t m = pb_w_begin(b, span);
-    pb_w_u64(b, 1, zigzag((int64_t)s->min + 1));
+    pb_w_u64(b, 1, zigzag((int64_t)s->offset + 1));
     pb_w_u64(b, 2, s->n);
     pb_w_end(b, m);
     m = pb_w_begin(b, delta);
-    for (uint32_t i = 0; i < s->n; i++)
-        pb_w_varint(b, zigzag((int64_t)(s->count[i] - (i ? s->count[i - 1] : 0))));
+    for (size_t i = 0; i < s->n; i++)
+        pb_w_varint(b, zigzag((int64_t)(s->counts[i] - (i ? s->counts[i - 1] : 0))));
     pb_w_end(b, m);
+}
+
+static void exponential(struct buf *b, const struct sonde_point *p)
+{
+    pb_w_u64(b, HISTOGRAM_COUNT, p->count);
+    pb_w_double(b, HISTOGRAM_SUM, p->sum);
+    pb_w_u64(b, SCHEMA, zigzag(p->scale));
+    pb_w_u64(b, ZERO_COUNT, p->zero);
+    side(b, &p->negative, NEGATIVE_SPAN, NEGATIVE_DELTA);
+    side(b, &p->positive, POSITIVE_SPAN, POSITIVE_DELTA);
+    if (p->negative.n == 0 && p->positive.n == 0) // an empty span says that this is no classic histogram
+        pb_w_end(b, pb_w_begin(b, POSITIVE_SPAN));
 }
 
 static void native(struct buf *b, struct metric_series *s)
 {
     struct metric_native n;
     metric_native_read(s, &n);
-    pb_w_u64(b, HISTOGRAM_COUNT, n.count);
-    pb_w_double(b, HISTOGRAM_SUM, n.sum);
-    pb_w_u64(b, SCHEMA, zigzag(n.scale));
-    pb_w_u64(b, ZERO_COUNT, n.zero);
-    side(b, &n.negative, NEGATIVE_SPAN, NEGATIVE_DELTA);
-    side(b, &n.positive, POSITIVE_SPAN, POSITIVE_DELTA);
-    if (n.negative.n == 0 && n.positive.n == 0) // an empty span says that this is no classic histogram
-        pb_w_end(b, pb_w_begin(b, POSITIVE_SPAN));
+    struct sonde_point p = {.count = n.count, .sum = n.sum, .scale = n.scale, .zero = n.zero};
+    p.negative = (struct sonde_buckets_f){n.negative.min, n.negative.n, n.negative.count};
+    p.positive = (struct sonde_buckets_f){n.positive.min, n.positive.n, n.positive.count};
+    exponential(b, &p);
     exemplar(b, EXEMPLARS, s, 0);
 }
 
@@ -252,7 +261,8 @@ static void inner_line(struct buf *b, const struct expfmt *e, const struct expfm
 }
 
 // The metric that begins at sample i; returns where the next begins.
-static uint32_t text_metric(struct buf *b, const struct expfmt *e, const struct expfmt_family *f, uint32_t i)
+static uint32_t text_metric(struct buf *b, const struct expfmt *e, const struct expfmt_family *f, uint32_t i,
+                            const struct sonde_point ***histograms)
 {
     static const uint32_t field[] = {[EXPFMT_UNTYPED] = METRIC_IS_UNTYPED,
                                      [EXPFMT_COUNTER] = METRIC_IS_COUNTER,
@@ -267,8 +277,12 @@ static uint32_t text_metric(struct buf *b, const struct expfmt *e, const struct 
             label(b, METRIC_LABEL, e->labels[s->first_label + k].name, e->labels[s->first_label + k].value);
     size_t v = pb_w_begin(b, field[f->type]);
     if (inner.n) {
+        const struct sonde_point *p = f->type == EXPFMT_HISTOGRAM && histograms ? *(*histograms)++ : NULL;
+        if (p)
+            exponential(b, p);
         for (; i < f->n && same_metric(e, s, &e->samples[f->first + i], inner); i++)
-            inner_line(b, e, f, &e->samples[f->first + i]);
+            if (!p)
+                inner_line(b, e, f, &e->samples[f->first + i]);
     } else {
         pb_w_double(b, COUNTER_VALUE, s->value);
         i++;
@@ -281,7 +295,8 @@ static uint32_t text_metric(struct buf *b, const struct expfmt *e, const struct 
     return i;
 }
 
-void metric_proto_text(const struct expfmt *e, const struct expfmt_family *f, struct buf *b)
+void metric_proto_text(const struct expfmt *e, const struct expfmt_family *f, const struct sonde_point ***histograms,
+                       struct buf *b)
 {
     static const uint8_t type[] = {[EXPFMT_UNTYPED] = TYPE_UNTYPED,
                                    [EXPFMT_COUNTER] = TYPE_COUNTER,
@@ -294,6 +309,6 @@ void metric_proto_text(const struct expfmt *e, const struct expfmt_family *f, st
     buf_init(&m, MAX_METRIC_TEXT);
     head(&m, f->name, f->help, type[f->type]);
     for (uint32_t i = 0; i < f->n;)
-        i = text_metric(&m, e, f, i);
+        i = text_metric(&m, e, f, i, histograms);
     delimited(b, &m);
 }

@@ -16,6 +16,53 @@ static void page_is(struct sonde_meter_provider *p, const struct sonde_meter_pag
 
 static const struct sonde_meter_page_options plain = {.no_target_info = true, .no_scope_labels = true};
 
+// Exponential buckets as classic ones: bounds are powers of two whatever the scale; protobuf has the buckets themselves.
+static void exponential(void **state)
+{
+    (void)state;
+    static const struct {
+        double v[4];
+        const char *om, *text;
+    } rows[] = {
+        {{1, 3, 4, 5}, "0.5:0 1.0:1 2.0:1 4.0:3 8.0:4 +Inf:4", "0.5:0 1:1 2:1 4:3 8:4 +Inf:4"},
+        {{0, 0, 3}, "0.0:2 2.0:2 4.0:3 +Inf:3", "0:2 2:2 4:3 +Inf:3"},
+        {{0}, "0.0:1 +Inf:1", "0:1 +Inf:1"},
+        {{0.1}, "0.0625:0 0.125:1 +Inf:1", "0.0625:0 0.125:1 +Inf:1"},
+        {{1e-300, 1e300}, NULL, NULL}, // coarse: only that it is in order
+    };
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        check_row("%zu", i);
+        struct sonde_view view = {.aggregation = SONDE_AGGREGATION_EXPONENTIAL_HISTOGRAM};
+        struct sonde_meter_provider *p = PROVIDER(.is_private = true, .views = &view, .n_views = 1);
+        struct sonde_instrument *h =
+            sonde_instrument_new(sonde_meter_get(p, NULL), SONDE_INSTRUMENT_HISTOGRAM, OPTIONS(.name = "h", .f64 = true));
+        for (int k = 0; k < 4; k++)
+            if (k == 0 || rows[i].v[k] > 0 || (k == 1 && rows[i].v[2] > 0))
+                sonde_instrument_add_f64(h, rows[i].v[k], NULL, 0);
+        for (int om = 0; om < 2; om++) {
+            char got[4096] = "", le[64], *page = sonde_meter_text(p, &plain, om ? SONDE_EXPOSITION_OPENMETRICS : 0, NULL);
+            double last = -1;
+            for (char *at = page; (at = strstr(at, "le=\"")); at++) {
+                unsigned long long n = 0;
+                CHECK(sscanf(at, "le=\"%63[^\"]\"} %llu", le, &n) == 2);
+                CHECK(strtod(le, NULL) > last);
+                last = strtod(le, NULL);
+                snprintf(got + strlen(got), sizeof got - strlen(got), "%s%s:%llu", *got ? " " : "", le, n);
+            }
+            if (rows[i].text)
+                CHECK_STR(slice_str(got), om ? rows[i].om : rows[i].text);
+            free(page);
+        }
+        size_t n;
+        char *proto = sonde_meter_text(p, &plain, SONDE_EXPOSITION_PROTOBUF, &n);
+        CHECK(proto && memmem(proto, n, "\x62", 1)); // positive_span
+        CHECK(proto && !memmem(proto, n, "le", 2) && n < 2000);
+        free(proto);
+        sonde_meter_provider_free(p);
+    }
+    check_done();
+}
+
 // X39, X41, X42, X49-X52: name and type of one instrument.
 static void names(void **state)
 {
@@ -263,8 +310,8 @@ static void in_registry(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),  cmocka_unit_test(pages),     cmocka_unit_test(meeting),     cmocka_unit_test(bucket_label),
-        cmocka_unit_test(target), cmocka_unit_test(exemplars), cmocka_unit_test(in_registry),
+        cmocka_unit_test(names),        cmocka_unit_test(exponential), cmocka_unit_test(pages),     cmocka_unit_test(meeting),
+        cmocka_unit_test(bucket_label), cmocka_unit_test(target),      cmocka_unit_test(exemplars), cmocka_unit_test(in_registry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
