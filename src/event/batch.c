@@ -335,6 +335,36 @@ void batch_row_cancel(struct batch *b)
     b->n_touched = 0;
 }
 
+static void time_range(struct batch *b)
+{
+    for (uint32_t r = 0; r < b->rows; r++) {
+        if (r == 0 || b->time[r] < b->min_time)
+            b->min_time = b->time[r];
+        if (r == 0 || b->time[r] > b->max_time)
+            b->max_time = b->time[r];
+    }
+}
+
+void batch_cut(struct batch *b, uint32_t rows)
+{
+    uint32_t kept = 0;
+    if (rows >= b->rows)
+        return;
+    for (uint32_t i = 0; i < b->n_columns; i++) {
+        struct column c = b->columns[i];
+        while (c.n && (c.row ? c.row[c.n - 1] : c.n - 1) >= rows)
+            c.n--;
+        if (c.n == rows)
+            c.row = NULL; // dense now
+        if (c.n)
+            b->columns[kept++] = c;
+    }
+    b->n_columns = kept;
+    point_fields(b);
+    b->rows = rows;
+    time_range(b);
+}
+
 bool batch_seal(struct batch *b)
 {
     uint32_t kept = 0;
@@ -350,12 +380,7 @@ bool batch_seal(struct batch *b)
     b->index = NULL; // column numbers may have changed
     b->index_size = 0;
     point_fields(b);
-    for (uint32_t r = 0; r < b->rows; r++) {
-        if (r == 0 || b->time[r] < b->min_time)
-            b->min_time = b->time[r];
-        if (r == 0 || b->time[r] > b->max_time)
-            b->max_time = b->time[r];
-    }
+    time_range(b);
     b->sealed = true;
     return !b->failed;
 }

@@ -177,6 +177,8 @@ struct batch *batch_ref(struct batch *b);
 void batch_unref(struct batch *b); // null is fine
 // Ends building: computes min/max time, resource hashes are set; false if an append failed.
 bool batch_seal(struct batch *b);
+// Forgets the rows from `rows` on of a sealed batch that nobody else refers to.
+void batch_cut(struct batch *b, uint32_t rows);
 // Bytes of memory that the batch holds.
 size_t batch_memory(const struct batch *b);
 

@@ -1,177 +1,23 @@
-// Receivers: OTLP (HTTP protobuf and JSON, gRPC) and Loki push. All go one way: decode, append, answer when the write-ahead log
-// has it on disk. Wire formats differ in the content type they take and in the shape of the answer; that is the table below.
+// Receivers: OTLP (HTTP protobuf and JSON, gRPC), Loki push, Prometheus' remote write. All go one way: decode, append, answer
+// when the write-ahead log has it on disk. Wire formats differ in the content type they take and in the shape of the answer; that
+// is the table below.
+#include "serve/receive.h"
 #include "base/clock.h"
 #include "base/limits.h"
-#include "base/pb.h"
-#include "serve/serve.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-struct receive_kind {
-    enum receiver receiver;
-    enum wire_format protobuf, json;
-    bool grpc;
-    const char *rejected_json; // name of OTLP's count of refused rows in JSON; null: Loki
-};
-
 static const struct receive_kind kinds[] = {
-    {RECEIVER_OTLP_LOGS, WIRE_OTLP_LOGS_PB, WIRE_OTLP_LOGS_JSON, false, "rejectedLogRecords"},
-    {RECEIVER_OTLP_TRACES, WIRE_OTLP_TRACES_PB, WIRE_OTLP_TRACES_JSON, false, "rejectedSpans"},
-    {RECEIVER_OTLP_LOGS, WIRE_OTLP_LOGS_PB, WIRE_OTLP_LOGS_JSON, true, "rejectedLogRecords"},
-    {RECEIVER_OTLP_TRACES, WIRE_OTLP_TRACES_PB, WIRE_OTLP_TRACES_JSON, true, "rejectedSpans"},
-    {RECEIVER_LOKI, WIRE_LOKI_PB, WIRE_LOKI_JSON, false, NULL},
+    {RECEIVER_OTLP_LOGS, WIRE_OTLP_LOGS_PB, WIRE_OTLP_LOGS_JSON, false, ANSWER_OTLP, "rejectedLogRecords"},
+    {RECEIVER_OTLP_TRACES, WIRE_OTLP_TRACES_PB, WIRE_OTLP_TRACES_JSON, false, ANSWER_OTLP, "rejectedSpans"},
+    {RECEIVER_OTLP_LOGS, WIRE_OTLP_LOGS_PB, WIRE_OTLP_LOGS_JSON, true, ANSWER_OTLP, "rejectedLogRecords"},
+    {RECEIVER_OTLP_TRACES, WIRE_OTLP_TRACES_PB, WIRE_OTLP_TRACES_JSON, true, ANSWER_OTLP, "rejectedSpans"},
+    {RECEIVER_LOKI, WIRE_LOKI_PB, WIRE_LOKI_JSON, false, ANSWER_LOKI, NULL},
+    {RECEIVER_OTLP_METRICS, WIRE_OTLP_METRICS_PB, WIRE_OTLP_METRICS_JSON, false, ANSWER_OTLP, "rejectedDataPoints"},
+    {RECEIVER_OTLP_METRICS, WIRE_OTLP_METRICS_PB, WIRE_OTLP_METRICS_JSON, true, ANSWER_OTLP, "rejectedDataPoints"},
+    {RECEIVER_WRITE, WIRE_WRITE1, 0, false, ANSWER_WRITE, NULL},
 };
-
-// One receiver of one server: the argument of its route.
-struct receive_route {
-    struct server *server;
-    const struct receive_kind *kind;
-};
-
-// A request between its arrival and its acknowledgement.
-struct receive {
-    const struct receive_route *route;
-    struct http_req *req;
-    bool json;
-    size_t bytes;
-    struct wire_report report;
-};
-
-static struct receiver_stats *stats_of(const struct receive *r)
-{
-    return &r->route->server->receivers[r->route->kind->receiver];
-}
-
-// ---- answers --------------------------------------------------------------------------------------------------------
-
-// google.rpc.Status { 1 code, 2 message } in the encoding of the request.
-static void status_body(bool json, int grpc_code, const char *message, struct buf *out)
-{
-    if (json) {
-        struct jw w = jw_to(out);
-        jw_obj(&w);
-        JW_KEY(&w, "code");
-        jw_i64(&w, grpc_code);
-        JW_KEY(&w, "message");
-        jw_str(&w, slice_str(message));
-        jw_obj_end(&w);
-    } else {
-        pb_w_i64(out, 1, grpc_code);
-        pb_w_bytes(out, 2, slice_str(message));
-    }
-}
-
-static enum grpc_status grpc_code(enum errc code)
-{
-    switch (code) {
-    case ERR_OK:
-        return GRPC_OK;
-    case ERR_INPUT:
-    case ERR_SYNTAX:
-    case ERR_CORRUPT:
-        return GRPC_INVALID_ARGUMENT;
-    case ERR_LIMIT:
-        return GRPC_RESOURCE_EXHAUSTED;
-    default:
-        return GRPC_UNAVAILABLE; // full disk, no memory, closing: the client keeps the data and tries again
-    }
-}
-
-static int http_code(enum errc code)
-{
-    switch (code) {
-    case ERR_INPUT:
-    case ERR_SYNTAX:
-    case ERR_CORRUPT: // of the client's bytes
-        return 400;
-    case ERR_LIMIT:
-        return 413;
-    default:
-        return 503;
-    }
-}
-
-static void answer_error(struct receive *r, const struct error *err)
-{
-    atomic_fetch_add(&stats_of(r)->failed, 1);
-    int status = http_code(err->code);
-    if (r->route->kind->grpc) {
-        grpc_reply(r->req, grpc_code(err->code), err->msg, SLICE_NONE);
-        return;
-    }
-    if (status == 503)
-        http_reply_header(r->req, SLICE("retry-after"), SLICE("1"));
-    if (!r->route->kind->rejected_json) {
-        http_reply_text(r->req, status, "%s", err->msg);
-        return;
-    }
-    struct buf b;
-    buf_init(&b, KIB(8));
-    status_body(r->json, grpc_code(err->code), err->msg, &b);
-    http_reply(r->req, status, r->json ? SLICE("application/json") : SLICE("application/x-protobuf"), buf_slice(&b));
-    buf_free(&b);
-}
-
-static void reasons_text(const struct wire_report *rep, struct buf *out)
-{
-    buf_printf(out, "%" PRIu32 " of %" PRIu32 " refused: ", rep->rejected, rep->rejected + rep->accepted);
-    for (uint32_t i = 0; i < rep->n_reasons; i++)
-        buf_printf(out, "%s%s", i ? "; " : "", rep->reason[i]);
-}
-
-// Export…ServiceResponse { 1 partial_success { 1 rejected, 2 error_message } }; unset on full success.
-static void otlp_body(const struct receive *r, struct buf *out)
-{
-    struct buf why;
-    buf_init(&why, KIB(8));
-    if (r->report.rejected)
-        reasons_text(&r->report, &why);
-    if (r->json) {
-        struct jw w = jw_to(out);
-        jw_obj(&w);
-        if (r->report.rejected) {
-            JW_KEY(&w, "partialSuccess");
-            jw_obj(&w);
-            jw_key(&w, slice_str(r->route->kind->rejected_json));
-            jw_str_u64(&w, r->report.rejected);
-            JW_KEY(&w, "errorMessage");
-            jw_str(&w, buf_slice(&why));
-            jw_obj_end(&w);
-        }
-        jw_obj_end(&w);
-    } else if (r->report.rejected) {
-        size_t mark = pb_w_begin(out, 1);
-        pb_w_i64(out, 1, r->report.rejected);
-        pb_w_bytes(out, 2, buf_slice(&why));
-        pb_w_end(out, mark);
-    }
-    buf_free(&why);
-}
-
-static void answer_ok(struct receive *r)
-{
-    struct receiver_stats *st = stats_of(r);
-    atomic_fetch_add(&st->rows, r->report.accepted);
-    atomic_fetch_add(&st->rejected_rows, r->report.rejected);
-    struct buf b;
-    buf_init(&b, KIB(16));
-    if (!r->route->kind->rejected_json) { // Loki: what was good is kept, the answer tells of the rest
-        if (r->report.rejected) {
-            reasons_text(&r->report, &b);
-            http_reply_text(r->req, 400, "%.*s", (int)b.n, b.p);
-        } else {
-            http_reply(r->req, 204, SLICE_NONE, SLICE_NONE);
-        }
-    } else {
-        otlp_body(r, &b);
-        if (r->route->kind->grpc)
-            grpc_reply(r->req, GRPC_OK, "", buf_slice(&b));
-        else
-            http_reply(r->req, 200, r->json ? SLICE("application/json") : SLICE("application/x-protobuf"), buf_slice(&b));
-    }
-    buf_free(&b);
-}
 
 // ---- the way in -----------------------------------------------------------------------------------------------------
 
@@ -179,9 +25,9 @@ static void finish(struct receive *r, const struct error *err)
 {
     atomic_fetch_sub(&r->route->server->inflight, r->bytes);
     if (err->code == ERR_OK)
-        answer_ok(r);
+        receive_answer_ok(r);
     else
-        answer_error(r, err);
+        receive_answer_error(r, err);
 }
 
 // From the log's thread.
@@ -203,25 +49,53 @@ static bool media_is(struct slice type, struct slice want)
     return slice_split(&rest, ';', &first) && slice_ieq(slice_trim(first), want);
 }
 
-// Which of the route's two formats the content type names; 0 if neither.
+// application/x-protobuf;proto=io.prometheus.write.v2.Request, and without proto the first version.
+static enum wire_format choose_write(struct slice type)
+{
+    struct slice rest = type, part, key;
+    enum wire_format f = WIRE_WRITE1;
+    if (type.n && !media_is(type, SLICE("application/x-protobuf")))
+        return 0;
+    while (slice_split(&rest, ';', &part)) {
+        struct slice value = slice_trim(part);
+        if (!slice_split(&value, '=', &key) || !slice_ieq(slice_trim(key), SLICE("proto")))
+            continue;
+        value = value.p ? slice_trim(value) : SLICE("");
+        if (value.n > 1 && value.p[0] == '"' && value.p[value.n - 1] == '"')
+            value = slice_of(value.p + 1, value.n - 2);
+        if (slice_eq(value, SLICE("io.prometheus.write.v2.Request")))
+            f = WIRE_WRITE2;
+        else
+            f = slice_eq(value, SLICE("prometheus.WriteRequest")) ? WIRE_WRITE1 : 0;
+    }
+    return f;
+}
+
+// Which of the route's formats the content type names; 0 if none.
 static enum wire_format choose_format(struct receive *r)
 {
     struct slice type = http_req_header(r->req, SLICE("content-type"));
     const struct receive_kind *k = r->route->kind;
     if (k->grpc)
         return k->protobuf;
-    r->json = media_is(type, SLICE("application/json"));
+    r->json = k->json && media_is(type, SLICE("application/json"));
     if (r->json)
         return k->json;
+    if (k->answer == ANSWER_WRITE)
+        return choose_write(type);
     if (media_is(type, SLICE("application/x-protobuf")) || media_is(type, SLICE("application/protobuf")))
         return k->protobuf;
     return k->receiver == RECEIVER_LOKI && type.n == 0 ? k->protobuf : 0;
 }
 
-// Loki's protobuf body is a snappy block.
-static enum errc unpack_loki(struct receive *r, struct slice *body, struct error *err)
+// Loki's protobuf body and remote write's are a snappy block. Under another content coding (zstd, gzip) the server has unpacked a
+// remote write already.
+static enum errc unsnappy(struct receive *r, struct slice *body, struct error *err)
 {
+    struct slice coding = http_req_header(r->req, SLICE("content-encoding"));
     struct buf raw;
+    if (r->route->kind->answer == ANSWER_WRITE && coding.n && !slice_ieq(slice_trim(coding), SLICE("snappy")))
+        return ERR_OK;
     buf_init(&raw, MAX_HTTP_BODY);
     enum errc rc = codec_decode(CODEC_SNAPPY, *body, MAX_HTTP_BODY, &raw, err);
     if (rc == ERR_OK) {
@@ -241,16 +115,17 @@ static enum errc receive_into(struct receive *r, struct error *err)
     struct server *s = r->route->server;
     enum wire_format f = choose_format(r);
     struct slice tenant, body = r->req->body;
+    r->format = f;
     if (!f) {
         struct slice type = http_req_header(r->req, SLICE("content-type"));
-        return ERR(err, UNSUPPORTED,
-                   "content-type \"%.*s\" is not accepted here: send application/x-protobuf or application/json", (int)type.n,
-                   type.p);
+        return ERR(
+            err, UNSUPPORTED, "content-type \"%.*s\" is not accepted here: send application/x-protobuf%s", (int)type.n, type.p,
+            r->route->kind->json ? " or application/json" : ", of prometheus.WriteRequest or io.prometheus.write.v2.Request");
     }
     TRY(server_tenant(r->req, &tenant, err));
-    if (f == WIRE_LOKI_PB)
-        TRY(unpack_loki(r, &body, err));
-    atomic_fetch_add(&stats_of(r)->bytes, body.n);
+    if (f == WIRE_LOKI_PB || f == WIRE_WRITE1 || f == WIRE_WRITE2)
+        TRY(unsnappy(r, &body, err));
+    atomic_fetch_add(&receive_stats(r)->bytes, body.n);
     struct wire_options opt = {.received_ns = clock_wall_ns(), .discover_service = s->settings->discover_service};
     struct batch *batch = NULL;
     // The batch refers to the body, which lives until the answer; store_append makes it independent.
@@ -274,7 +149,7 @@ static void receive(struct http_req *req, void *arg)
         return;
     }
     *r = (struct receive){.route = route, .req = req, .bytes = req->body.n};
-    atomic_fetch_add(&stats_of(r)->requests, 1);
+    atomic_fetch_add(&receive_stats(r)->requests, 1);
     uint64_t before = atomic_fetch_add(&s->inflight, r->bytes);
     if (before + r->bytes > (uint64_t)s->settings->inflight_bytes && before > 0)
         ERR(&err, FULL, "%" PRIu64 " bytes are waiting to be written already; try again in a second", before);
@@ -282,25 +157,11 @@ static void receive(struct http_req *req, void *arg)
         return; // the log's thread answers
     if (err.code == ERR_UNSUPPORTED && !route->kind->grpc) {
         atomic_fetch_sub(&s->inflight, r->bytes);
-        atomic_fetch_add(&stats_of(r)->failed, 1);
+        atomic_fetch_add(&receive_stats(r)->failed, 1);
         http_reply_text(req, 415, "%s", err.msg);
         return;
     }
     finish(r, &err);
-}
-
-// So that a sender of all three signals is told what to do, and not that it has a wrong address.
-static const char no_metrics[] =
-    "this server keeps logs and traces, no metrics: let a Prometheus scrape the senders, or send metrics "
-    "elsewhere (OTEL_EXPORTER_OTLP_METRICS_ENDPOINT), or none (OTEL_METRICS_EXPORTER=none)";
-
-static void refuse_metrics(struct http_req *req, void *arg)
-{
-    (void)arg;
-    if (slice_eq(slice_str(req->route->method), SLICE("GRPC")))
-        grpc_reply(req, GRPC_UNIMPLEMENTED, no_metrics, SLICE_NONE);
-    else
-        http_reply_text(req, 501, "%s", no_metrics);
 }
 
 size_t receive_routes(struct server *s, struct http_route *out, size_t max)
@@ -317,6 +178,11 @@ size_t receive_routes(struct server *s, struct http_route *out, size_t max)
         {"GRPC", "/opentelemetry.proto.collector.trace.v1.TraceService/Export", 3, "OTLP traces over gRPC"},
         {"POST", "/loki/api/v1/push", 4, "Loki push, snappy protobuf or JSON"},
         {"POST", "/api/prom/push", 4, "Loki push, old path"},
+        {"POST", "/v1/metrics", 5, "OTLP metrics, protobuf or JSON"},
+        {"POST", "/otlp/v1/metrics", 5, "OTLP metrics, beside Loki's path for logs"},
+        {"POST", "/api/v1/otlp/v1/metrics", 5, "OTLP metrics, Prometheus' path"},
+        {"GRPC", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", 6, "OTLP metrics over gRPC"},
+        {"POST", "/api/v1/write", 7, "Prometheus remote write 1.0 and 2.0"},
     };
     static struct receive_route routes[sizeof kinds / sizeof *kinds];
     size_t n = 0;
@@ -325,10 +191,5 @@ size_t receive_routes(struct server *s, struct http_route *out, size_t max)
     for (size_t i = 0; i < sizeof rows / sizeof *rows && n < max; i++)
         out[n++] =
             (struct http_route){rows[i].method, rows[i].path, receive, &routes[rows[i].kind], MAX_HTTP_BODY, rows[i].about};
-    static const char *const metrics[][2] = {{"POST", "/v1/metrics"},
-                                             {"GRPC", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"}};
-    for (size_t i = 0; i < 2 && n < max; i++)
-        out[n++] =
-            (struct http_route){metrics[i][0], metrics[i][1], refuse_metrics, NULL, MAX_HTTP_BODY, "OTLP metrics: refused"};
     return n;
 }

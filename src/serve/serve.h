@@ -20,7 +20,7 @@ extern const struct setting serve_settings[SERVE_SETTINGS_N];
 struct receiver_stats {
     _Atomic uint64_t requests, rows, bytes, rejected_rows, failed;
 };
-enum receiver { RECEIVER_OTLP_LOGS, RECEIVER_OTLP_TRACES, RECEIVER_LOKI, RECEIVER_COUNT };
+enum receiver { RECEIVER_OTLP_LOGS, RECEIVER_OTLP_TRACES, RECEIVER_LOKI, RECEIVER_OTLP_METRICS, RECEIVER_WRITE, RECEIVER_COUNT };
 
 struct server {
     const struct serve_settings *settings;
@@ -46,7 +46,7 @@ bool server_param_time(struct http_req *r, const char *name, int64_t *out, struc
 enum errc serve_run(const struct serve_settings *settings, struct error *err);
 
 // Routes of each protocol, one file each. They append to a table with room for `max` rows and return how many.
-size_t receive_routes(struct server *s, struct http_route *out, size_t max); // OTLP over HTTP and gRPC, Loki push
+size_t receive_routes(struct server *s, struct http_route *out, size_t max); // OTLP over HTTP and gRPC, Loki push, remote write
 size_t tempo_routes(struct server *s, struct http_route *out, size_t max);
 size_t status_routes(struct server *s, struct http_route *out, size_t max);
 size_t sonde_routes(struct server *s, struct http_route *out, size_t max);

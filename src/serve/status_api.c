@@ -61,15 +61,16 @@ static void single(struct buf *b, const char *name, const char *type, const char
 
 static void receivers_metrics(struct buf *b, struct server *s)
 {
-    static const char *const names[RECEIVER_COUNT] = {"otlp-logs", "otlp-traces", "loki"};
+    static const char *const names[RECEIVER_COUNT] = {"otlp-logs", "otlp-traces", "loki", "otlp-metrics", "remote-write"};
     static const struct {
         const char *name, *help;
         size_t offset;
     } rows[] = {
         {"sonde_receiver_requests_total", "Requests received.", offsetof(struct receiver_stats, requests)},
-        {"sonde_receiver_events_total", "Log records and spans accepted.", offsetof(struct receiver_stats, rows)},
+        {"sonde_receiver_events_total", "Log records, spans, data points and samples accepted.",
+         offsetof(struct receiver_stats, rows)},
         {"sonde_receiver_bytes_total", "Body bytes received, decompressed.", offsetof(struct receiver_stats, bytes)},
-        {"sonde_receiver_rejected_events_total", "Log records and spans refused within accepted requests.",
+        {"sonde_receiver_rejected_events_total", "Log records, spans, data points and samples refused within accepted requests.",
          offsetof(struct receiver_stats, rejected_rows)},
         {"sonde_receiver_failed_requests_total", "Requests refused or not stored.", offsetof(struct receiver_stats, failed)},
     };

@@ -64,6 +64,17 @@ struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint
     return out;
 }
 
+struct batch *batch_drop(struct batch *b, const uint32_t *dropped, uint32_t n)
+{
+    if (n && dropped[0] == b->rows - n) { // ascending: all from there on
+        batch_cut(b, b->rows - n);
+        return b;
+    }
+    struct batch *out = batch_without(b, dropped, n);
+    batch_unref(b);
+    return out;
+}
+
 // Makes the request independent of the caller's memory and computes what needs no lock.
 static enum errc prepare(struct request *q, struct slice raw, struct error *err)
 {
@@ -187,10 +198,9 @@ static enum errc publish(struct request *q, uint64_t sequence)
     if (!kept)
         return ERR_OK;
     struct batch *b = q->batch;
+    q->batch = NULL;
     if (n)
-        b = batch_without(q->batch, q->dropped, n);
-    else
-        q->batch = NULL;
+        b = batch_drop(b, q->dropped, n);
     return b ? table_insert(q->table, b, sequence, sequence, replay_cost(&q->record)) : ERR_NOMEM;
 }
 

@@ -103,10 +103,8 @@ static enum errc make_batch(struct item *it, bool hashes, struct error *err)
     if (ok && hashes) {
         ok = hash_item(it, dropped);
     } else if (ok && it->r.n_dropped) {
-        struct batch *kept = batch_without(it->batch, dropped, it->r.n_dropped);
-        batch_unref(it->batch);
-        it->batch = kept;
-        ok = kept != NULL;
+        it->batch = batch_drop(it->batch, dropped, it->r.n_dropped);
+        ok = it->batch != NULL;
     }
     return ok ? ERR_OK : ERR(err, NOMEM, "replaying the log: out of memory");
 }
