@@ -33,8 +33,9 @@ struct loop {
     atomic_bool stop, running;
     _Atomic pthread_t thread;
     int64_t now;
-    struct loop_timer **heap; // smallest `at` first
-    size_t n_timers, cap_timers;
+    struct loop_timer **heap;    // smallest `at` first
+    size_t n_timers, cap_timers; // in the heap; its room
+    size_t n_made;               // timers that exist, set or not
     struct loop_io *dead;
     pthread_mutex_t lock; // guards first, last; taken alone
     struct loop_item *first, *last;
@@ -77,7 +78,7 @@ static void heap_down(struct loop *l, size_t i)
 // The heap has room for every timer that exists, so that setting one cannot fail.
 struct loop_timer *loop_timer_new(struct loop *l, loop_timer_fn *fn, void *arg)
 {
-    if (l->cap_timers == 0 || l->n_timers == l->cap_timers) {
+    if (l->n_made == l->cap_timers) {
         size_t cap = l->cap_timers ? l->cap_timers * 2 : 64;
         struct loop_timer **heap = mem_realloc(l->heap, cap * sizeof *heap);
         if (!heap)
@@ -86,8 +87,10 @@ struct loop_timer *loop_timer_new(struct loop *l, loop_timer_fn *fn, void *arg)
         l->cap_timers = cap;
     }
     struct loop_timer *t = mem_alloc(sizeof *t);
-    if (t)
-        *t = (struct loop_timer){.loop = l, .fn = fn, .arg = arg, .pos = -1};
+    if (!t)
+        return NULL;
+    *t = (struct loop_timer){.loop = l, .fn = fn, .arg = arg, .pos = -1};
+    l->n_made++;
     return t;
 }
 
@@ -110,13 +113,6 @@ void loop_timer_set(struct loop_timer *t, int64_t delay_ns)
 {
     struct loop *l = t->loop;
     loop_timer_stop(t);
-    if (l->n_timers == l->cap_timers) { // more timers exist than were ever set at once
-        struct loop_timer **heap = mem_realloc(l->heap, l->cap_timers * 2 * sizeof *heap);
-        if (!heap)
-            return;
-        l->heap = heap;
-        l->cap_timers *= 2;
-    }
     t->at = clock_mono_ns() + (delay_ns > 0 ? delay_ns : 0);
     heap_put(l, l->n_timers++, t);
     heap_up(l, l->n_timers - 1);
@@ -127,6 +123,7 @@ void loop_timer_free(struct loop_timer *t)
     if (!t)
         return;
     loop_timer_stop(t);
+    t->loop->n_made--;
     mem_free(t);
 }
 

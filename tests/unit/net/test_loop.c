@@ -1,3 +1,4 @@
+#include "base/alloc.h"
 #include "base/clock.h"
 #include "net/loop.h"
 #include <pthread.h>
@@ -91,6 +92,34 @@ static void test_timer_heap(void **state)
     }
     loop_turn(l, 0);
     assert_int_equal(n_order, 0);
+    for (int i = 0; i < N; i++)
+        loop_timer_free(t[i]);
+    loop_free(l);
+}
+
+// Setting a timer cannot fail, however many exist: there is room for each from its making on.
+static void fire(struct loop_timer *t, void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void test_timer_no_memory(void **state)
+{
+    enum { N = 70 };
+    struct loop *l = fresh();
+    struct loop_timer *t[N];
+    int fired = 0;
+    for (int i = 0; i < N; i++) {
+        t[i] = loop_timer_new(l, fire, &fired);
+        assert_non_null(t[i]);
+    }
+    mem_fail_after(1);
+    for (int i = 0; i < N; i++)
+        loop_timer_set(t[i], 0);
+    mem_fail_after(0);
+    for (int64_t end = clock_mono_ns() + 30000 * MS; fired < N && clock_mono_ns() < end;)
+        loop_turn(l, 10 * MS);
+    assert_int_equal(fired, N);
     for (int i = 0; i < N; i++)
         loop_timer_free(t[i]);
     loop_free(l);
@@ -198,8 +227,9 @@ static void test_events(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_timers), cmocka_unit_test(test_timer_again), cmocka_unit_test(test_timer_heap),
-        cmocka_unit_test(test_posts),  cmocka_unit_test(test_remove),      cmocka_unit_test(test_events),
+        cmocka_unit_test(test_timers),          cmocka_unit_test(test_timer_again), cmocka_unit_test(test_timer_heap),
+        cmocka_unit_test(test_timer_no_memory), cmocka_unit_test(test_posts),       cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_events),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
