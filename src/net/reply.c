@@ -145,16 +145,25 @@ static bool compressible(struct slice type)
     return false;
 }
 
+// A weight of 0 refuses: "q=0", "q=0.000" (RFC 9110 §12.4.2).
+static bool refused_by_weight(struct slice weight)
+{
+    if (!slice_ieq(slice_cut(weight, 2), SLICE("q=")))
+        return false;
+    for (size_t i = 2; i < weight.n; i++) {
+        if (weight.p[i] != '0' && weight.p[i] != '.')
+            return false;
+    }
+    return true;
+}
+
 static bool accepts_gzip(const struct http_req *q)
 {
     struct slice list = http_req_header(q, SLICE("accept-encoding"));
     for (struct slice part; slice_split(&list, ',', &part);) {
         struct slice word;
-        if (!slice_split(&part, ';', &word) || !slice_ieq(slice_trim(word), SLICE("gzip")))
-            continue;
-        part = slice_trim(part); // ";q=0" refuses
-        return !(slice_starts(part, SLICE("q=0")) && slice_find(part, SLICE("1")) < 0 && slice_find(part, SLICE("5")) < 0 &&
-                 slice_find(part, SLICE("8")) < 0 && slice_find(part, SLICE("9")) < 0);
+        if (slice_split(&part, ';', &word) && slice_ieq(slice_trim(word), SLICE("gzip")))
+            return !refused_by_weight(slice_trim(part));
     }
     return false;
 }
