@@ -17,6 +17,7 @@ struct sreq *req_new(struct conn *c)
     r->body_max = MAX_HTTP_IGNORED;
     r->refs = 1;
     r->grpc_status = -1;
+    r->moved = loop_now(c->sl->loop);
     pthread_mutex_init(&r->lock, NULL);
     r->pub.arena = &r->arena;
     r->pub.loop = c->sl->loop;
@@ -104,18 +105,25 @@ int req_head(struct sreq *r, struct slice target, int64_t content_length, const 
     return 0;
 }
 
+// n more bytes of bodies are held. 0 or the status; counted either way, until body_release.
+static int body_count(struct sreq *r, size_t n, const char **why)
+{
+    r->body_counted += n;
+    if (atomic_fetch_add(&conn_server(r->conn)->bodies, n) + n <= MAX_HTTP_BODIES)
+        return 0;
+    *why = "too many request bodies at once, try again later";
+    return 503;
+}
+
 int req_body(struct sreq *r, struct slice bytes, const char **why)
 {
-    struct http_server *s = conn_server(r->conn);
     if (bytes.n > r->body.max - r->body.n) {
         *why = "the body is larger than this path allows";
         return 413;
     }
-    r->body_counted += bytes.n;
-    if (atomic_fetch_add(&s->bodies, bytes.n) + bytes.n > MAX_HTTP_BODIES) {
-        *why = "too many request bodies at once, try again later";
-        return 503;
-    }
+    int status = body_count(r, bytes.n, why);
+    if (status)
+        return status;
     buf_add(&r->body, bytes);
     if (r->body.err != ERR_OK) {
         *why = "out of memory for the body";
@@ -190,7 +198,8 @@ static int content_coding(struct sreq *r, struct slice name, size_t max, struct 
     buf_free(&r->body);
     r->body = plain;
     r->pub.body = buf_slice(&r->body);
-    return 0;
+    body_release(r, conn_server(r->conn));
+    return body_count(r, plain.n, why);
 }
 
 // One length-prefixed message: flag, 4 bytes length, bytes (gRPC over HTTP/2, "Requests").
@@ -282,12 +291,13 @@ static void params_add(struct sreq *r, struct slice text)
     for (struct slice part; slice_split(&text, '&', &part);) {
         if (!part.n)
             continue;
-        if (r->n_params % 16 == 0) {
-            size_t size = sizeof *r->params;
-            struct http_header *more = arena_grow(&r->arena, r->params, r->n_params * size, (r->n_params + 16) * size);
+        if (r->n_params == r->cap_params) {
+            size_t size = sizeof *r->params, cap = r->cap_params ? r->cap_params * 2 : 16;
+            struct http_header *more = arena_grow(&r->arena, r->params, r->n_params * size, cap * size);
             if (!more)
                 return;
             r->params = more;
+            r->cap_params = cap;
         }
         const char *eq = memchr(part.p, '=', part.n);
         struct slice name = slice_cut(part, eq ? (size_t)(eq - part.p) : part.n);

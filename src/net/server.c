@@ -43,7 +43,7 @@ static bool send_wire(struct conn *c)
             return true;
         }
         segs_drop(&c->wire, (size_t)n);
-        c->active = loop_now(c->sl->loop);
+        c->active = c->sent = loop_now(c->sl->loop);
     }
     return true;
 }
@@ -133,7 +133,7 @@ static bool flush(struct conn *c)
             return true;
         }
         segs_drop(&c->out, (size_t)n);
-        c->active = loop_now(c->sl->loop);
+        c->active = c->sent = loop_now(c->sl->loop);
     }
 }
 
@@ -206,6 +206,7 @@ static bool detect(struct conn *c, const char *p, size_t n)
         c->kind = CONN_H1;
     } else if (seen + k == PREFACE_LEN) {
         c->kind = CONN_H2;
+        c->since = 0;
         if (h2_start(c) != ERR_OK)
             conn_done(c);
     }
@@ -216,6 +217,7 @@ static void input(struct conn *c, const char *p, size_t n)
 {
     c->active = loop_now(c->sl->loop);
     if (c->kind == CONN_NEW && !detect(c, p, n)) {
+        c->since = c->since ? c->since : c->active;
         buf_put(&c->in, p, n);
         if (c->in.err != ERR_OK)
             conn_done(c);
@@ -363,8 +365,8 @@ static void accepted(struct server_loop *sl, int fd, const struct sockaddr_stora
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     c->sl = sl;
     c->fd = fd;
-    c->active = c->accepted = loop_now(sl->loop);
-    buf_init(&c->in, MAX_HTTP_HEAD + SERVER_SCRATCH);
+    c->active = c->sent = c->accepted = loop_now(sl->loop);
+    buf_init(&c->in, MAX_HTTP_HEAD + SERVER_SCRATCH + TLS_PIECE); // a read may complete a record of TLS that waited
     peer_name(c->peer, sizeof c->peer, a);
     c->next = sl->conns;
     if (c->next)
@@ -408,17 +410,23 @@ static bool stuck(const struct conn *c)
 static void check_time(struct conn *c, int64_t now)
 {
     struct server_loop *sl = c->sl;
-    int64_t quiet = now - c->active;
+    int64_t quiet = now - c->active, stall = sl->server->o.stall_ns;
     bool lingering = c->kind == CONN_H1 && c->state == H1_LINGER;
     bool shaking = c->tls && !c->tls_ready;
+    bool unsent = c->out.n || c->wire.n;
+    bool late = c->since && now - c->since > stall;
     bool idle = !c->reqs && !c->out.n && !shaking && (c->kind == CONN_H2 || (!c->since && c->state == H1_HEAD));
     bool body = c->kind == CONN_H1 && (c->state == H1_LENGTH || c->state == H1_CHUNKED);
     c->busy = true;
+    if (!unsent)
+        c->sent = now;
+    if (c->kind == CONN_H2)
+        h2_reset_stalled(c, now);
     if ((sl->stopping && now >= sl->stop_at) || (shaking && now - c->accepted > TLS_HANDSHAKE_NS) ||
-        (lingering && quiet > LINGER_NS) || ((c->out.n || c->wire.n || stuck(c)) && quiet > sl->server->o.stall_ns)) {
+        (lingering && (quiet > LINGER_NS || late)) || (c->kind == CONN_NEW && !shaking && late) ||
+        (unsent && now - c->sent > stall) || (stuck(c) && quiet > stall)) {
         c->dead = true;
-    } else if (c->kind == CONN_H1 &&
-               ((c->since && now - c->since > sl->server->o.stall_ns) || (body && quiet > sl->server->o.stall_ns))) {
+    } else if (c->kind == CONN_H1 && (late || (body && quiet > stall))) {
         h1_timeout(c);
     } else if (idle && quiet > sl->server->o.idle_ns) {
         if (c->kind == CONN_H2)
@@ -502,7 +510,7 @@ void http_server_stop(struct http_server *s, int64_t deadline_ns)
     if (here || !running)
         return;
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     int64_t ns = until.tv_nsec + s->deadline_ns % 1000000000 + 200000000; // the sweep needs a moment for the rest
     until.tv_sec += s->deadline_ns / 1000000000 + ns / 1000000000;
     until.tv_nsec = ns % 1000000000;
@@ -583,8 +591,12 @@ enum errc http_server_new(struct http_server **out, const char *address, struct 
         mem_free(s);
         return n_loops ? ERR(err, NOMEM, "no memory for an HTTP server") : ERR(err, BUG, "an HTTP server needs a loop");
     }
+    pthread_condattr_t steady; // a wall clock that is set must not stretch the wait of http_server_stop
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->drained, NULL);
+    pthread_cond_init(&s->drained, &steady);
+    pthread_condattr_destroy(&steady);
     s->o = *o;
     s->o.idle_ns = o->idle_ns > 0 ? o->idle_ns : 75000000000ll;
     s->o.stall_ns = o->stall_ns > 0 ? o->stall_ns : 30000000000ll;

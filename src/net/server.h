@@ -69,7 +69,8 @@ struct conn {
     struct buf in;        // bytes not yet consumed
     struct seg_queue out; // bytes not yet sent
     int64_t active;       // last progress in either direction
-    int64_t since;        // start of the head being read (in TLS first of the handshake), 0 if none
+    int64_t sent;         // last moment when something was sent, or nothing waited to be
+    int64_t since;        // start of the head being read (in TLS first of the handshake) or of lingering, 0 if none
     int64_t accepted;
     char peer[64];
     // TLS: null where the server is plain
@@ -105,7 +106,7 @@ struct sreq {
     size_t n_reply;
     struct slice grpc_message;
     struct http_header *params;
-    size_t n_params;
+    size_t n_params, cap_params;
     bool params_done, encoded; // encoded: the handler set content-encoding
     // the loop thread's
     struct conn *conn; // null once detached
@@ -117,6 +118,7 @@ struct sreq {
     int grpc_status; // of a reply that ends in trailers, -1 for none
     bool deferred;
     struct seg_queue out; // HTTP/2: what the stream still has to send
+    int64_t moved;        // HTTP/2: last progress of the body or of the reply
     uint64_t discarded;
     // HTTP/2: headers while they arrive
     struct http_header *headers;
@@ -160,3 +162,4 @@ void h2_input(struct conn *c, const char *p, size_t n);
 void h2_apply(struct sreq *r, struct seg *s);
 void h2_fill(struct conn *c); // frames to c->out
 void h2_shutdown(struct conn *c);
+void h2_reset_stalled(struct conn *c, int64_t now);

@@ -18,6 +18,7 @@ static void finish(struct sreq *r)
     c->since = 0;
     if (c->unread) {
         c->state = H1_LINGER;
+        c->since = loop_now(c->sl->loop);
     } else if (!c->keep_alive || c->eof || c->sl->stopping) {
         c->closing = true;
     } else {
@@ -42,7 +43,6 @@ static void refuse(struct sreq *r, int status, const char *why, bool unread)
 static void complete(struct sreq *r)
 {
     r->conn->state = H1_WAIT;
-    r->conn->since = 0;
     req_dispatch(r);
 }
 
@@ -73,6 +73,7 @@ static void begin(struct conn *c, const char *text, size_t n)
     r->pub.version = h.version ? h.version : 11;
     r->pub.path = r->pub.query = SLICE("");
     c->keep_alive = h.keep_alive;
+    c->since = 0;
     if (status || !copy_headers(r, &h)) {
         refuse(r, status ? status : 503, status ? why : "out of memory", true);
         return;
@@ -217,7 +218,7 @@ static void put_head(struct sreq *r, int status, int64_t length)
     put(c, slice_of(line, (size_t)n));
     for (size_t i = 0; i < r->n_reply; i++)
         put_header(c, r->reply[i].name, r->reply[i].value);
-    if (length >= 0 && status != 204) {
+    if (length >= 0 && status != 204 && status != 304) { // 304: that of the reply with a body, or none
         n = snprintf(line, sizeof line, "content-length: %lld\r\n", (long long)length);
         put(c, slice_of(line, (size_t)n));
     } else if (r->chunked) {

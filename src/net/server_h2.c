@@ -121,6 +121,7 @@ static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t 
     const char *why = NULL;
     if (!r)
         return 0;
+    r->moved = loop_now(r->pub.loop);
     if (r->refused) { // the answer is under way; read on for a while so that the client sees it
         r->discarded += n;
         if (r->discarded > MAX_HTTP_LINGER)
@@ -186,6 +187,28 @@ void h2_fill(struct conn *c)
     }
 }
 
+// Does the client hold the stream up: by a body that goes no further, before or after the answer, or by a window that it does not
+// open? A stream whose turn has not come, or whose handler works, waits for us.
+static bool held_up(const struct conn *c, const struct sreq *r)
+{
+    if (!r->refused || (r->ended && !r->out.n))
+        return true;
+    return r->out.n && (nghttp2_session_get_remote_window_size(c->h2) <= 0 ||
+                        nghttp2_session_get_stream_remote_window_size(c->h2, r->stream) <= 0);
+}
+
+// PING or SETTINGS now and then keep a connection, not the streams that stand still on it.
+void h2_reset_stalled(struct conn *c, int64_t now)
+{
+    for (struct sreq *r = c->reqs; r; r = r->next) {
+        if (now - r->moved <= conn_server(c)->o.stall_ns || !held_up(c, r))
+            continue;
+        bool answered = r->ended && !r->out.n; // RFC 9113 §8.1: no error, the rest of the request is not needed
+        nghttp2_submit_rst_stream(c->h2, NGHTTP2_FLAG_NONE, r->stream, answered ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
+        r->moved = now; // once, though the socket may be full
+    }
+}
+
 // GOAWAY: streams that run are finished, new ones are refused.
 void h2_shutdown(struct conn *c)
 {
@@ -217,6 +240,7 @@ static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *to, size_t n, 
     struct sreq *r = src->ptr;
     size_t k = segs_take(&r->out, to, n);
     r->unsent = r->out.n;
+    r->moved = loop_now(r->pub.loop);
     if (r->out.n)
         return (ssize_t)k;
     if (!r->ended) {
@@ -246,7 +270,7 @@ static void submit(struct sreq *r, int status, int64_t length, bool body)
         if (!slice_eq(r->reply[i].name, SLICE("connection")) && !slice_eq(r->reply[i].name, SLICE("transfer-encoding")))
             h[n++] = nv(r->reply[i].name, r->reply[i].value);
     }
-    if (length >= 0 && status != 204)
+    if (length >= 0 && status != 204 && status != 304)
         h[n++] = nv(SLICE("content-length"), slice_of(len, (size_t)snprintf(len, sizeof len, "%lld", (long long)length)));
     if (!body && r->grpc_status >= 0)
         n += grpc_trailers(r, h + n, digits);
@@ -275,6 +299,8 @@ static void apply_data(struct sreq *r, struct seg *s)
         nghttp2_submit_rst_stream(r->conn->h2, NGHTTP2_FLAG_NONE, r->stream, NGHTTP2_ENHANCE_YOUR_CALM);
         return;
     }
+    if (!r->out.n)
+        r->moved = loop_now(r->pub.loop);
     segs_push(&r->out, s);
     r->unsent = r->out.n;
     resume(r);
@@ -301,6 +327,8 @@ static void apply_reply(struct sreq *r, struct seg *s)
 
 void h2_apply(struct sreq *r, struct seg *s)
 {
+    if (s->kind != SEG_DATA)
+        r->moved = loop_now(r->pub.loop);
     switch (s->kind) {
     case SEG_DATA:
         apply_data(r, s);

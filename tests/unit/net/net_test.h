@@ -49,6 +49,16 @@ static void h_params(struct http_req *r, void *arg)
     buf_free(&b);
 }
 
+// How much memory the request's parameters took, in KiB.
+static void h_weight(struct http_req *r, void *arg)
+{
+    struct slice name, value;
+    int k = 0;
+    while (http_req_param_at(r, k, &name, &value))
+        k++;
+    http_reply_text(r, 200, "%d %zu", k, r->arena->used / 1024);
+}
+
 static void h_echo(struct http_req *r, void *arg)
 {
     http_reply_header(r, SLICE("X-Method"), r->method);
@@ -139,6 +149,7 @@ static const struct http_route routes[] = {
     {"GET", "/", h_name, "root"},
     {"GET", "/params", h_params},
     {"POST", "/params", h_params, NULL, KIB(64)},
+    {"GET", "/weight", h_weight},
     {"POST", "/echo", h_echo, NULL, MIB(32)},
     {"GET", "/echo", h_echo},
     {"POST", "/small", h_size, NULL, 1000},
