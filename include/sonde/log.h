@@ -128,8 +128,8 @@ struct sonde_field {
     struct sonde_arg arg;
 };
 
-SONDE_API void sonde_log_write(struct sonde_site *site, const struct sonde_arg *args);
-SONDE_API void sonde_log_format(struct sonde_site *site, const struct sonde_arg *args);
+SONDE_API SONDE_NEAR void sonde_log_write(struct sonde_site *site, const struct sonde_arg *args);
+SONDE_API SONDE_NEAR void sonde_log_format(struct sonde_site *site, const struct sonde_arg *args);
 SONDE_API void sonde_log_limited(struct sonde_site *site, struct sonde_limit *limit, const struct sonde_arg *args);
 SONDE_API void sonde_log_array(struct sonde_site *site, const char *message, size_t message_n, const struct sonde_field *fields,
                                size_t n);

@@ -178,7 +178,7 @@ struct ring_thread {
     struct ring_lane *lane; // null: not attached
     volatile uint32_t busy; // a call is under way on this thread (a signal handler must not write)
     bool tsc;               // clock_use_tsc
-} __attribute__((aligned(64)));
+};
 
 // The records of one thread after the other. Owned by the ring.
 struct ring_lane {

@@ -19,7 +19,7 @@
 
 struct sdk sdk = {.life = PTHREAD_MUTEX_INITIALIZER, .drain = PTHREAD_MUTEX_INITIALIZER};
 struct sdk_hot sdk_hot;
-__thread struct ring_thread tls_ring_thread __attribute__((tls_model("initial-exec")));
+__thread struct sdk_tls sdk_tls __attribute__((tls_model("initial-exec")));
 
 // The slow paths below take locks. A signal handler that interrupts one of them, or a record in the making, must not enter; and
 // a thread that is being cancelled must not end in there.

@@ -62,14 +62,19 @@ extern struct sdk_hot {
     atomic_int wake; // enum sdk_waker
 } __attribute__((aligned(64))) sdk_hot;
 
-// What a thread needs at hand. In the static TLS block.
-extern __thread struct ring_thread tls_ring_thread __attribute__((tls_model("initial-exec")));
+// What a thread needs at hand, in one cache line of the static TLS block.
+extern __thread struct sdk_tls {
+    struct ring_thread ring;
+    struct sonde_span *span; // the current one; null: none
+} __attribute__((aligned(64))) sdk_tls __attribute__((tls_model("initial-exec")));
+_Static_assert(sizeof(struct sdk_tls) == 64, "a call reads one line of it");
+#define tls_ring_thread (sdk_tls.ring)
+#define tls_span        (sdk_tls.span)
 static inline struct ring_thread *sdk_attached(void) // null: the thread has written nothing yet
 {
     return tls_ring_thread.lane ? &tls_ring_thread : NULL;
 }
 #define tls_ring (sdk_attached())
-extern __thread struct sonde_span *tls_span __attribute__((tls_model("initial-exec")));
 
 struct ring_thread *sdk_thread(void);     // the calling thread's ring; starts the library if needed; null if impossible
 void sdk_start(void);                     // idempotent

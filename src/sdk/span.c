@@ -6,7 +6,6 @@
 
 struct sonde_span sdk_span_nothing = {.dead = true, .ended = true};
 
-__thread struct sonde_span *tls_span __attribute__((tls_model("initial-exec")));
 static __thread struct sonde_span *tls_free __attribute__((tls_model("initial-exec")));
 __thread struct sonde_span *tls_spare __attribute__((tls_model("initial-exec")));
 static __thread unsigned tls_n_free __attribute__((tls_model("initial-exec")));
