@@ -26,18 +26,29 @@ static struct tls *connection(struct tls_context *c, bool server)
         t->in = in;
         t->out = out;
         t->context = c;
-    }
-    tls_leave();
-    if (t->in)
+        tls_leave();
         return t;
-    mem_free(t); // the rest of a failure without memory is not worth code
+    }
+    ssl.BIO_free(in);
+    ssl.BIO_free(out);
+    ssl.SSL_free(t->ssl);
+    tls_leave();
+    mem_free(t);
     return NULL;
+}
+
+// Whom the certificate must be for. False without memory: then nobody may be believed.
+static bool expect_name(struct tls *t, const char *name)
+{
+    struct in6_addr address;
+    if (inet_pton(AF_INET, name, &address) == 1 || inet_pton(AF_INET6, name, &address) == 1)
+        return ssl.X509_VERIFY_PARAM_set1_ip_asc(ssl.SSL_get0_param(t->ssl), name) == 1;
+    ssl.SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name);
+    return ssl.SSL_set1_host(t->ssl, name) == 1;
 }
 
 struct tls *tls_client(struct tls_context *c, const char *host, bool h2)
 {
-    struct in6_addr address;
-    const char *name = c->server_name ? c->server_name : host;
     struct tls *t;
     atomic_fetch_add(&c->refs, 1);
     t = connection(c, false);
@@ -46,15 +57,13 @@ struct tls *tls_client(struct tls_context *c, const char *host, bool h2)
     if (!t || !tls_enter())
         return t;
     ssl.SSL_set_connect_state(t->ssl);
-    if (inet_pton(AF_INET, name, &address) == 1 || inet_pton(AF_INET6, name, &address) == 1) {
-        ssl.X509_VERIFY_PARAM_set1_ip_asc(ssl.SSL_get0_param(t->ssl), name);
-    } else {
-        ssl.SSL_set1_host(t->ssl, name);
-        ssl.SSL_ctrl(t->ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, (void *)(uintptr_t)name);
-    }
+    bool named = expect_name(t, c->server_name ? c->server_name : host);
     ssl.SSL_set_alpn_protos(t->ssl, (const unsigned char *)(h2 ? "\2h2" : "\10http/1.1"), h2 ? 3 : 9);
     tls_leave();
-    return t;
+    if (named)
+        return t;
+    tls_free(t);
+    return NULL;
 }
 
 struct tls *tls_accept(struct tls_server *s)

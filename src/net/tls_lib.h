@@ -44,6 +44,7 @@
     X(X509_VERIFY_PARAM_set1_ip_asc)      \
     X(X509_verify_cert_error_string)      \
     X(BIO_new)                            \
+    X(BIO_free)                           \
     X(BIO_s_mem)                          \
     X(BIO_read)                           \
     X(BIO_write)                          \
