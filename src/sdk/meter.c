@@ -67,7 +67,9 @@ static bool view_copy(struct sonde_meter_provider *p, const struct sonde_view *f
     v->meter_version = dup_or_null(a, v->meter_version, &ok);
     v->meter_schema_url = dup_or_null(a, v->meter_schema_url, &ok);
     v->name = dup_or_null(a, v->name, &ok);
-    v->description = dup_or_null(a, v->description, &ok);
+    if (v->description)
+        v->description = metric_text_keep(a, v->description, METER_DESCRIPTION_MAX).p;
+    ok = ok && (v->description || !from->description);
     v->keep = dup_list(a, v->keep, v->n_keep, &ok);
     v->leave_out = dup_list(a, v->leave_out, v->n_leave_out, &ok);
     if (v->name && v->instrument_name && strpbrk(v->instrument_name, "*?")) {
@@ -469,22 +471,18 @@ static struct sonde_instrument *instrument_make(struct sonde_meter *m, enum sond
 {
     struct arena *a = &m->provider->arena;
     struct sonde_instrument *i = ARENA_NEW(a, struct sonde_instrument);
-    struct buf clean;
     bool ok = i != NULL;
     if (!ok)
         return NULL;
-    buf_init(&clean, 3 * METER_DESCRIPTION_MAX);
-    utf8_append_clean(&clean, slice_cut(slice_str(o->description), METER_DESCRIPTION_MAX));
     *i = (struct sonde_instrument){.meter = m, .kind = kind, .f64 = o->f64, .born = clock_wall_ns()};
     i->name = dup(a, name);
     i->unit = dup(a, unit);
-    i->description = arena_dup(a, buf_slice(&clean)).p;
+    i->description = metric_text_keep(a, o->description, METER_DESCRIPTION_MAX).p;
     i->rising = kind == SONDE_INSTRUMENT_COUNTER || kind == SONDE_INSTRUMENT_HISTOGRAM;
     i->async = kind >= SONDE_INSTRUMENT_ASYNC_COUNTER;
     i->before = i->born;
     struct draft d = {.i = i, .o = o, .keys = dup_list(a, o->attributes, o->n_attributes, &ok)};
-    ok = ok && clean.err == ERR_OK && i->name && i->unit && i->description && streams_make(&d);
-    buf_free(&clean);
+    ok = ok && i->name && i->unit && i->description && streams_make(&d);
     if (!ok)
         return NULL;
     if (m->last)

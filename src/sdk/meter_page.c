@@ -269,6 +269,9 @@ static void histogram(struct writer *w, struct slice name, const struct row_line
     start(w, name, "_bucket", l->labels, SLICE("+Inf"));
     buf_u64(w->b, p->count);
     end(w, p, explicit && l->d->n_bounds ? l->d->bounds[l->d->n_bounds - 1] : -INFINITY, INFINITY);
+    bool rising = explicit ? !l->d->n_bounds || l->d->bounds[0] >= 0 : p->negative.n == 0;
+    if (w->om && (!rising || p->sum < 0))
+        return; // OpenMetrics has a sum only where it cannot fall
     start(w, name, "_sum", l->labels, SLICE_NONE);
     buf_f64(w->b, p->sum);
     buf_char(w->b, '\n');

@@ -26,6 +26,7 @@ enum {
     METRIC_PAGES = 2048,
     METRIC_SERIES_DEFAULT = 2000,
     METRIC_VALUE_MAX = 2048,     // bytes of a label value
+    METRIC_HELP_MAX = 16384,     // of a help text
     METRIC_EXEMPLAR_RUNES = 128, // names and values of an exemplar, as OpenMetrics allows
     METRIC_NAME_MAX = 512,
 };
@@ -244,6 +245,8 @@ struct metric_family *metric_family_find(struct sonde_registry *root, struct sli
 // Series of these label values, with the root's lock held; null without memory.
 struct metric_series *metric_series_make(struct metric *m, const struct slice *given, uint64_t hash, bool overflow);
 struct metric_series *metric_with(struct metric *m, const char *const *values, size_t n);
+// A copy of at most max bytes of s (may be null), as valid UTF-8; p null without memory.
+struct slice metric_text_keep(struct arena *a, const char *s, size_t max);
 void metric_text_label(struct buf *b, struct slice value); // escaped as in "…"
 
 // ---- reading (metric_read.c) ----

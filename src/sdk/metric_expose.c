@@ -172,8 +172,11 @@ static void number_write(struct page *p, struct metric_series *s)
     }
 }
 
-static void histogram_tail(struct page *p, struct metric_series *s, double sum, uint64_t count)
+// OpenMetrics has a sum only where it cannot fall: of values that are not negative. rising: none was, as far as is known.
+static void histogram_tail(struct page *p, struct metric_series *s, double sum, uint64_t count, bool rising)
 {
+    if (p->om && (!rising || sum < 0))
+        return;
     line_start(p, "_sum", s->labels, SLICE_NONE);
     buf_f64(p->b, sum);
     buf_char(p->b, '\n');
@@ -194,7 +197,7 @@ static void histogram_write(struct page *p, struct metric_series *s)
         buf_u64(p->b, up_to);
         line_end(p, s, i);
     }
-    histogram_tail(p, s, sum, up_to);
+    histogram_tail(p, s, sum, up_to, bounds->n == 0 || bounds->bound[0] >= 0);
 }
 
 struct le_line {
@@ -228,7 +231,7 @@ static void native_write(struct page *p, struct metric_series *s)
     line_start(p, "_bucket", s->labels, SLICE("+Inf"));
     buf_u64(p->b, n.count);
     line_end(p, s, 0);
-    histogram_tail(p, s, n.sum, n.count);
+    histogram_tail(p, s, n.sum, n.count, n.negative.n == 0);
 }
 
 static void family_write(struct page *p, const struct metric_family_view *f)

@@ -135,7 +135,8 @@ static enum errc comment(struct parser *p)
     if (help) {
         p->p += p->p < p->end; // one blank; further ones belong to the text
         f->has_help = true;
-        return unescape(p, slice_of(p->p, (size_t)(p->end - p->p)), false, &f->help);
+        TRY(unescape(p, slice_of(p->p, (size_t)(p->end - p->p)), false, &f->help));
+        return utf8_valid(f->help) ? ERR_OK : bad(p, "a help text is not UTF-8");
     }
     blanks(p);
     struct slice t = slice_trim(slice_of(p->p, (size_t)(p->end - p->p)));

@@ -76,13 +76,8 @@ static bool part_add(struct draft *d, const char *name, struct slice value, int 
 
 static bool constant_add(struct draft *d, const struct sonde_label *l, bool user)
 {
-    struct buf clean;
-    buf_init(&clean, 3 * METRIC_VALUE_MAX);
-    utf8_append_clean(&clean, slice_cut(slice_str(l->value), METRIC_VALUE_MAX));
-    struct slice v = arena_dup(&d->r->root->arena, buf_slice(&clean));
-    bool ok = (clean.err == ERR_OK && v.p) || metric_no_memory(d->err);
-    buf_free(&clean);
-    return ok && part_add(d, l->name, v, -1, user);
+    struct slice v = metric_text_keep(&d->r->root->arena, l->value, METRIC_VALUE_MAX);
+    return (v.p || metric_no_memory(d->err)) && part_add(d, l->name, v, -1, user);
 }
 
 static bool labels_collect(struct draft *d)
@@ -172,7 +167,10 @@ static bool family_check(struct draft *d, const struct metric_family *f)
     if (f->kind != types[d->type].kind)
         return metric_refuse(d->err, SONDE_METRIC_INCONSISTENT, "metric \"%s\" is registered already as %s, not %s", d->name,
                              kind_name[f->kind], types[d->type].name);
-    if (!slice_eq(f->help, slice_str(d->o->help)))
+    struct slice help = slice_str(d->o->help);
+    if (!utf8_valid(slice_cut(help, METRIC_HELP_MAX)))
+        help = metric_text_keep(&d->r->root->arena, d->o->help, METRIC_HELP_MAX);
+    if (!slice_eq(f->help, slice_cut(help, METRIC_HELP_MAX)))
         return metric_refuse(d->err, SONDE_METRIC_INCONSISTENT,
                              "metric \"%s\" is registered already with other help text (\"%.100s\")", d->name, f->help.p);
     bool same = f->n_labels == d->n && f->n_constant == d->n_constant;
@@ -204,8 +202,8 @@ static struct metric_family *family_make(struct draft *d)
     f->labels = ARENA_ARRAY(a, struct slice, d->n);
     f->constants = ARENA_ARRAY(a, struct slice, d->n_constant);
     f->name = arena_dup(a, slice_str(d->name));
-    f->help = arena_dup(a, slice_str(d->o->help ? d->o->help : ""));
-    f->unit = arena_dup(a, slice_str(d->o->unit ? d->o->unit : ""));
+    f->help = metric_text_keep(a, d->o->help, METRIC_HELP_MAX);
+    f->unit = metric_text_keep(a, d->o->unit, METRIC_NAME_MAX);
     f->kind = types[d->type].kind;
     f->max_series = d->o->max_series ? d->o->max_series : METRIC_SERIES_DEFAULT;
     if (!f->labels || !f->constants || !f->name.p || !f->help.p || !f->unit.p)

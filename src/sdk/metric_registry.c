@@ -159,7 +159,7 @@ static bool label_add(struct sonde_registry *r, const char *name, const char *va
     if (r->n_labels >= SONDE_METRIC_LABELS_MAX)
         return metric_refuse(err, SONDE_METRIC_LIMIT, "a registry has at most %d automatic labels", SONDE_METRIC_LABELS_MAX);
     struct sonde_label *labels = ARENA_ARRAY(a, struct sonde_label, r->n_labels + 1);
-    struct slice n = arena_dup(a, slice_str(clean)), v = arena_dup(a, slice_cut(slice_str(value), METRIC_VALUE_MAX));
+    struct slice n = arena_dup(a, slice_str(clean)), v = metric_text_keep(a, value, METRIC_VALUE_MAX);
     if (!labels || !n.p || !v.p)
         return metric_no_memory(err);
     for (uint32_t i = 0; i < r->n_labels; i++)

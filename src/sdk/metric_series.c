@@ -15,6 +15,19 @@ uint32_t metric_words(const struct metric_series *s)
     }
 }
 
+struct slice metric_text_keep(struct arena *a, const char *s, size_t max)
+{
+    struct slice text = slice_cut(slice_str(s), max);
+    struct buf clean;
+    if (utf8_valid(text))
+        return arena_dup(a, text);
+    buf_init(&clean, 3 * max);
+    utf8_append_clean(&clean, text);
+    text = clean.err == ERR_OK ? arena_dup(a, buf_slice(&clean)) : SLICE_NONE;
+    buf_free(&clean);
+    return text;
+}
+
 void metric_text_label(struct buf *b, struct slice value)
 {
     for (size_t i = 0, from = 0; i <= value.n; i++) {

@@ -332,6 +332,40 @@ static void exemplar_limits(void **state)
     check_done();
 }
 
+// Text is UTF-8 whatever was given, and OpenMetrics has a sum only where it cannot fall.
+static void corners(void **state)
+{
+    (void)state;
+    struct sonde_registry *r = sonde_registry_new(NULL);
+    sonde_registry_label(r, "node", "n\xff", NULL);
+    sonde_int_gauge_new(r, OPTIONS(.name = "a", .help = "h\xfe\r\n", LABELS({"l", "v\xff"})), NULL);
+    struct sonde_metric_error err;
+    assert_null(sonde_int_gauge_new(r, OPTIONS(.name = "a", .help = "h\xfe\r\n", LABELS({"l", "v\xfe"})), &err));
+    CHECK_INT(err.code, SONDE_METRIC_EXISTS); // all of it is the same when it is clean
+    sonde_histogram_observe(sonde_histogram_new(r, OPTIONS(.name = "below", BUCKETS(-1, 1)), NULL), 5);
+    sonde_histogram_observe(sonde_histogram_new(r, OPTIONS(.name = "fell", BUCKETS(1)), NULL), -5);
+    sonde_histogram_observe(sonde_histogram_new(r, OPTIONS(.name = "fine", BUCKETS(1)), NULL), 5);
+    sonde_histogram_observe(sonde_native_histogram_new(r, OPTIONS(.name = "nat"), NULL), -5);
+    char *text = sonde_registry_text(r, SONDE_EXPOSITION_TEXT, NULL),
+         *om = sonde_registry_text(r, SONDE_EXPOSITION_OPENMETRICS, NULL);
+    CHECK(strstr(text, "# HELP a h\xef\xbf\xbd \\n\n"));
+    CHECK(strstr(text, "a{l=\"v\xef\xbf\xbd\",node=\"n\xef\xbf\xbd\"} 0\n"));
+    static const char *const names[] = {"below", "fell", "fine", "nat"};
+    for (int i = 0; i < 4; i++) {
+        char sum[32], count[32];
+        check_row("%s", names[i]);
+        snprintf(sum, sizeof sum, "\n%s_sum{", names[i]);
+        snprintf(count, sizeof count, "\n%s_count{", names[i]);
+        CHECK(strstr(text, sum) && strstr(text, count));
+        CHECK_INT(strstr(om, sum) != NULL, i == 2);
+        CHECK_INT(strstr(om, count) != NULL, i == 2);
+    }
+    free(text);
+    free(om);
+    sonde_registry_free(r);
+    check_done();
+}
+
 static void negotiation(void **state)
 {
     (void)state;
@@ -618,10 +652,10 @@ int main(void)
 {
     setenv("SONDE_RING_SIZE", "262144", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(levels),    cmocka_unit_test(golden),          cmocka_unit_test(numbers),
-        cmocka_unit_test(exemplars), cmocka_unit_test(exemplar_limits), cmocka_unit_test(negotiation),
-        cmocka_unit_test(callbacks), cmocka_unit_test(process),         cmocka_unit_test(odd_values),
-        cmocka_unit_test(protobuf),
+        cmocka_unit_test(levels),      cmocka_unit_test(golden),          cmocka_unit_test(numbers),
+        cmocka_unit_test(exemplars),   cmocka_unit_test(exemplar_limits), cmocka_unit_test(corners),
+        cmocka_unit_test(negotiation), cmocka_unit_test(callbacks),       cmocka_unit_test(process),
+        cmocka_unit_test(odd_values),  cmocka_unit_test(protobuf),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -172,6 +172,7 @@ static void faults(void **state)
         {"up{a:b=\"\"} 1\n", "'=' was expected"},
         {"up{a=\"1\",a=\"2\"} 1\n", "a label is given twice"},
         {"up{a=\"\xff\"} 1\n", "not UTF-8"},
+        {"# HELP up \xff\nup 1\n", "not UTF-8"},
         {"# TYPE up nonsense\n", "the type is none of"},
         {"# TYPE up\n", "the type is none of"},
         {"# TYPE\n", "TYPE needs a metric name"},
