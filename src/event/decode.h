@@ -89,7 +89,7 @@ struct sample {
 bool decode_sample(struct decode *d, struct label *labels, uint32_t n, int64_t time_ns, const struct sample *s);
 // The row of a series that is known already.
 void decode_sample_of(struct decode *d, uint32_t series, int64_t time_ns, const struct sample *s);
-int64_t sample_time(const struct decode *d, int64_t ns); // whole milliseconds; 0: time of arrival
+int64_t sample_time(const struct decode *d, int64_t ns); // whole milliseconds; below one: time of arrival
 // A metadata row for the end of the request, where repeated ones are cheap to leave out.
 void decode_metadata(struct decode *d, const struct decode_family *f);
 void decode_metadata_rows(struct decode *d); // writes them, each once

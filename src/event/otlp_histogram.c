@@ -28,7 +28,7 @@ static bool read_exemplar(struct decode *d, struct slice message, struct exempla
         switch (r.field) {
         case 2:
             if (pb_fixed64(&r, &u))
-                e->time = decode_time(u);
+                e->time = decode_time(u) / 1000000 * 1000000;
             break;
         case 3:
             pb_double(&r, &e->value);

@@ -8,7 +8,8 @@
 // Prometheus' marker "the series has ended here". It is told from other NaN by its bits, so values are copied as bits.
 #define SAMPLE_STALE 0x7ff0000000000002ull
 
-enum { SAMPLE_DELTA = 1 }; // FIELD_FLAGS: the value counts from the sample before
+// FIELD_FLAGS: the value counts from the sample before; the row is not to be written by write2_encode
+enum { SAMPLE_DELTA = 1, SAMPLE_DROPPED = 2 };
 
 static inline uint64_t sample_bits(double v)
 {
@@ -65,11 +66,16 @@ void histogram_encode(const struct histogram_sample *h, struct buf *out);
 // Arrays come from the arena. ERR_CORRUPT for bytes that are no histogram, ERR_LIMIT when the arena's budget is over.
 enum errc histogram_decode(struct slice bytes, struct arena *a, struct histogram_sample *out);
 
+// x + y in the coarser of both schemas and with the wider zero bucket; arrays come from the arena. ERR_UNSUPPORTED for custom
+// bounds, ERR_LIMIT when the arena's budget is over.
+enum errc histogram_add(const struct histogram_sample *x, const struct histogram_sample *y, struct arena *a,
+                        struct histogram_sample *out);
+
 // ---- exemplars ------------------------------------------------------------------------------------------------------
 // The exemplars of a sample stand one behind the other.
 enum { MAX_EXEMPLAR_LABELS = 32 };
 struct exemplar {
-    int64_t time; // ns; 0: not known
+    int64_t time; // whole milliseconds in ns; 0: not known
     double value;
     uint32_t n_labels;
     struct label labels[MAX_EXEMPLAR_LABELS]; // sorted; trace_id and span_id are among them, in hex, where they were given

@@ -9,7 +9,7 @@ enum { MILLI = 1000000 };
 
 int64_t sample_time(const struct decode *d, int64_t ns)
 {
-    if (ns <= 0)
+    if (ns < MILLI)
         ns = d->opt->received_ns;
     return ns - ns % MILLI;
 }

@@ -52,8 +52,9 @@ enum errc wire_decode(enum wire_format f, struct slice bytes, bool keep, const s
 enum errc otlp_encode(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
 enum errc otlp_encode_json(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
 // An encoded AnyValue as plain JSON ({"a":1}) or as OTLP JSON ({"kvlistValue":…}).
-// A batch of samples → io.prometheus.write.v2.Request, which WIRE_WRITE2 decodes to the same rows (of two values of FIELD_FLAGS
-// nothing is kept). What a server changed or read itself (scrapes, deltas made cumulative) goes to the log like this.
+// A batch of samples → io.prometheus.write.v2.Request, which WIRE_WRITE2 decodes to the same rows (FLAGS are not kept, rows
+// of SAMPLE_DROPPED are left out). What a server changed or read itself (scrapes, deltas made cumulative) goes to the log like
+// this.
 enum errc write2_encode(const struct batch *b, struct buf *out);
 enum errc anyvalue_json(struct slice any, struct jw *w);
 enum errc anyvalue_otlp_json(struct slice any, struct jw *w);

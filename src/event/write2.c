@@ -187,7 +187,7 @@ static void note_metadata(struct write2 *w, const struct series *s, const struct
         (slice_eq(type, SLICE("histogram")) || slice_eq(type, SLICE("summary")) || slice_eq(type, SLICE("gaugehistogram"))))
         (void)(ends_in(&name, SLICE("_bucket")) || ends_in(&name, SLICE("_count")) || ends_in(&name, SLICE("_sum")));
     struct slice help = symbol(w, s->help), unit = symbol(w, s->unit);
-    if (name.n && (s->type || help.n || unit.n))
+    if (name.n && (s->type || help.n || unit.n || !s->points))
         decode_metadata(w->d, &(struct decode_family){name, type, unit, help});
 }
 

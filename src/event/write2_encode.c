@@ -154,15 +154,17 @@ static int by_series(const void *a, const void *b)
 static void put_rows(struct encoder *e, struct order *order, uint32_t *rows)
 {
     const struct batch *b = e->b;
+    uint32_t n = 0;
     for (uint32_t i = 0; i < b->rows; i++)
-        order[i] = (struct order){b->resource[i], i, column_i64(b->field[FIELD_START], i, 0)};
-    qsort(order, b->rows, sizeof *order, by_series);
-    for (uint32_t i = 0; i < b->rows; i++)
+        if (column_i64(b->field[FIELD_FLAGS], i, 0) != SAMPLE_DROPPED)
+            order[n++] = (struct order){b->resource[i], i, column_i64(b->field[FIELD_START], i, 0)};
+    qsort(order, n, sizeof *order, by_series);
+    for (uint32_t i = 0; i < n; i++)
         rows[i] = order[i].row;
-    for (uint32_t i = 0, end; i < b->rows; i = end) {
+    for (uint32_t i = 0, end; i < n; i = end) {
         bool series = b->resources[order[i].resource].n_labels > 0;
         end = i + 1;
-        while (end < b->rows && order[end].resource == order[i].resource && order[end].start == order[i].start &&
+        while (end < n && order[end].resource == order[i].resource && order[end].start == order[i].start &&
                !column_str(b->field[FIELD_EXEMPLARS], rows[end]).n) // a series' exemplars belong to its first point
             end++;
         if (series)

@@ -4,6 +4,7 @@
 #include "serve/receive.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "serve/delta.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -110,6 +111,26 @@ static enum errc unsnappy(struct receive *r, struct slice *body, struct error *e
     return rc;
 }
 
+// What the log keeps must decode to the same rows whenever it is read, and running totals are not in the request: the request is
+// written anew with them.
+static enum errc make_cumulative(struct receive *r, struct slice tenant, const struct wire_options *opt, struct batch **batch,
+                                 struct slice *body, struct error *err)
+{
+    struct wire_report again;
+    struct buf out;
+    buf_init(&out, MAX_WAL_RECORD);
+    delta_apply(r->route->server->delta, tenant, *batch, &r->report);
+    enum errc rc = write2_encode(*batch, &out);
+    batch_unref(*batch);
+    *batch = NULL;
+    struct slice copy = rc == ERR_OK ? arena_dup(r->req->arena, buf_slice(&out)) : SLICE_NONE;
+    buf_free(&out);
+    if (!copy.p)
+        return ERR(err, LIMIT, "no memory to make a request of %zu bytes cumulative; send less at once", body->n);
+    *body = copy;
+    return wire_decode(WIRE_WRITE2, *body, true, opt, batch, &again, err);
+}
+
 static enum errc receive_into(struct receive *r, struct error *err)
 {
     struct server *s = r->route->server;
@@ -130,6 +151,10 @@ static enum errc receive_into(struct receive *r, struct error *err)
     struct batch *batch = NULL;
     // The batch refers to the body, which lives until the answer; store_append makes it independent.
     TRY(wire_decode(f, body, true, &opt, &batch, &r->report, err));
+    if (batch->field[FIELD_FLAGS] && batch->signal == SIGNAL_SAMPLE) {
+        f = WIRE_WRITE2;
+        TRY(make_cumulative(r, tenant, &opt, &batch, &body, err));
+    }
     if (batch->rows == 0) { // nothing to keep: done at once
         batch_unref(batch);
         committed(r, ERR_OK);

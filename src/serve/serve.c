@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "serve/assets.h"
+#include "serve/delta.h"
 #include "serve/loki_api.h"
 
 #include <errno.h>
@@ -266,6 +267,7 @@ static void shut_down(struct running *run)
         pthread_join(run->threads[i], NULL);
     loki_api_stop(&run->loki);
     store_close(run->server.store);
+    delta_free(run->server.delta);
     for (int i = 0; i < 3; i++)
         http_server_free(run->ports[i]);
     tls_server_free(run->tls);
@@ -290,6 +292,11 @@ enum errc serve_run(const struct serve_settings *settings, struct error *err)
     so.discover_service = settings->discover_service;
     GO(open_tls(&run, err));
     GO(store_open(&run.server.store, &so, err));
+    run.server.delta = delta_new();
+    if (!run.server.delta) {
+        rc = ERR(err, NOMEM, "no memory to start");
+        goto out;
+    }
     GO(start_loops(&run, err));
     GO(loki_api_start(&run.loki, run.server.store, (int)settings->query_threads, (uint64_t)settings->query_bytes,
                       settings->query_timeout, err));

@@ -25,6 +25,7 @@ enum receiver { RECEIVER_OTLP_LOGS, RECEIVER_OTLP_TRACES, RECEIVER_LOKI, RECEIVE
 struct server {
     const struct serve_settings *settings;
     struct store *store;
+    struct delta *delta;
     struct pool *pool; // where queries run
     void *memory[8];   // tables of routes, freed at the end
     int64_t started_ns;

@@ -56,6 +56,34 @@ static void histograms_come_back(void **state)
     }
 }
 
+static void histograms_add_up(void **state)
+{
+    // x: schema 1, buckets 1, 2 and 4; y: schema 0, buckets -1, 0 and 1
+    struct histogram_span sx[] = {{1, 2}, {1, 1}}, sy[] = {{-1, 3}};
+    double cx[] = {1, 2, 3}, cy[] = {10, 20, 30};
+    struct histogram_sample x = {
+        .schema = 1, .zero_count = 1, .count = 7, .sum = 2, .positive = {sx, cx, 2, 3}, .negative = {sx, cx, 1, 2}};
+    struct histogram_sample y = {.schema = 0, .zero_threshold = 0.5, .count = 60, .sum = 3, .positive = {sy, cy, 1, 3}}, sum;
+    struct arena a;
+    arena_init(&a, 1 << 16);
+    for (int turn = 0; turn < 2; turn++) {
+        assert_int_equal(histogram_add(turn ? &y : &x, turn ? &x : &y, &a, &sum), ERR_OK);
+        assert_int_equal(sum.schema, 0);
+        assert_true(sum.count == 67 && sum.sum == 5 && sum.zero_threshold == 0.5);
+        assert_true(sum.zero_count == 1 + 10); // y's bucket -1 reaches up to 0.5
+        // buckets of schema 0: x's 1 and 2 are 1, its 4 is 2; y has 0 and 1
+        assert_int_equal(sum.positive.n, 3);
+        assert_int_equal(sum.positive.n_spans, 1);
+        assert_int_equal(sum.positive.spans[0].offset, 0);
+        assert_true(sum.positive.counts[0] == 20 && sum.positive.counts[1] == 33 && sum.positive.counts[2] == 3);
+        assert_int_equal(sum.negative.n, 1);
+        assert_true(sum.negative.counts[0] == 3);
+    }
+    y.schema = HISTOGRAM_CUSTOM;
+    assert_int_equal(histogram_add(&x, &y, &a, &sum), ERR_UNSUPPORTED);
+    arena_free(&a);
+}
+
 static void exemplars_come_back(void **state)
 {
     struct exemplar e = {.time = 1700000000123000000, .value = 0.25, .n_labels = 2};
@@ -118,6 +146,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(histograms_come_back),
+        cmocka_unit_test(histograms_add_up),
         cmocka_unit_test(exemplars_come_back),
         cmocka_unit_test(one_of_two_values_wins),
         cmocka_unit_test(a_sample_is_its_series_time_and_value),
