@@ -1,6 +1,7 @@
 #include "promql/lex.h"
 #include "base/limits.h"
 #include "base/utf8.h"
+#include "promql/promql.h"
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>
@@ -82,7 +83,7 @@ static size_t unit_of(struct slice s, int *rank, int64_t *ms)
     return 0;
 }
 
-bool prom_duration(struct slice s, int64_t *ms)
+bool prom_duration_read(struct slice s, int64_t *ms)
 {
     int last = -1, rank;
     int64_t total = 0, unit, part, sum;
@@ -168,7 +169,7 @@ static void number(struct prom_lex *l)
     struct slice s = slice_of(l->in.p + l->from, i - l->from);
     l->to = (uint32_t)i;
     if (l->token == TOK_END || (l->token == TOK_NUMBER && !to_number(s, &l->number)) ||
-        (l->token == TOK_DURATION && !prom_duration(s, &l->ms)))
+        (l->token == TOK_DURATION && !prom_duration_read(s, &l->ms)))
         prom_lex_fail(l, l->from,
                       "bad number or duration syntax: \"%.*s\"; durations are whole numbers with units in falling order: 1h30m",
                       (int)slice_cut(s, 60).n, s.p);

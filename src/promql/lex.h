@@ -55,5 +55,3 @@ void prom_lex_next(struct prom_lex *l);
 bool prom_lex_fail(struct prom_lex *l, uint32_t at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 // How the token at hand is named in messages: `identifier "x"`, `")"`, "end of input".
 struct slice prom_lex_name(struct prom_lex *l);
-// "1h30m", "500ms", "5m"; units in falling order, each once. False for anything else, also where it does not fit.
-bool prom_duration(struct slice s, int64_t *ms);

@@ -59,7 +59,7 @@ static bool one_matcher(struct prom_parser *p, struct prom_node *n)
 {
     struct slice name = p->l.text;
     uint32_t at = p->l.from;
-    enum match_op op;
+    enum match_op op = MATCH_EQ;
     bool quoted = p->l.token == TOK_STRING;
     if (p->l.token != TOK_STRING && p->l.token != TOK_WORD)
         return prom_unexpected(p, "label matching", "identifier or \"}\"");

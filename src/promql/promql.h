@@ -37,6 +37,8 @@ void prom_float_v(struct buf *out, double v);
 void prom_float_f(struct buf *out, double v);
 // As in JSON answers: 'f', but an exponent below 1e-6 and from 1e21 on.
 void prom_float_json(struct buf *out, double v);
+// "1h30m", "500ms", "5m": units in falling order, each once. False for anything else, also where it does not fit.
+bool prom_duration_read(struct slice s, int64_t *ms);
 // "…" with escapes.
 void prom_quote(struct buf *out, struct slice s);
 // Whether the name may stand without quotes: [a-zA-Z_][a-zA-Z0-9_]*, with colons where `metric`.

@@ -131,7 +131,7 @@ bool server_param_time(struct http_req *r, const char *name, int64_t *out, struc
 
 // ---- life -----------------------------------------------------------------------------------------------------------
 
-enum { MAX_ROUTES = 96, MAX_LOOPS = 64 };
+enum { MAX_ROUTES = 128, MAX_LOOPS = 64 };
 
 struct running {
     struct server server;
@@ -205,6 +205,7 @@ static void collect_routes(struct running *run)
     n += receive_routes(s, r + n, MAX_ROUTES - n);
     n += loki_api_routes(&run->loki, r + n, MAX_ROUTES - n);
     n += tempo_routes(s, r + n, MAX_ROUTES - n);
+    n += prom_routes(s, r + n, MAX_ROUTES - n);
     n += sonde_routes(s, r + n, MAX_ROUTES - n);
     n += status_routes(s, r + n, MAX_ROUTES - n);
     n += assets_routes(r + n, MAX_ROUTES - n);

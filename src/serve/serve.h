@@ -49,5 +49,6 @@ enum errc serve_run(const struct serve_settings *settings, struct error *err);
 // Routes of each protocol, one file each. They append to a table with room for `max` rows and return how many.
 size_t receive_routes(struct server *s, struct http_route *out, size_t max); // OTLP over HTTP and gRPC, Loki push, remote write
 size_t tempo_routes(struct server *s, struct http_route *out, size_t max);
+size_t prom_routes(struct server *s, struct http_route *out, size_t max); // Prometheus' API
 size_t status_routes(struct server *s, struct http_route *out, size_t max);
 size_t sonde_routes(struct server *s, struct http_route *out, size_t max);
