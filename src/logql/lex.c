@@ -148,6 +148,14 @@ static int escape(struct lex *l, size_t *i, char *out)
     return utf8_encode(out, v);
 }
 
+// From i on: where the quote stands that closes the string, or the end of the text.
+static size_t string_end(const struct lex *l, size_t i, char quote)
+{
+    while (i < l->text.n && l->text.p[i] != quote)
+        i += l->text.p[i] == '\\' ? 2 : 1;
+    return i < l->text.n ? i : l->text.n;
+}
+
 static void string(struct lex *l)
 {
     size_t i = l->at + 1;
@@ -160,7 +168,7 @@ static void string(struct lex *l)
             break;
         if (quote == '"' && c == '\\') {
             if (!out) {
-                out = p = arena_alloc(l->arena, l->text.n - l->at);
+                out = p = arena_alloc(l->arena, string_end(l, i, quote) - l->at); // no escape is shorter than its bytes
                 if (!out) {
                     lex_fail(l, l->at, "out of memory");
                     return;

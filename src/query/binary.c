@@ -157,6 +157,7 @@ static enum errc sets(const struct expr_binary *e, const struct expr_env *env, c
     TRY(side_init(&left, e, l, err));
     TRY(side_init(&right, e, r, err));
     for (uint32_t i = 0; i < l->n; i++) {
+        TRY(query_check(env->q, err)); // a series may be held against all of the other side, at each step
         TRY(copy_series(&l->s[i], env, out, &o, err));
         for (uint32_t k = 0; k < env->steps; k++) {
             if (!l->s[i].has[k])
@@ -169,6 +170,7 @@ static enum errc sets(const struct expr_binary *e, const struct expr_env *env, c
         }
     }
     for (uint32_t i = 0; e->op == BIN_OR && i < r->n; i++) {
+        TRY(query_check(env->q, err));
         TRY(copy_series(&r->s[i], env, out, &o, err));
         for (uint32_t k = 0; k < env->steps; k++) {
             if (!r->s[i].has[k] || side_has(&left, l, &right.sigs.s[right.sig[i]], k))
@@ -242,6 +244,7 @@ static enum errc check_one(const struct expr_binary *e, enum clash what, const s
         uint32_t first = (uint32_t)(uintptr_t)d->sigs.s[g].extra;
         if (!first || !d->next[first - 1])
             continue;
+        TRY(query_check(env->q, err));
         for (uint32_t k = 0; k < env->steps; k++) {
             uint32_t live = 0;
             for (uint32_t i = first; i; i = d->next[i - 1])
@@ -264,9 +267,11 @@ static enum errc vectors(const struct expr_binary *e, const struct expr_env *env
     TRY(check_one(e, CLASH_ONE_SIDE, env, &one, o, &many, m, err));
     if (e->card == CARD_ONE)
         TRY(check_one(e, CLASH_MANY_SIDE, env, &many, m, &one, o, err));
-    for (uint32_t i = 0; i < m->n; i++)
+    for (uint32_t i = 0; i < m->n; i++) {
+        TRY(query_check(env->q, err));
         for (uint32_t k = side_first(&one, &many.sigs.s[many.sig[i]]); k; k = one.next[k - 1])
             TRY(match_one(e, env, &m->s[i], &o->s[k - 1], many_left, out, err));
+    }
     return ERR_OK;
 }
 

@@ -80,6 +80,13 @@ static struct log_entry *entry_new(const struct rows *r)
     return e;
 }
 
+static enum errc check_size(const struct top *t, struct error *err)
+{
+    if (t->bytes <= t->max_bytes)
+        return ERR_OK;
+    return ERR(err, LIMIT, "the answer is larger than the query's memory budget of %zu MiB: lower the limit", t->max_bytes >> 20);
+}
+
 static enum errc add(struct top *t, struct log_entry *e, struct error *err)
 {
     t->bytes += entry_size(e);
@@ -88,7 +95,7 @@ static enum errc add(struct top *t, struct log_entry *e, struct error *err)
         free(t->e[0]);
         t->e[0] = e;
         sift_down(t, t->n);
-        return ERR_OK;
+        return check_size(t, err);
     }
     if (t->n == t->cap) {
         uint32_t cap = t->cap ? t->cap * 2 : 256;
@@ -102,10 +109,7 @@ static enum errc add(struct top *t, struct log_entry *e, struct error *err)
     }
     t->e[t->n++] = e;
     sift_up(t, t->n - 1);
-    if (t->bytes > t->max_bytes)
-        return ERR(err, LIMIT, "the answer is larger than the query's memory budget of %zu MiB: lower the limit",
-                   t->max_bytes >> 20);
-    return ERR_OK;
+    return check_size(t, err);
 }
 
 static enum errc collect(struct query *q, const struct log_query *l, struct rows *r, struct top *t, struct error *err)

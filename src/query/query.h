@@ -55,7 +55,8 @@ enum errc query_init(struct query *q, struct query_source source, struct slice t
                      struct error *err);
 void query_free(struct query *q);
 void query_cancel(struct query *q);
-// ERR_CANCELLED, ERR_TIMEOUT or ERR_OK: asked between batches and every few thousand rows.
+// ERR_CANCELLED, ERR_TIMEOUT or ERR_OK: asked between batches, after each MiB that stages looked at, and in every loop whose work
+// grows with the product of two things.
 enum errc query_check(const struct query *q, struct error *err);
 
 // Streams: all matchers must hold. Labels that are absent are empty.

@@ -29,7 +29,9 @@ struct ranger {
     uint32_t *by_resource; // series number + 1 for plain rows of the current batch
     uint32_t n_resources;
     uint64_t batch;
+    uint64_t work; // samples looked at since the last query_check
 };
+enum { CHECK_WORK = 1 << 20 };
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -343,7 +345,7 @@ static bool over_window(const struct ranger *g, const struct sample *w, uint32_t
     }
 }
 
-static enum errc finish_samples(const struct ranger *g, struct series *s)
+static enum errc finish_samples(struct ranger *g, struct series *s)
 {
     struct acc *a = s->extra;
     double *room = g->e->fn == RANGE_QUANTILE ? arena_alloc(g->m->arena, a->n * sizeof *room) : NULL;
@@ -359,8 +361,11 @@ static enum errc finish_samples(const struct ranger *g, struct series *s)
             lo++;
         if (hi > lo)
             s->has[k] = over_window(g, a->samples + lo, hi - lo, to, room, &s->v[k]);
-        if ((k & 1023) == 1023)
+        g->work += hi - lo + 1;
+        if (g->work > CHECK_WORK) {
+            g->work = 0;
             TRY(query_check(g->env->q, g->err));
+        }
     }
     return ERR_OK;
 }

@@ -22,13 +22,16 @@ struct base { // labels of one resource
     uint32_t n_stream;
 };
 
+enum { CHECK_WORK = 1 << 20, ROW_WORK = 256 }; // bytes that stages looked at between two looks at the clock; a row counts too
+
 struct rows_state {
     struct query *q;
     struct rows_options o;
     void *scan;
     struct scan_batch sb;
-    uint32_t at; // next of sb.rows, in the order of reading
-    bool labels; // rows need labels at all
+    uint32_t at;   // next of sb.rows, in the order of reading
+    uint64_t work; // since the last query_check
+    bool labels;   // rows need labels at all
     struct arena batch_arena, scratch;
     struct buf text;
     struct base *bases; // [resource of the batch], l == null: not made yet
@@ -279,6 +282,7 @@ static bool take(struct rows *r, uint32_t row)
     }
     s->q->stats.lines++;
     s->q->stats.bytes += w->line.n;
+    s->work += ROW_WORK + w->line.n * (p->n + 1u);
     for (uint32_t i = 0; i < p->n_line; i++)
         if (!stage_run(p->stages[i], w))
             return false;
@@ -308,8 +312,10 @@ enum errc rows_next(struct rows *r, bool *more, struct error *err)
                 return ERR_OK;
         }
         uint32_t k = s->at++;
-        if ((k & 4095) == 4095)
+        if (s->work > CHECK_WORK) {
+            s->work = 0;
             TRY(query_check(s->q, err));
+        }
         uint32_t row = s->sb.rows[s->o.newest_first ? s->sb.n_rows - 1 - k : k];
         int64_t t = s->sb.batch->time[row];
         if (t < r->floor || t > r->ceil || !take(r, row))

@@ -78,7 +78,8 @@ static bool duration(struct slice s, int units, int64_t *ns)
             whole = whole * 10 + (s.p[i] - '0');
         if (i < s.n && s.p[i] == '.')
             for (i++; i < s.n && digit(s.p[i]); i++, digits = true)
-                fraction = fraction * 10 + (s.p[i] - '0'), scale *= 10;
+                if (scale < 1e18) // what comes later is less than a nanosecond of any unit, and in the end infinity over infinity
+                    fraction = fraction * 10 + (s.p[i] - '0'), scale *= 10;
         if (!digits || i == from)
             return false;
         from = i;
@@ -194,9 +195,11 @@ void unit_range_text(struct buf *b, int64_t ns)
     put_part(b, &ns, 1, "ns");
 }
 
+enum { IP_TEXT_MAX = 64 }; // with a zone; longer texts are no address
+
 bool ip_parse(struct slice s, struct ip *out)
 {
-    char text[64];
+    char text[IP_TEXT_MAX];
     if (s.n < 2 || s.n >= sizeof text)
         return false;
     memcpy(text, s.p, s.n);
@@ -263,7 +266,7 @@ static bool inside_v6(struct slice line, size_t from, size_t to)
 {
     size_t start = from;
     struct ip a;
-    while (start > 0 && ip_char(line.p[start - 1], true))
+    while (start > 0 && to - start < IP_TEXT_MAX && ip_char(line.p[start - 1], true))
         start--;
     return start < from && line.p[from - 1] == ':' && ip_parse(slice_of(line.p + start, to - start), &a);
 }

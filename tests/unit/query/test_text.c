@@ -63,6 +63,8 @@ static void numbers(void **state)
 
 static void durations(void **state)
 {
+    static char long_fraction[1000] = "1.5";
+    long_fraction[sizeof long_fraction - 2] = 's';
     static const struct {
         const char *text;
         bool good, good_long;
@@ -82,7 +84,9 @@ static void durations(void **state)
                 {"s", false, false, 0},
                 {"5x", false, false, 0},
                 {"5 s", false, false, 0},
-                {"fast", false, false, 0}};
+                {"fast", false, false, 0},
+                {long_fraction, true, true, 1500000000}};
+    memset(long_fraction + 3, '0', sizeof long_fraction - 5);
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
         int64_t ns = 0;
         check_row("%s", rows[i].text);
