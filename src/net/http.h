@@ -97,6 +97,7 @@ struct http_server_options {
     int64_t idle_ns;        // keep-alive connections without traffic are closed (default 75 s)
     int64_t stall_ns;       // a head takes no longer, nor the next piece of a body or reply (default 30 s): 408, or closed
     size_t max_connections; // default 4096 per server; further ones wait in the backlog
+    bool make_room;         // they do not: the connection without a request under way that was quiet the longest is closed
     struct tls_server *tls; // null: plain. With it plain HTTP is answered with 400 and a hint
 };
 // Listens on "HOST:PORT" ("0.0.0.0:3100", "[::1]:0", ":4317" = all addresses, "127.0.0.1:0" = a free port), served by

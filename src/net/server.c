@@ -73,7 +73,7 @@ static void goodbye(struct conn *c)
 // ---- one connection -------------------------------------------------------------------------------------------------
 static void accept_more(struct server_loop *sl)
 {
-    bool want = !sl->stopping && sl->n_conns < sl->max_conns;
+    bool want = !sl->stopping && (sl->n_conns < sl->max_conns || sl->server->o.make_room);
     if (sl->io && want != sl->accepting && loop_io_set(sl->io, want ? LOOP_READ : 0) == ERR_OK)
         sl->accepting = want;
 }
@@ -375,15 +375,32 @@ static void accepted(struct server_loop *sl, int fd, const struct sockaddr_stora
     sl->n_conns++;
 }
 
+// False: there is none to close for another.
+static bool room(struct server_loop *sl)
+{
+    struct conn *quiet = NULL;
+    if (sl->n_conns < sl->max_conns)
+        return true;
+    for (struct conn *c = sl->conns; c; c = c->next)
+        if (!c->reqs && (!quiet || c->active < quiet->active))
+            quiet = c;
+    if (quiet)
+        conn_free(quiet);
+    return quiet != NULL;
+}
+
 static void on_accept(struct loop_io *io, unsigned events, void *arg)
 {
     struct server_loop *sl = arg;
-    for (int i = 0; i < ACCEPTS_A_TURN && sl->n_conns < sl->max_conns; i++) {
+    for (int i = 0; i < ACCEPTS_A_TURN && (sl->n_conns < sl->max_conns || sl->server->o.make_room); i++) {
         struct sockaddr_storage a;
         socklen_t n = sizeof a;
         int fd = accept4(sl->fd, (struct sockaddr *)&a, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            accepted(sl, fd, &a);
+            if (room(sl))
+                accepted(sl, fd, &a);
+            else
+                close(fd);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             // no descriptors: asking again at once would spin; the sweep tries anew
             if (loop_io_set(sl->io, 0) == ERR_OK)

@@ -81,6 +81,7 @@ enum errc net_serve(struct net_server **out, const struct net_server_options *o,
                                     .n_routes = NET_METHODS,
                                     .idle_ns = NET_IDLE_NS,
                                     .stall_ns = o->stall_ns > 0 ? o->stall_ns : NET_STALL_NS,
+                                    .make_room = true, // health must be told whoever holds connections
                                     .max_connections = o->max_connections ? o->max_connections : NET_CONNECTIONS};
     GO(http_server_new(&s->http, o->address, &s->loop, 1, &h, err));
     sigfillset(&all);
