@@ -47,7 +47,8 @@ static bool allowed(const struct net_request *q)
         return true;
     struct slice host = status_header(q, "host");
     host = host.n ? host : status_header(q, ":authority");
-    return q->loopback && own_name(host);
+    // nor may a page that a browser on this machine shows send something here without being asked for it
+    return q->loopback && own_name(host) && !status_header(q, "origin").n;
 }
 
 // ---- level ----------------------------------------------------------------------------------------------------------
@@ -99,6 +100,10 @@ static void change_level(struct slice text, struct net_reply *out)
     char filter[FILTER_TEXT];
     text = slice_trim(text);
     unsigned ms = expiry(&text);
+    if (!ms && memmem(text.p ? text.p : "", text.n, " for ", 5)) {
+        status_text(out, 400, "the time is written as \" for 90s\": a number, and ms, s, m or h\n");
+        return;
+    }
     if (text.n >= sizeof filter) {
         status_text(out, 413, "the filter is too long\n");
         return;

@@ -247,7 +247,10 @@ static void handle(const struct net_request *q, struct net_reply *out, void *arg
 static void handle_page(const struct net_request *q, struct net_reply *out, void *arg)
 {
     (void)arg;
-    if (is(q, "/metrics") || is(q, "/"))
+    bool found = is(q, "/metrics") || is(q, "/");
+    if (found && !slice_eq(q->method, SLICE("GET")) && !slice_eq(q->method, SLICE("HEAD")))
+        status_text(out, 405, "Method not allowed");
+    else if (found)
         metrics(q, out);
     else
         status_text(out, 404, "the metrics are at /metrics");

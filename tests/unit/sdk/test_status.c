@@ -460,6 +460,10 @@ static int debug(void *arg)
     CHECK_STR(slice_str(answer.body), "{\"expires_in_ms\":null,\"filter\":\"info,x=debug\",\"then\":null}\n");
     SONDE_INFO("seen line");
     CHECK_INT(call("PUT", "/debug/level", "x=nonsense=y", NULL, NULL)->status, 400);
+    CHECK_INT(call("PUT", "/debug/level", "debug for 0s", NULL, NULL)->status, 400);
+    CHECK_INT(call("PUT", "/debug/level", "debug for 5 minutes", NULL, NULL)->status, 400);
+    CHECK_INT(call("POST", "/debug/level", "trace", "origin", "http://evil.example")->status, 403);
+    CHECK(strstr(get("/debug/level")->body, "\"filter\":\"info,x=debug\""));
     CHECK_INT(call("PUT", "/debug/level", "debug for 300ms\n", NULL, NULL)->status, 200);
     CHECK(strstr(answer.body, "\"filter\":\"debug\",\"then\":\"info,x=debug\""));
     SONDE_DEBUG("deep line");
@@ -670,13 +674,42 @@ static void test_threads(void **state)
     check_done();
 }
 
+// Whoever holds connections, health is told.
+static int crowd(void *arg)
+{
+    (void)arg;
+    enum { CROWD = 200 };
+    int fd[CROWD];
+    sonde_init(NULL);
+    CHECK(sonde_status_port() > 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)sonde_status_port())};
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (int i = 0; i < CROWD; i++) { // some say nothing, some half a head
+        fd[i] = socket(AF_INET, SOCK_STREAM, 0);
+        CHECK(connect(fd[i], (struct sockaddr *)&a, sizeof a) == 0);
+        if (i % 2)
+            CHECK(send(fd[i], "GET /health HT", 14, MSG_NOSIGNAL) == 14 || errno == EPIPE || errno == ECONNRESET);
+    }
+    for (int i = 0; i < 3; i++)
+        CHECK_INT(get("/live")->status, 503);
+    for (int i = 0; i < CROWD; i++)
+        close(fd[i]);
+    return check_failures;
+}
+
+static void test_crowd(void **state)
+{
+    (void)state;
+    in_child(crowd, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_routes),       cmocka_unit_test(test_paths),           cmocka_unit_test(test_start),
-        cmocka_unit_test(test_metrics),      cmocka_unit_test(test_prometheus_page), cmocka_unit_test(test_readiness),
-        cmocka_unit_test(test_canary),       cmocka_unit_test(test_debug),           cmocka_unit_test(test_token),
-        cmocka_unit_test(test_fork_and_end), cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_crowd),     cmocka_unit_test(test_routes),       cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_start),     cmocka_unit_test(test_metrics),      cmocka_unit_test(test_prometheus_page),
+        cmocka_unit_test(test_readiness), cmocka_unit_test(test_canary),       cmocka_unit_test(test_debug),
+        cmocka_unit_test(test_token),     cmocka_unit_test(test_fork_and_end), cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
