@@ -167,9 +167,20 @@ static struct slice any_text(const struct trace *t, const char *key)
     return SLICE_NONE;
 }
 
+// Attributes are what somebody sent: beyond any sense counts as unknown.
 static int64_t number_or_unknown(double v)
 {
     return v >= 0 && v < 1e15 ? (int64_t)v : -1;
+}
+
+static double ms_or_unknown(double v)
+{
+    return v >= 0 && v < 1e12 ? v : -1;
+}
+
+static int status_or_none(double v)
+{
+    return v >= 100 && v < 600 ? (int)v : 0;
 }
 
 static void note(struct request *r, struct slice text)
@@ -266,8 +277,8 @@ static int64_t read_tokens(const struct trace *t, const struct span *root, struc
         number_or_unknown(span_number(t, root, "input_tokens", span_number(t, root, "gen_ai.usage.input_tokens", -1)));
     r->output_tokens =
         number_or_unknown(span_number(t, root, "output_tokens", span_number(t, root, "gen_ai.usage.output_tokens", -1)));
-    r->ttft_ms = span_number(t, root, "ttft_ms", -1);
-    r->itl_ms = span_number(t, root, "avg_itl_ms", -1);
+    r->ttft_ms = ms_or_unknown(span_number(t, root, "ttft_ms", -1));
+    r->itl_ms = ms_or_unknown(span_number(t, root, "avg_itl_ms", -1));
     int64_t first = r->ttft_ms >= 0 ? r->start + (int64_t)(r->ttft_ms * 1e6) : event_time(t, "first_token");
     if (r->ttft_ms < 0 && first > r->start)
         r->ttft_ms = (double)(first - r->start) / 1e6;
@@ -299,7 +310,7 @@ static void read_logs(const struct request_logs *logs, struct arena *arena, stru
         int64_t status;
         r->errors += is_error;
         if (starts_with(l->message, "http response sent") && slice_to_i64(log_text(logs, l, "status", arena), &status))
-            r->http_status = (int)status;
+            r->http_status = status_or_none((double)status);
         if (starts_with(l->message, "request completed") &&
             (is_error || slice_eq(log_text(logs, l, "status", arena), SLICE("error")))) {
             e->report = l;
@@ -342,9 +353,9 @@ static void decide_status(const struct trace *t, const struct span *root, int64_
         r->status = REQUEST_ERROR;
     else
         r->status = root->status == 2 || e->report || r->http_status >= 400 ? REQUEST_ERROR : REQUEST_OK;
-    int64_t sent = (int64_t)span_number(t, root, "http.response.status_code", span_number(t, root, "http.status_code", 0));
+    double sent = span_number(t, root, "http.response.status_code", span_number(t, root, "http.status_code", 0));
     if (r->http_status == 0)
-        r->http_status = (int)sent;
+        r->http_status = status_or_none(sent);
 }
 
 static struct slice worker_words(const struct trace *t, const struct span *s, struct arena *arena)

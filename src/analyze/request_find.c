@@ -297,6 +297,15 @@ static const char *level_of(struct slice text, int64_t number)
     return number < 5 ? "TRACE" : number < 9 ? "DEBUG" : number < 13 ? "INFO" : number < 17 ? "WARN" : "ERROR";
 }
 
+// The sender's own time, unless its clock is out of its mind: differences of such times do not fit.
+static void read_time(struct slice text, struct request_log *out)
+{
+    static const int64_t year = 365 * 86400000000000;
+    int64_t t;
+    if (time_parse(text.p, text.n, &t) && t > out->time - year && t < out->time + year)
+        out->time = t;
+}
+
 // What a JSON line says of itself.
 static void read_json_line(struct slice line, struct arena *arena, struct request_log *out)
 {
@@ -318,7 +327,7 @@ static void read_json_line(struct slice line, struct arena *arena, struct reques
         else if (slice_eq(key, SLICE("target")) || slice_eq(key, SLICE("log.target")))
             out->target = value;
         else if (slice_eq(key, SLICE("time")))
-            time_parse(value.p, value.n, &out->time);
+            read_time(value, out);
         else if (slice_eq(key, SLICE("span_id")) && value.n == 16 && hex_decode(id, 8, value)) {
             out->span_id = 0;
             for (int i = 0; i < 8; i++)

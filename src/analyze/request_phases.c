@@ -330,11 +330,17 @@ static struct lane *lane_of(struct request *r, struct slice service, enum role r
     return &r->lanes[r->n_lanes++];
 }
 
+// Room for one more item behind n; doubles, for lists of several lanes grow in turn in one arena. Null without memory.
+static void *one_more(struct arena *arena, void *list, uint32_t n, size_t size)
+{
+    return n & (n - 1) ? list : arena_grow(arena, list, n * size, (n ? 2 * (size_t)n : 1) * size);
+}
+
 static void add_block(struct arena *arena, struct lane *l, struct phase p, int64_t from, int64_t to)
 {
     if (!l || to <= from)
         return;
-    struct phase *more = arena_grow(arena, l->blocks, l->n_blocks * sizeof *more, (l->n_blocks + 1) * sizeof *more);
+    struct phase *more = one_more(arena, l->blocks, l->n_blocks, sizeof *more);
     if (!more)
         return;
     p.start = from;
@@ -347,7 +353,7 @@ static void add_mark(struct arena *arena, struct lane *l, const char *name, int6
 {
     if (!l)
         return;
-    struct mark *more = arena_grow(arena, l->marks, l->n_marks * sizeof *more, (l->n_marks + 1) * sizeof *more);
+    struct mark *more = one_more(arena, l->marks, l->n_marks, sizeof *more);
     if (!more)
         return;
     l->marks = more;

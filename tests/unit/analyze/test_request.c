@@ -637,6 +637,50 @@ static void json_lines(void **state)
     check_done();
 }
 
+// Numbers and times beyond any sense, as anybody may send them.
+static void senseless_numbers(void **state)
+{
+    static const char *const numbers[] = {"1e300", "-1e300", "inf", "nan", "9223372036854775807"};
+    for (size_t i = 0; i < CHECK_ROWS(numbers); i++) {
+        struct story s;
+        check_row("%s", numbers[i]);
+        story_begin(&s);
+        story_span(&s, &(struct story_span){F, "http-request", 1, 0, 0, 160,
+                                            .attrs = {"ttft_ms", numbers[i], "avg_itl_ms", numbers[i], "input_tokens", numbers[i],
+                                                      "http.response.status_code", numbers[i]}});
+        story_tell(&s, 200);
+        CHECK(s.r.ttft_ms == -1 && s.r.itl_ms == -1);
+        CHECK_INT(s.r.input_tokens, -1);
+        CHECK_INT(s.r.http_status, 0);
+        story_check_sum(&s);
+        story_free(&s);
+    }
+    struct story s;
+    story_begin(&s);
+    story_span(&s, &decode_work); // no root: the window is that of all signs of life
+    story_log(&s, &(struct story_log){D, 10, "INFO", "{\"time\":\"1690-01-01T00:00:00Z\",\"message\":\"x\"}"});
+    story_tell(&s, 20);
+    CHECK(s.r.start == STORY_T0 + 4000000 && s.r.end > s.r.start);
+    story_free(&s);
+    check_done();
+}
+
+// Marks of two lanes in turn: memory in proportion to them (a story has 16 MiB).
+static void many_errors(void **state)
+{
+    struct story s;
+    begin_dynamo(&s);
+    story_span(&s, &root_ok);
+    for (int i = 0; i < 12000; i++)
+        story_log(&s, &(struct story_log){i % 2 ? D : P, 5 + i * 0.01, "ERROR", "again"});
+    story_tell(&s, 200);
+    CHECK_INT(s.r.errors, 12000);
+    for (uint32_t i = 0; i < s.r.n_lanes; i++)
+        CHECK(s.r.lanes[i].role == ROLE_FRONTEND || s.r.lanes[i].n_marks >= 6000);
+    story_free(&s);
+    check_done();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -659,6 +703,8 @@ int main(void)
         cmocka_unit_test(phases_always_sum),
         cmocka_unit_test(json_lines),
         cmocka_unit_test(many_routes),
+        cmocka_unit_test(senseless_numbers),
+        cmocka_unit_test(many_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
