@@ -1,4 +1,4 @@
-// Any bytes as a request of metrics: the first byte chooses OTLP in protobuf or JSON, or a version of remote write. What is
+// Any bytes as a request of metrics: the first byte chooses OTLP in protobuf or JSON, a version of remote write, or text. What is
 // accepted is sound, and gives the same rows again when a server writes it to its log.
 #include "event/sample.h"
 #include "event/wire.h"
@@ -40,7 +40,8 @@ static uint64_t check_rows(const struct batch *b)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum wire_format formats[] = {WIRE_OTLP_METRICS_PB, WIRE_OTLP_METRICS_JSON, WIRE_WRITE1, WIRE_WRITE2};
+    static const enum wire_format formats[] = {WIRE_OTLP_METRICS_PB, WIRE_OTLP_METRICS_JSON, WIRE_WRITE1, WIRE_WRITE2,
+                                               WIRE_METRICS_TEXT};
     struct wire_options opt = {.received_ns = 1700000000123456789};
     struct wire_report report;
     struct batch *b, *again;
@@ -48,7 +49,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf out;
     if (!size)
         return 0;
-    if (wire_decode(formats[data[0] & 3], slice_of(data + 1, size - 1), true, &opt, &b, &report, &e) != ERR_OK) {
+    if (wire_decode(formats[data[0] % 5], slice_of(data + 1, size - 1), true, &opt, &b, &report, &e) != ERR_OK) {
         must(!b && e.code != ERR_OK && e.code != ERR_BUG);
         return 0;
     }

@@ -37,6 +37,7 @@ bool decode_loki_pb(struct decode *d, struct slice pb);
 bool decode_loki_json(struct decode *d, struct slice json);
 bool decode_write1(struct decode *d, struct slice pb);
 bool decode_write2(struct decode *d, struct slice pb);
+bool decode_metrics_text(struct decode *d, struct slice text);
 
 // ---- OTLP -----------------------------------------------------------------------------------------------------------
 struct scope {

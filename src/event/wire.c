@@ -113,6 +113,8 @@ static bool decode_format(struct decode *d, enum wire_format f)
         return decode_write1(d, d->bytes);
     case WIRE_WRITE2:
         return decode_write2(d, d->bytes);
+    case WIRE_METRICS_TEXT:
+        return decode_metrics_text(d, d->bytes);
     }
     ERR(d->err, UNSUPPORTED, "unknown wire format number %d; this request was written by a newer version", (int)f);
     return false;

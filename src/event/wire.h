@@ -14,8 +14,9 @@
     X(LOKI_JSON, 6, SIGNAL_LOG, "loki-json")                             \
     X(OTLP_METRICS_PB, 7, SIGNAL_SAMPLE, "otlp-metrics-protobuf")        \
     X(OTLP_METRICS_JSON, 8, SIGNAL_SAMPLE, "otlp-metrics-json")          \
-    X(WRITE1, 9, SIGNAL_SAMPLE, "remote-write-1")  /* un-snappied */     \
-    X(WRITE2, 10, SIGNAL_SAMPLE, "remote-write-2") /* likewise */
+    X(WRITE1, 9, SIGNAL_SAMPLE, "remote-write-1")      /* un-snappied */ \
+    X(WRITE2, 10, SIGNAL_SAMPLE, "remote-write-2")     /* likewise */    \
+    X(METRICS_TEXT, 11, SIGNAL_SAMPLE, "metrics-text") /* Prometheus, or OpenMetrics when it ends in # EOF */
 
 enum wire_format {
 #define X(name, number, signal, text) WIRE_##name = number,

@@ -22,32 +22,6 @@ static bool looks_like_file(struct slice rest)
     return false;
 }
 
-// A weight of zero ("gzip;q=0", "gzip; q=0.00") refuses.
-static bool refused(struct slice params)
-{
-    params = slice_trim(params);
-    if (!slice_starts(params, SLICE("q=")) && !slice_starts(params, SLICE("Q=")))
-        return false;
-    double q;
-    return slice_to_f64(slice_trim(slice_from(params, 2)), &q) && q == 0;
-}
-
-static bool accepts_gzip(const struct http_req *r)
-{
-    struct slice list = http_req_header(r, SLICE("accept-encoding")), part, word;
-    bool any = false;
-    while (slice_split(&list, ',', &part)) {
-        if (!slice_split(&part, ';', &word))
-            continue;
-        word = slice_trim(word);
-        if (slice_ieq(word, SLICE("gzip")) || slice_ieq(word, SLICE("x-gzip")))
-            return !refused(part);
-        if (slice_eq(word, SLICE("*")))
-            any = !refused(part);
-    }
-    return any;
-}
-
 static struct slice opaque_tag(struct slice tag)
 {
     tag = slice_trim(tag);
@@ -94,7 +68,7 @@ static void send_asset(struct http_req *r, const struct asset *a)
     http_reply_header(r, SLICE("cache-control"), a->immutable ? SLICE("public, max-age=31536000, immutable") : SLICE("no-cache"));
     if (unchanged(r, a)) {
         http_reply(r, 304, SLICE_NONE, SLICE_NONE);
-    } else if (accepts_gzip(r)) {
+    } else if (http_req_accepts_gzip(r)) {
         http_reply_header(r, SLICE("content-encoding"), SLICE("gzip"));
         http_reply(r, 200, slice_str(a->type), packed);
     } else {

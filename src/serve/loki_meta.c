@@ -235,14 +235,16 @@ static enum errc group_volumes(struct loki_job *j, const struct volume *v, const
         const struct series *s = &v->m.s[i];
         struct label *l = arena_alloc(&j->q.arena, sizeof *l * (s->n + 1u));
         uint32_t n = 0;
-        for (uint32_t k = 0; l && k < s->n; k++)
+        if (!l)
+            return ERR(err, LIMIT, "the query needs more than its memory budget");
+        for (uint32_t k = 0; k < s->n; k++)
             if (by->n == 0 || grouping_has(by, s->l[k].name))
                 l[n++] = s->l[k];
         if (!by_labels && n == 0)
             continue;
         for (uint32_t k = 0; k < (by_labels ? n : 1); k++) {
-            struct label name = l ? (struct label){by_labels ? l[k].name : SLICE(""), SLICE("")} : (struct label){0};
-            struct series *x = l ? matrix_series(out, by_labels ? &name : l, by_labels ? 1 : n, NULL) : NULL;
+            struct label name = {by_labels ? l[k].name : SLICE(""), SLICE("")};
+            struct series *x = matrix_series(out, by_labels ? &name : l, by_labels ? 1 : n, NULL);
             if (!x)
                 return ERR(err, LIMIT, "the query needs more than its memory budget");
             x->v[0] += s->v[0];

@@ -12,6 +12,11 @@ struct started {
     query_handler *fn;
 };
 
+enum errc query_job_check(const struct query_job *job, struct error *err)
+{
+    return http_req_gone(job->req) ? ERR(err, CANCELLED, "the client has gone") : ERR_OK;
+}
+
 static void run(void *arg)
 {
     struct started *s = arg;

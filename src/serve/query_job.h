@@ -9,6 +9,9 @@ struct query_job {
     struct budget budget;
 };
 
+// ERR_CANCELLED once the client is gone: asked between the batches of a scan, which sees to the time limit.
+enum errc query_job_check(const struct query_job *job, struct error *err);
+
 typedef void query_handler(struct query_job *job);
 
 struct query_route {

@@ -18,6 +18,7 @@ static const struct receive_kind kinds[] = {
     {RECEIVER_OTLP_METRICS, WIRE_OTLP_METRICS_PB, WIRE_OTLP_METRICS_JSON, false, ANSWER_OTLP, "rejectedDataPoints"},
     {RECEIVER_OTLP_METRICS, WIRE_OTLP_METRICS_PB, WIRE_OTLP_METRICS_JSON, true, ANSWER_OTLP, "rejectedDataPoints"},
     {RECEIVER_WRITE, WIRE_WRITE1, 0, false, ANSWER_WRITE, NULL},
+    {RECEIVER_TEXT, WIRE_METRICS_TEXT, 0, false, ANSWER_WRITE, NULL},
 };
 
 // ---- the way in -----------------------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ static enum wire_format choose_format(struct receive *r)
 {
     struct slice type = http_req_header(r->req, SLICE("content-type"));
     const struct receive_kind *k = r->route->kind;
-    if (k->grpc)
+    if (k->grpc || k->receiver == RECEIVER_TEXT)
         return k->protobuf;
     r->json = k->json && media_is(type, SLICE("application/json"));
     if (r->json)
@@ -208,6 +209,7 @@ size_t receive_routes(struct server *s, struct http_route *out, size_t max)
         {"POST", "/api/v1/otlp/v1/metrics", 5, "OTLP metrics, Prometheus' path"},
         {"GRPC", "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", 6, "OTLP metrics over gRPC"},
         {"POST", "/api/v1/write", 7, "Prometheus remote write 1.0 and 2.0"},
+        {"POST", "/api/v1/import/prometheus", 8, "a page of metrics, Prometheus text or OpenMetrics"},
     };
     static struct receive_route routes[sizeof kinds / sizeof *kinds];
     size_t n = 0;

@@ -6,6 +6,7 @@
 #include "serve/assets.h"
 #include "serve/delta.h"
 #include "serve/loki_api.h"
+#include "serve/scrape.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -55,6 +56,17 @@ const struct setting serve_settings[SERVE_SETTINGS_N] = {
     ROW("query-timeout", "SONDE_QUERY_TIMEOUT", SETTING_DURATION, "60s", "TIME", "time that one query may take", query_timeout),
     ROW("discover-service", "SONDE_DISCOVER_SERVICE", SETTING_BOOL, "off", "",
         "add a service_name label to Loki pushes that have none", discover_service),
+    ROW("scrape", "SONDE_SCRAPE", SETTING_STR, "", "[JOB=]URL,…",
+        "pages of Prometheus metrics to fetch and store; HOST:PORT means /metrics there", scrape),
+    {.flag = "scrape-interval",
+     .env = "SONDE_SCRAPE_INTERVAL",
+     .type = SETTING_DURATION,
+     .value = "15s",
+     .min = 100000000,
+     .max = 86400000000000,
+     .argument = "TIME",
+     .about = "time between two scrapes of a page",
+     .offset = offsetof(struct serve_settings, scrape_interval)},
     ROW("tls-cert", "SONDE_TLS_CERT", SETTING_STR, "", "FILE",
         "PEM file of the certificate and its chain: all ports speak TLS; read again when it changes", tls_cert),
     ROW("tls-key", "SONDE_TLS_KEY", SETTING_STR, "", "FILE", "PEM file of the certificate's key", tls_key),
@@ -143,6 +155,7 @@ struct running {
     struct http_server *ports[3];
     struct tls_server *tls; // null: plain
     struct loki_api loki;
+    struct scraper *scraper; // null: nothing to scrape
 };
 
 static void *loop_main(void *arg)
@@ -255,6 +268,7 @@ static void print_ready(const struct running *run)
 
 static void shut_down(struct running *run)
 {
+    scrape_stop(run->scraper);
     for (int i = 0; i < 3; i++)
         if (run->ports[i])
             http_server_stop(run->ports[i], 2000000000);
@@ -307,6 +321,7 @@ enum errc serve_run(const struct serve_settings *settings, struct error *err)
     GO(open_port(&run, 1, "otlp-grpc", settings->otlp_grpc, err));
     GO(open_port(&run, 2, "otlp-http", settings->otlp_http, err));
     GO(run_loops(&run, err));
+    GO(scrape_start(&run.scraper, &run.server, settings->scrape, settings->scrape_interval, err));
     if (!settings->quiet)
         print_ready(&run);
     wait_for_end();

@@ -12,15 +12,26 @@ struct serve_settings {
     int64_t threads, query_threads, retention, head_bytes, inflight_bytes, query_bytes, query_timeout;
     bool discover_service, quiet;
     const char *tls_cert, *tls_key, *tls_client_ca;
+    const char *scrape;
+    int64_t scrape_interval;
 };
-enum { SERVE_SETTINGS_N = 17 };
+enum { SERVE_SETTINGS_N = 19 };
 extern const struct setting serve_settings[SERVE_SETTINGS_N];
 
 // Counters of one receiver protocol, shown on /metrics.
 struct receiver_stats {
     _Atomic uint64_t requests, rows, bytes, rejected_rows, failed;
 };
-enum receiver { RECEIVER_OTLP_LOGS, RECEIVER_OTLP_TRACES, RECEIVER_LOKI, RECEIVER_OTLP_METRICS, RECEIVER_WRITE, RECEIVER_COUNT };
+enum receiver {
+    RECEIVER_OTLP_LOGS,
+    RECEIVER_OTLP_TRACES,
+    RECEIVER_LOKI,
+    RECEIVER_OTLP_METRICS,
+    RECEIVER_WRITE,
+    RECEIVER_TEXT,
+    RECEIVER_SCRAPE,
+    RECEIVER_COUNT
+};
 
 struct server {
     const struct serve_settings *settings;

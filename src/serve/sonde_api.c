@@ -122,6 +122,7 @@ static enum errc write_list(struct query_job *job, const struct list_filter *f, 
     size_t i = 0;
     for (; i < refs.n && written < f->limit; i++) {
         struct whole whole;
+        GO(query_job_check(job, err));
         rc = whole_load(job, &refs.at[i], false, &arena, &whole, err);
         if (rc == ERR_NOTFOUND) { // removed by retention meanwhile
             *err = (struct error){0};

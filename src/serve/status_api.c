@@ -61,7 +61,8 @@ static void single(struct buf *b, const char *name, const char *type, const char
 
 static void receivers_metrics(struct buf *b, struct server *s)
 {
-    static const char *const names[RECEIVER_COUNT] = {"otlp-logs", "otlp-traces", "loki", "otlp-metrics", "remote-write"};
+    static const char *const names[RECEIVER_COUNT] = {"otlp-logs",    "otlp-traces",  "loki",  "otlp-metrics",
+                                                      "remote-write", "metrics-text", "scrape"};
     static const struct {
         const char *name, *help;
         size_t offset;

@@ -35,6 +35,8 @@ static enum errc candidate_add(struct candidates *c, struct id128 id, int64_t ti
 {
     if (2 * (c->n + 1) > c->size) {
         size_t size = c->size ? 2 * c->size : 1024;
+        if (size * sizeof *c->at > MAX_QUERY_MEMORY)
+            return ERR(err, LIMIT, "more than %zu traces match: narrow the time range or the query", c->n);
         struct candidate *bigger = calloc(size, sizeof *bigger);
         if (!bigger)
             return ERR(err, NOMEM, "no memory for a search over %zu traces", c->n);
@@ -88,6 +90,7 @@ static enum errc find_candidates(struct query_job *job, struct search *s, struct
         GO(scan_next(scan, &part, err));
         if (!part.batch)
             break;
+        GO(query_job_check(job, err));
         s->inspected_spans += part.n_rows;
         for (uint32_t i = 0; i < part.n_rows; i++)
             if (traceql_match(s->q, part.batch, part.rows[i]))
@@ -317,12 +320,15 @@ static enum errc write_search(struct query_job *job, struct search *s, const str
     jw_arr(&w);
     for (size_t i = 0; i < c->n && written < s->limit; i++) {
         struct trace t;
+        TRY(query_job_check(job, err));
         // A trace may have begun before the range or go on behind it: a day each way is looked at.
         int64_t day = 86400000000000, from = c->at[i].time > INT64_MIN + day ? c->at[i].time - day : INT64_MIN;
         int64_t to = c->at[i].time < INT64_MAX - day ? c->at[i].time + day : INT64_MAX;
         enum errc rc = trace_load(job->server->store, job->tenant, c->at[i].id, from, to, &job->budget, &t, err);
-        if (rc == ERR_NOTFOUND)
-            continue; // removed by retention meanwhile
+        if (rc == ERR_NOTFOUND) { // removed by retention meanwhile
+            *err = (struct error){0};
+            continue;
+        }
         TRY(rc);
         s->inspected_traces++;
         int64_t took = t.end - t.start;

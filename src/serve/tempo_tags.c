@@ -103,6 +103,7 @@ static enum errc visit_spans(struct query_job *job, bool all_attrs, const struct
         GO(scan_next(scan, &part, err));
         if (!part.batch)
             break;
+        GO(query_job_check(job, err));
         rows += part.n_rows;
         fn(arg, part.batch, part.rows, part.n_rows);
     }

@@ -1,6 +1,7 @@
 // Metrics of all wire formats as samples: a request against the lines it must give.
 #include "base/limits.h"
 #include "event/decode.h"
+#include "event/metrics_text.h"
 #include "event/sample.h"
 #include "event/write.h"
 #include "support.h"
@@ -405,6 +406,97 @@ static void remote_write_2(void **state)
     buf_free(&b);
 }
 
+// ---- text -----------------------------------------------------------------------------------------------------------
+static const struct {
+    const char *text, *want, *error;
+    uint32_t accepted;
+} pages[] = {
+    {"# HELP r_total Help\\nme.\n# TYPE r_total counter\nr_total{a=\"x\\\"y\",b=\"\"} 3 1700000000001\nr_total\t4\r\n\n# "
+     "any\nbare NaN\n",
+     "# r_total counter \"Help\nme.\" @1699999200000\n__name__=bare NaN @1700000000123\n__name__=r_total 4 @1700000000123\n"
+     "__name__=r_total,a=x\"y 3 @1700000000001\n",
+     NULL, 3},
+    {"# TYPE r counter\n# UNIT r s\nr_total{a=\"x\"} 3 1700000000.5 # {trace_id=\"ab\"} 0.5 1700000000.25\n# TYPE g unknown\n# "
+     "EOF\n",
+     "# g unknown @1699999200000\n# r_total counter \"s\" @1699999200000\n"
+     "__name__=r_total,a=x 3 @1700000000500 # 0.5@1700000000250 trace_id=ab\n",
+     NULL, 1},
+    {"{\"a.b\",\"l.m\"=\"v\"} +Inf\n", "__name__=a.b,l.m=v +Inf @1700000000123\n", NULL, 1},
+    {"a 1\nb{c} 2\n", NULL, "line 2: '='", 0},
+    {"a x\n", NULL, "line 1: the value", 0},
+    {"a 1 2.5\n", NULL, "milliseconds", 0},
+    {"a{b=\"c} 1\n", NULL, "not closed", 0},
+    {"1a 2\n", NULL, "a name", 0},
+    {"a 1 2 3\n", NULL, "something stands behind", 0},
+};
+
+static void pages_of_text(void **state)
+{
+    for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
+        struct wire_options opt = {.received_ns = NOW};
+        struct error err = {0};
+        struct batch *b;
+        if (pages[i].want) {
+            check(WIRE_METRICS_TEXT, slice_str(pages[i].text), pages[i].want, pages[i].accepted, NULL);
+            continue;
+        }
+        assert_int_equal(wire_decode(WIRE_METRICS_TEXT, slice_str(pages[i].text), false, &opt, &b, NULL, &err), ERR_SYNTAX);
+        if (!strstr(err.msg, pages[i].error))
+            fail_msg("\"%s\" has no \"%s\"", err.msg, pages[i].error);
+    }
+}
+
+// Two scrapes: what is gone ends, the target's labels win, the report is there.
+static void scrapes(void **state)
+{
+    struct label target[] = {{SLICE("job"), SLICE("j")}, {SLICE("instance"), SLICE("i")}};
+    struct metrics_text t = {.text = SLICE("a{job=\"own\"} 1\nb 2\ntimed 3 1600000000000\n"),
+                             .now = NOW,
+                             .target = target,
+                             .n_target = 2,
+                             .scrape = true,
+                             .up = true,
+                             .seconds = 0.5};
+    struct batch *first, *second, *third;
+    assert_int_equal(metrics_text_read(&t, &first, NULL, NULL), ERR_OK);
+    char *got = text_of(first);
+    assert_string_equal(got, "__name__=a,exported_job=own,instance=i,job=j 1 @1700000000123\n"
+                             "__name__=b,instance=i,job=j 2 @1700000000123\n"
+                             "__name__=scrape_duration_seconds,instance=i,job=j 0.5 @1700000000123\n"
+                             "__name__=scrape_samples_post_metric_relabeling,instance=i,job=j 3 @1700000000123\n"
+                             "__name__=scrape_samples_scraped,instance=i,job=j 3 @1700000000123\n"
+                             "__name__=scrape_series_added,instance=i,job=j 3 @1700000000123\n"
+                             "__name__=timed,instance=i,job=j 3 @1600000000000\n"
+                             "__name__=up,instance=i,job=j 1 @1700000000123\n");
+    free(got);
+    t.before = first;
+    t.before_time = NOW;
+    t.now = NOW + 1000000000;
+    t.text = SLICE("b 3\n");
+    assert_int_equal(metrics_text_read(&t, &second, NULL, NULL), ERR_OK);
+    got = text_of(second);
+    assert_non_null(strstr(got, "__name__=a,exported_job=own,instance=i,job=j stale @1700000001123\n"));
+    assert_non_null(strstr(got, "__name__=b,instance=i,job=j 3 @1700000001123\n"));
+    assert_non_null(strstr(got, "scrape_series_added,instance=i,job=j 0 "));
+    assert_null(strstr(got, "timed"));
+    free(got);
+    t.before = second;
+    t.before_time = t.now;
+    t.now += 1000000000;
+    t.text = SLICE("");
+    t.up = false;
+    assert_int_equal(metrics_text_read(&t, &third, NULL, NULL), ERR_OK);
+    got = text_of(third);
+    assert_null(strstr(got, "__name__=a,"));
+    assert_non_null(strstr(got, "__name__=b,instance=i,job=j stale @1700000002123\n"));
+    assert_non_null(strstr(got, "__name__=up,instance=i,job=j 0 @1700000002123\n"));
+    check_write2(third, got);
+    free(got);
+    batch_unref(third);
+    batch_unref(second);
+    batch_unref(first);
+}
+
 // A request cut anywhere is an error or a shorter request, never a crash.
 static void cut_requests(void **state)
 {
@@ -428,8 +520,13 @@ static void cut_requests(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(otlp_metrics_are_samples), cmocka_unit_test(remote_write_1), cmocka_unit_test(labels_of_remote_write),
-        cmocka_unit_test(remote_write_2),           cmocka_unit_test(cut_requests),
+        cmocka_unit_test(otlp_metrics_are_samples),
+        cmocka_unit_test(remote_write_1),
+        cmocka_unit_test(labels_of_remote_write),
+        cmocka_unit_test(remote_write_2),
+        cmocka_unit_test(cut_requests),
+        cmocka_unit_test(pages_of_text),
+        cmocka_unit_test(scrapes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
