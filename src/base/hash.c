@@ -46,10 +46,11 @@ struct id128 hash128(const void *p, size_t n)
 // ---- random: xoshiro256** (Blackman and Vigna), one state a thread --------------------------------------------------
 static atomic_uint fork_count; // a child's states are its parent's until it draws new seeds
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;
-static _Thread_local struct {
+// Of the static TLS block, as libsonde's other state that each span needs.
+static __thread struct {
     uint64_t s[4];
     unsigned seeded_at; // fork_count + 1 of the seeding; 0 is never
-} state;
+} state __attribute__((tls_model("initial-exec")));
 
 static void on_fork(void)
 {
@@ -78,18 +79,31 @@ static uint64_t rotl(uint64_t x, int k)
     return x << k | x >> (64 - k);
 }
 
-uint64_t random_u64(void)
+void random_u64s(uint64_t *out, unsigned n)
 {
     unsigned mark = atomic_load_explicit(&fork_count, memory_order_relaxed) + 1;
     if (__builtin_expect(state.seeded_at != mark, 0))
         seed(mark);
-    uint64_t *s = state.s;
-    uint64_t result = rotl(s[1] * 5, 7) * 9, t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotl(s[3], 45);
-    return result;
+    uint64_t a = state.s[0], b = state.s[1], c = state.s[2], d = state.s[3];
+    for (unsigned i = 0; i < n; i++) {
+        out[i] = rotl(b * 5, 7) * 9;
+        uint64_t t = b << 17;
+        c ^= a;
+        d ^= b;
+        b ^= c;
+        a ^= d;
+        c ^= t;
+        d = rotl(d, 45);
+    }
+    state.s[0] = a;
+    state.s[1] = b;
+    state.s[2] = c;
+    state.s[3] = d;
+}
+
+uint64_t random_u64(void)
+{
+    uint64_t one;
+    random_u64s(&one, 1);
+    return one;
 }

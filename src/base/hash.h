@@ -32,3 +32,4 @@ static inline uint64_t hash_mix(uint64_t a, uint64_t b)
 // Cryptographically unpredictable is not needed for ids; unique across processes and forks is. Per-thread xoshiro,
 // seeded from getrandom, reseeded in a forked child.
 uint64_t random_u64(void);
+void random_u64s(uint64_t *out, unsigned n); // n of them, in less time than one by one

@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "sdk/env.h"
 #include "sdk/sdk.h"
+#include "sdk/trace.h"
 #include <fcntl.h>
 #include <link.h>
 #include <stdio.h>
@@ -90,6 +91,7 @@ static bool build(const char *text, bool strict, struct buf *notes)
     pthread_mutex_lock(&level.lock);
     level.in_use = !level.in_use;
     __atomic_store_n(&level_now.max_span_level, f->max_span_level, __ATOMIC_RELAXED);
+    trace_refresh();
     __atomic_store_n(&level_now.n_conditions, f->n_conditions, __ATOMIC_RELAXED);
     __atomic_fetch_add(&level_now.generation, 1, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&level.lock);

@@ -4,6 +4,7 @@
 #include "sdk/env.h"
 #include "sdk/quiet.h"
 #include "sdk/sdk.h"
+#include "sdk/trace.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -295,11 +296,30 @@ static void give(struct sink *s, const struct line *l)
         push(s);
 }
 
+// A callback may take its time, or not return: what waits for the others goes out first.
+static void push_others(void)
+{
+    static int64_t pushed_at;
+    int64_t now = clock_mono_ns();
+    if (now - pushed_at < SINK_CALLBACK_NS)
+        return;
+    pushed_at = now;
+    for (int i = 0; i < SONDE_SINKS_MAX; i++)
+        if (sinks[i].on && sinks[i].kind != SONDE_SINK_CALLBACK && !sinks[i].given_up && !sinks[i].failing)
+            push(&sinks[i]);
+}
+
 void sinks_line(const struct line *l, unsigned how)
 {
-    for (int i = 0; i < SONDE_SINKS_MAX; i++)
-        if (sinks[i].on && wants(&sinks[i], l, how))
-            give(&sinks[i], l);
+    bool called = false;
+    for (int i = 0; i < SONDE_SINKS_MAX; i++) {
+        if (!sinks[i].on || !wants(&sinks[i], l, how))
+            continue;
+        if (sinks[i].kind == SONDE_SINK_CALLBACK && !called)
+            push_others();
+        called = called || sinks[i].kind == SONDE_SINK_CALLBACK;
+        give(&sinks[i], l);
+    }
 }
 
 // ---- each turn ------------------------------------------------------------------------------------------------------
@@ -490,6 +510,7 @@ static int add(const struct sonde_sink_options *o, struct filter *f, struct filt
 static void changed(struct filter *old_filter)
 {
     sdk.span_events = sdk.pipe.style.span_events && sinks_events();
+    trace_refresh();
     sdk_held_level();
     level_refresh();
     pthread_mutex_lock(&sdk.life); // who was looking at the old filter is done

@@ -54,6 +54,7 @@ void sdk_span_remember(struct sonde_span *s, const struct sonde_field *fields, s
 {
     if (s->dead || s->ended || trace.disabled || !try_lock(s))
         return;
+    span_soil(s);
     for (size_t i = 0; i < n; i++) {
         size_t put = packed_put(s->said + s->said_n, SAID_MAX - s->said_n, &fields[i]);
         s->said_n = (uint16_t)(put == SIZE_MAX ? s->said_n : s->said_n + put);
@@ -62,64 +63,79 @@ void sdk_span_remember(struct sonde_span *s, const struct sonde_field *fields, s
 }
 
 // ---- start and end -------------------------------------------------------------------------------------------------
-// Several fields at once: flags, remote and an empty request id; the generation and no tracer.
+// Several fields at once: flags, remote and an empty request id.
 _Static_assert(offsetof(struct sonde_context, flags) == 24 && offsetof(struct sonde_context, remote) == 25 &&
-                   offsetof(struct sonde_context, request_id) == 26 &&
-                   offsetof(struct sonde_span, tracer) - offsetof(struct sonde_span, generation) == 4,
-               "start_dropped tells where they lie");
+                   offsetof(struct sonde_context, request_id) == 26,
+               "clean tells where they lie");
 
-// Without a question dropped: what the usual samplers decide, nothing replaced (trace.quick), a short name and no texts to
-// inherit. Calls nothing, and writes as little as possible; the call site registers when the span is told. Null: the general way.
-static inline __attribute__((always_inline)) struct sonde_span *
-start_dropped(struct sonde_site *site, const char *name, enum sonde_kind kind, const struct sonde_context *parent)
+// As a dropped one without a parent starts, but for its site, name, kind and generation.
+static void clean(struct sonde_span *s)
 {
-    struct sonde_span *s = tls_spare;
-    unsigned quick = __atomic_load_n(&trace.quick, __ATOMIC_RELAXED);
-    if (!quick || !s || !name || sdk.span_events || __atomic_load_n(&level_now.max_span_level, __ATOMIC_RELAXED))
-        return NULL;
-    uint64_t trace_id[2] = {0, 0}, parent_id = 0, lazy = LAZY_HIGH | LAZY_LOW | LAZY_SPAN;
-    uint32_t flags = 2;
-    if (parent) {
-        memcpy(trace_id, parent->trace_id, 16);
-        if (parent->request_id[0] | parent->tracestate[0] | parent->dynamo_request_id[0])
-            return NULL;
-    }
-    if (trace_id[0] | trace_id[1]) {
-        flags = parent->flags;
-        if (!(quick & TRACE_QUICK_CHILD) || (flags & 1))
-            return NULL;
-        memcpy(&parent_id, parent->span_id, 8);
-        lazy = LAZY_SPAN;
-    } else if (!(quick & TRACE_QUICK_ROOT)) {
-        return NULL;
-    }
-    if (!span_copy_short(s->name, name))
-        return NULL;
-    tls_spare = NULL;
-    memcpy(s->context.trace_id, trace_id, 16);
-    memset(s->context.span_id, 0, 8);
-    flags &= 2;
+    const uint32_t flags = 2;
+    memset(s->context.trace_id, 0, 24);
     memcpy((char *)s + offsetof(struct sonde_span, context.flags), &flags, 4);
     s->context.tracestate[0] = s->context.dynamo_request_id[0] = 0;
     s->refs = 1;
-    s->fresh[0] = FRESH_DROPPED | FRESH_LAZY(lazy);
+    s->fresh[0] = FRESH_CLEAN;
     memset(&s->fresh[1], 0, 2 * sizeof s->fresh[1]);
-    s->site = site;
     s->below = NULL;
-    s->parent = parent_id;
-    uint64_t generation = sdk.generation;
-    memcpy((char *)s + offsetof(struct sonde_span, generation), &generation, 8);
+    s->parent = 0;
+    s->tracer = 0;
+}
+
+// Without a question dropped: what the usual samplers decide, nothing replaced (trace.quick), a short name and no texts to
+// inherit. Calls nothing, and writes as little as possible; the call site registers when the span is told. Null: the general way.
+static inline __attribute__((always_inline)) struct sonde_span *start_root(struct sonde_span *s, struct sonde_site *site,
+                                                                           const char *name, enum sonde_kind kind)
+{
+    if (!span_copy_short(s->name, name))
+        return NULL;
+    tls_spare = NULL;
+    s->site = site;
+    s->generation = sdk.generation;
     s->kind = (uint8_t)kind;
     return s;
 }
 
-// By itself, so that the shorter way of one without a parent saves no registers.
+// By itself, as the next two, so that the way of one without a parent on a clean handle saves no registers.
+static __attribute__((noinline)) struct sonde_span *start_unclean(struct sonde_site *site, const char *name, enum sonde_kind kind)
+{
+    struct sonde_span *s = tls_spare;
+    if (s && name && (__atomic_load_n(&trace.quick, __ATOMIC_RELAXED) & TRACE_QUICK_ROOT)) {
+        clean(s);
+        s = start_root(s, site, name, kind);
+        if (s)
+            return s;
+    }
+    return sdk_span_begin(site, name, kind, NULL, NULL);
+}
+
+static inline struct sonde_span *start_child(struct sonde_site *site, const char *name, enum sonde_kind kind,
+                                             const struct sonde_context *parent)
+{
+    struct sonde_span *s = tls_spare;
+    unsigned quick = __atomic_load_n(&trace.quick, __ATOMIC_RELAXED), children = quick & TRACE_QUICK_CHILD;
+    if (!children || !s || !name || (parent->flags & 1) || parent->request_id[0] || parent->tracestate[0] ||
+        parent->dynamo_request_id[0] || span_zero_id(parent->trace_id) || !span_copy_short(s->name, name))
+        return NULL;
+    tls_spare = NULL;
+    clean(s);
+    memcpy(s->context.trace_id, parent->trace_id, 16);
+    s->context.flags = parent->flags & 2;
+    s->fresh[0] = FRESH_DROPPED | FRESH_LAZY(LAZY_SPAN);
+    memcpy(&s->parent, parent->span_id, 8);
+    s->site = site;
+    s->generation = sdk.generation;
+    s->kind = (uint8_t)kind;
+    return s;
+}
+
 static __attribute__((noinline)) struct sonde_span *start_inner(struct sonde_site *site, const char *name, enum sonde_kind kind,
                                                                 const struct sonde_context *parent)
 {
     struct sonde_span *current = tls_span, *s = NULL;
     if (parent || !__atomic_load_n(&current->lazy, __ATOMIC_ACQUIRE))
-        s = start_dropped(site, name, kind, parent ? parent : &current->context);
+        s = start_child(site, name, kind, parent ? parent : &current->context);
     return s ? s : sdk_span_begin(site, name, kind, parent, NULL);
 }
 
@@ -128,8 +144,12 @@ struct sonde_span *sonde_span_start_site(struct sonde_site *site, const char *na
 {
     if (parent || tls_span)
         return start_inner(site, name, kind, parent);
-    struct sonde_span *s = start_dropped(site, name, kind, NULL);
-    return s ? s : sdk_span_begin(site, name, kind, NULL, NULL);
+    if (!(__atomic_load_n(&trace.quick, __ATOMIC_RELAXED) & TRACE_QUICK_ROOT))
+        return sdk_span_begin(site, name, kind, NULL, NULL);
+    struct sonde_span *s = tls_spare;
+    if (s && name && s->fresh[0] == FRESH_CLEAN && (s = start_root(s, site, name, kind)) != NULL)
+        return s;
+    return start_unclean(site, name, kind);
 }
 struct sonde_span *sonde_span_start(const char *name, enum sonde_kind kind, const struct sonde_context *parent)
 {

@@ -27,7 +27,8 @@ enum { FREE_MAX = 64 }; // handles that a thread keeps
 #define SANITIZED 0
 #endif
 enum { SAID_MAX = 512 };
-enum { LAZY_HIGH = 1, LAZY_LOW = 2, LAZY_SPAN = 4 }; // halves of the trace id and the span id that are still to be made
+// Halves of the trace id and the span id that are still to be made; clean: of a dropped one without a parent, as it started.
+enum { LAZY_HIGH = 1, LAZY_LOW = 2, LAZY_SPAN = 4, LAZY_CLEAN = 8 };
 
 struct sonde_span {
     struct sonde_context context; // its first 24 bytes are the ids as records carry them
@@ -146,9 +147,24 @@ static inline bool span_zero(const uint8_t *p, size_t n)
     return any == 0;
 }
 
+static inline bool span_zero_id(const uint8_t id[16])
+{
+    uint64_t word[2];
+    memcpy(word, id, 16);
+    return !(word[0] | word[1]);
+}
+
+// Before something is written to a handle that clean() would have to take back.
+static inline void span_soil(struct sonde_span *s)
+{
+    if (__atomic_load_n(&s->lazy, __ATOMIC_RELAXED) & LAZY_CLEAN)
+        __atomic_fetch_and(&s->lazy, (uint8_t)~LAZY_CLEAN, __ATOMIC_RELAXED);
+}
+
 // The flags of a dropped span as it starts, written and read in one piece: byte 3 is `dropped`, byte 7 `lazy`.
 #define FRESH_DROPPED ((uint64_t)1 << 24)
 #define FRESH_LAZY(l) ((uint64_t)(l) << 56)
+#define FRESH_CLEAN   (FRESH_DROPPED | FRESH_LAZY(LAZY_HIGH | LAZY_LOW | LAZY_SPAN | LAZY_CLEAN))
 #define FRESH_STATE   (FRESH_LAZY(1) - 1) // all but `lazy`
 _Static_assert(offsetof(struct sonde_span, dropped) - offsetof(struct sonde_span, fresh) == 3 &&
                    offsetof(struct sonde_span, lazy) - offsetof(struct sonde_span, fresh) == 7 && sizeof(bool) == 1,

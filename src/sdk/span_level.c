@@ -6,6 +6,7 @@
 void sdk_span_update_level(struct sonde_span *s)
 {
     unsigned now = __atomic_load_n(&level_now.generation, __ATOMIC_ACQUIRE), level = 0;
+    span_soil(s);
     if (__atomic_load_n(&s->level_of, __ATOMIC_RELAXED) != now)
         __atomic_store_n(&s->conditions, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&s->level_of, now, __ATOMIC_RELAXED);
@@ -54,6 +55,7 @@ void sdk_span_fulfil(struct sonde_span *s, const char *key, enum sonde_type type
         return;
     }
     unsigned now = __atomic_load_n(&level_now.generation, __ATOMIC_ACQUIRE);
+    span_soil(s);
     if (__atomic_load_n(&s->level_of, __ATOMIC_RELAXED) != now) {
         __atomic_store_n(&s->conditions, 0, __ATOMIC_RELAXED);
         __atomic_store_n(&s->level_of, now, __ATOMIC_RELAXED);

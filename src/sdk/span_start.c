@@ -122,6 +122,21 @@ static void generate_now(struct sonde_span *s, bool new_trace)
     put_word(s->context.span_id, random_word());
 }
 
+// The span's id, and the halves of the trace's that are still to be made.
+static inline void fill_ids(struct sonde_context *c, uint8_t lazy)
+{
+    uint64_t word[3];
+    unsigned n = lazy == (LAZY_HIGH | LAZY_LOW) ? 3 : lazy ? 2 : 1, i = 0;
+    random_u64s(word, n);
+    for (unsigned k = 0; k < n; k++)
+        word[k] = __builtin_expect(word[k] != 0, 1) ? word[k] : random_word();
+    if (lazy & LAZY_HIGH)
+        put_word(c->trace_id, word[i++]);
+    if (lazy & LAZY_LOW)
+        put_word(c->trace_id + 8, word[i++]);
+    put_word(c->span_id, word[i]);
+}
+
 // A dropped span's ids are made when somebody looks.
 static inline void generate_later(struct sonde_span *s, uint8_t lazy)
 {
@@ -187,11 +202,7 @@ static void decide(struct sonde_span *s, struct begin *b, const struct sonde_spa
         generate_later(s, lazy);
         return;
     }
-    if (lazy & LAZY_HIGH)
-        put_word(c->trace_id, random_word());
-    if (lazy & LAZY_LOW)
-        put_word(c->trace_id + 8, random_word());
-    put_word(c->span_id, random_word());
+    fill_ids(c, lazy);
     if (on && !b->has_parent && trace.state[0] && mode == TRACE_PARENT)
         memcpy(c->tracestate, trace.state, sizeof trace.state);
 }
@@ -220,13 +231,6 @@ static struct sonde_span *disabled(struct sonde_span *s, const struct begin *b)
     else
         memset(&s->context, 0, sizeof s->context);
     return s;
-}
-
-static inline bool zero_id(const uint8_t id[16])
-{
-    uint64_t word[2];
-    memcpy(word, id, 16);
-    return !(word[0] | word[1]);
 }
 
 static void begin(struct sonde_span *s, struct begin *b, const struct sonde_span_options *o)
@@ -260,7 +264,7 @@ struct sonde_span *sdk_span_begin(struct sonde_site *site, const char *name, enu
     b.out.n_attributes = 0;
     b.name = name ? name : "";
     b.parent = parent ? parent : tls_span && !(o && o->root) ? span_context_of(tls_span) : NULL;
-    b.has_parent = b.parent && !(o && o->root) && !zero_id(b.parent->trace_id);
+    b.has_parent = b.parent && !(o && o->root) && !span_zero_id(b.parent->trace_id);
     s->generation = sdk.generation;
     s->site = site;
     s->below = NULL;

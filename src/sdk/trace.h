@@ -1,6 +1,6 @@
-// What the files of spans share: span*.c (handles; span_int.h), trace.c (tracers, processors, what is said once a process), sampler.c,
-// sampler_composite.c, trace_env.c (settings).
-// Thread rule: settings are written while the library starts, or atomically; read by any thread.
+// What the files of spans share: span*.c (handles; span_int.h), trace.c (tracers, processors, what is said once a process),
+// sampler.c, sampler_composite.c, trace_env.c (settings). Thread rule: settings are written while the library starts, or
+// atomically; read by any thread.
 #pragma once
 #include "base/buf.h"
 #include "sdk/spans.h"
@@ -29,7 +29,7 @@ struct trace {
 };
 extern struct trace trace;
 
-void trace_refresh(void);                // after a change: sets quick
+void trace_refresh(void);                // after a change of the sampler, of span events, of span directives: sets quick
 void trace_configure(struct buf *notes); // from the environment; under sdk.life
 // 56-bit rejection threshold of a share of 0 to 1, and its text "th:…" without trailing zeros.
 uint64_t threshold_of(double ratio);

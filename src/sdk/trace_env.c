@@ -68,13 +68,22 @@ static void sampler(struct buf *notes)
     }
 }
 
-void trace_refresh(void)
+static unsigned quick_now(void)
 {
     enum trace_mode mode = atomic_load(&trace.mode);
-    unsigned quick = mode == TRACE_PARENT ? TRACE_QUICK_CHILD : mode == TRACE_PARENT_OFF || mode == TRACE_OFF ? 3 : 0;
-    if (trace.keep_errors || trace.disabled || atomic_load(&trace.ids) || sdk.phase == SDK_STOPPED)
-        quick = 0;
-    __atomic_store_n(&trace.quick, quick, __ATOMIC_RELAXED);
+    if (trace.keep_errors || trace.disabled || atomic_load(&trace.ids) || sdk.phase == SDK_STOPPED || sdk.span_events ||
+        __atomic_load_n(&level_now.max_span_level, __ATOMIC_SEQ_CST))
+        return 0;
+    return mode == TRACE_PARENT ? TRACE_QUICK_CHILD : mode == TRACE_PARENT_OFF || mode == TRACE_OFF ? 3 : 0;
+}
+
+// Several threads may change what it is made of: who stores last has looked last.
+void trace_refresh(void)
+{
+    unsigned quick;
+    do
+        __atomic_store_n(&trace.quick, quick = quick_now(), __ATOMIC_SEQ_CST);
+    while (quick != quick_now());
 }
 
 void sonde_sampler_set(const struct sonde_sampler *s)

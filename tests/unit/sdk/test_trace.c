@@ -518,6 +518,44 @@ static void dropped_spans_on_lines(void **state)
     check_done();
 }
 
+// Dropped spans one after the other have one handle: none has anything of those before it.
+static int reused(void *arg)
+{
+    (void)arg;
+    struct sonde_context remote = {.trace_id = {7}, .span_id = {8}, .remote = true}, ids[3];
+    for (int round = 0; round < 3; round++) {
+        struct sonde_span *s = sonde_span_start("child", SONDE_KIND_SERVER, &remote);
+        EXPECT(sonde_span_context(s)->trace_id[0] == 7);
+        sonde_span_end(s);
+        if (round == 1)
+            sonde_span_end(sonde_span_start("nothing", SONDE_KIND_CLIENT, NULL));
+        s = sonde_span_start("said", SONDE_KIND_SERVER, NULL);
+        sonde_span_str(s, "old", "x");
+        sonde_span_end(s);
+        s = sonde_span_start("fresh", SONDE_KIND_INTERNAL, NULL);
+        sonde_span_enter(s);
+        ids[round] = *sonde_span_context(s);
+        EXPECT(sonde_context_valid(&ids[round]) && !(ids[round].flags & 1) && !ids[round].remote);
+        SONDE_INFO("inside", SONDE_INT("round", round));
+        sonde_span_end(s);
+        for (int i = 0; i < round; i++)
+            EXPECT(memcmp(ids[i].trace_id, ids[round].trace_id, 16) != 0 && memcmp(ids[i].span_id, ids[round].span_id, 8) != 0);
+    }
+    return seen_fails;
+}
+static void dropped_spans_of_one_handle(void **state)
+{
+    (void)state;
+    static const char *const env[] = {"DYN_LOGGING_JSONL=1", "OTEL_TRACES_SAMPLER=always_off", NULL};
+    struct buf out;
+    CHECK_INT(child_run(reused, NULL, env, &out), 0);
+    CHECK_INT(count_of(&out, "\"message\":\"inside\",\"round\":"), 3); // between them would be "old" and "parent_id"
+    CHECK_INT(count_of(&out, "\"span_name\":\"fresh\""), 3);
+    CHECK_INT(count_of(&out, "\"old\"") + count_of(&out, "parent_id"), 0);
+    buf_free(&out);
+    check_done();
+}
+
 #define ALONE(fn)                   \
     static void fn##_(void **state) \
     {                               \
@@ -547,13 +585,28 @@ int main(void)
     if (CHILD_TSAN)
         return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(create_),        cmocka_unit_test(attributes_),      cmocka_unit_test(events_and_links_),
-        cmocka_unit_test(statuses_),      cmocka_unit_test(names_and_times_), cmocka_unit_test(explicit_times_),
-        cmocka_unit_test(exceptions_),    cmocka_unit_test(recording_),       cmocka_unit_test(scopes_),
-        cmocka_unit_test(scope_on_span_), cmocka_unit_test(processors_),      cmocka_unit_test(generators_),
-        cmocka_unit_test(blocks_),        cmocka_unit_test(limits),           cmocka_unit_test(limit_told_once),
-        cmocka_unit_test(together_),      cmocka_unit_test(moved_),           cmocka_unit_test(tracers_together_),
-        cmocka_unit_test(flush_and_end_), cmocka_unit_test(disabled),         cmocka_unit_test(dropped_spans_on_lines),
+        cmocka_unit_test(create_),
+        cmocka_unit_test(attributes_),
+        cmocka_unit_test(events_and_links_),
+        cmocka_unit_test(statuses_),
+        cmocka_unit_test(names_and_times_),
+        cmocka_unit_test(explicit_times_),
+        cmocka_unit_test(exceptions_),
+        cmocka_unit_test(recording_),
+        cmocka_unit_test(scopes_),
+        cmocka_unit_test(scope_on_span_),
+        cmocka_unit_test(processors_),
+        cmocka_unit_test(generators_),
+        cmocka_unit_test(blocks_),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(limit_told_once),
+        cmocka_unit_test(together_),
+        cmocka_unit_test(moved_),
+        cmocka_unit_test(tracers_together_),
+        cmocka_unit_test(flush_and_end_),
+        cmocka_unit_test(disabled),
+        cmocka_unit_test(dropped_spans_on_lines),
+        cmocka_unit_test(dropped_spans_of_one_handle),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
