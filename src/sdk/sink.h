@@ -16,6 +16,7 @@ enum {
     SINK_PATH_MAX = 1024,
     SINK_CHECK_NS = 100000000,   // whether the file was moved
     SINK_RETRY_NS = 1000000000,  // a file that failed
+    SINK_CALLBACK_NS = 5000000,  // while there are callbacks, the others' lines wait no longer than that for them
     SINK_EPISODE_NS = 250000000, // without a loss: the episode is over
     SINK_EPISODE_MAX = 10,       // seconds after which it is told even so
 };
