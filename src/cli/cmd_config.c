@@ -73,10 +73,13 @@ static void add(struct leaves *l, const char *path, struct slice value, struct s
 {
     if (l->n == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 256;
-        l->list = arena_grow(&l->arena, l->list, l->cap * sizeof *l->list, cap * sizeof *l->list);
-        l->cap = l->list ? cap : 0;
+        struct leaf *more = arena_grow(&l->arena, l->list, l->cap * sizeof *more, cap * sizeof *more);
+        if (!more)
+            return; // the arena tells
+        l->list = more;
+        l->cap = cap;
     }
-    if (l->n < l->cap && l->n < LEAVES_MAX)
+    if (l->n < LEAVES_MAX)
         l->list[l->n++] = (struct leaf){arena_dup(&l->arena, slice_str(path)), value, from};
 }
 

@@ -16,10 +16,11 @@ struct line {
     size_t order;
 };
 
+// Oldest first. The answer came newest first: of equal times the one behind is the older.
 static int by_time(const void *x, const void *y)
 {
     const struct line *a = x, *b = y;
-    return a->time != b->time ? (a->time < b->time ? -1 : 1) : (a->order > b->order) - (a->order < b->order);
+    return a->time != b->time ? (a->time < b->time ? -1 : 1) : (a->order < b->order) - (a->order > b->order);
 }
 
 static size_t collect(const struct tree *result, struct line *lines)

@@ -6,8 +6,10 @@ static struct tree *parse(struct json *j, struct arena *a)
     struct tree *t = ARENA_NEW(a, struct tree), **tail;
     struct slice key;
     const char *from;
-    if (!t)
+    if (!t) {
+        ERR(j->err, LIMIT, "the answer needs more than %zu MiB of memory", a->max >> 20);
         return NULL;
+    }
     tail = &t->first;
     switch (json_peek(j)) {
     case JSON_NULL:
