@@ -41,6 +41,8 @@ bool http_req_has_header(const struct http_req *r, struct slice name);
 // Query or form parameter, percent- and plus-decoded into the arena; form bodies (POST,
 // application/x-www-form-urlencoded) count after the query. nth: 0 for the first. False if absent.
 bool http_req_param(struct http_req *r, struct slice name, int nth, struct slice *out);
+// The client takes gzip: by its name, as x-gzip or as *, with a weight above 0 (RFC 9110 §12.5.3).
+bool http_req_accepts_gzip(const struct http_req *r);
 // The k-th parameter whatever its name; false past the end.
 bool http_req_param_at(struct http_req *r, int k, struct slice *name, struct slice *out);
 

@@ -145,29 +145,6 @@ static bool compressible(struct slice type)
     return false;
 }
 
-// A weight of 0 refuses: "q=0", "q=0.000" (RFC 9110 §12.4.2).
-static bool refused_by_weight(struct slice weight)
-{
-    if (!slice_ieq(slice_cut(weight, 2), SLICE("q=")))
-        return false;
-    for (size_t i = 2; i < weight.n; i++) {
-        if (weight.p[i] != '0' && weight.p[i] != '.')
-            return false;
-    }
-    return true;
-}
-
-static bool accepts_gzip(const struct http_req *q)
-{
-    struct slice list = http_req_header(q, SLICE("accept-encoding"));
-    for (struct slice part; slice_split(&list, ',', &part);) {
-        struct slice word;
-        if (slice_split(&part, ';', &word) && slice_ieq(slice_trim(word), SLICE("gzip")))
-            return !refused_by_weight(slice_trim(part));
-    }
-    return false;
-}
-
 static struct seg *gzip_seg(struct slice body)
 {
     struct buf b;
@@ -186,7 +163,7 @@ void http_reply(struct http_req *q, int status, struct slice type, struct slice 
     content_type(r, type);
     if (body.n > GZIP_WORTH_IT && !r->encoded && compressible(type)) {
         own_header(r, SLICE("vary"), SLICE("accept-encoding"));
-        s = accepts_gzip(q) ? gzip_seg(body) : NULL;
+        s = http_req_accepts_gzip(q) ? gzip_seg(body) : NULL;
         if (s)
             own_header(r, SLICE("content-encoding"), SLICE("gzip"));
     }

@@ -279,6 +279,34 @@ bool http_req_gone(const struct http_req *r)
     return req_of(r)->gone || req_of(r)->half_closed;
 }
 
+// A weight of 0 refuses: "q=0", "q=0.000".
+static bool refused_by_weight(struct slice weight)
+{
+    if (!slice_ieq(slice_cut(weight, 2), SLICE("q=")))
+        return false;
+    for (size_t i = 2; i < weight.n; i++) {
+        if (weight.p[i] != '0' && weight.p[i] != '.')
+            return false;
+    }
+    return true;
+}
+
+bool http_req_accepts_gzip(const struct http_req *r)
+{
+    struct slice list = http_req_header(r, SLICE("accept-encoding")), part, word;
+    bool any = false;
+    while (slice_split(&list, ',', &part)) {
+        if (!slice_split(&part, ';', &word))
+            continue;
+        word = slice_trim(word);
+        if (slice_ieq(word, SLICE("gzip")) || slice_ieq(word, SLICE("x-gzip")))
+            return !refused_by_weight(slice_trim(part));
+        if (slice_eq(word, SLICE("*")))
+            any = !refused_by_weight(slice_trim(part));
+    }
+    return any;
+}
+
 // A bad escape is kept as it was written: the handler will say what is wrong with the value.
 static struct slice param_text(struct arena *a, struct slice raw)
 {

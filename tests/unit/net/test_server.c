@@ -259,8 +259,12 @@ static void test_gzip_reply(void **state)
     static const struct {
         const char *accept;
         bool gzip;
-    } t[] = {{"gzip", true},       {"br, GZIP;q=0.5", true}, {"gzip;q=0", false}, {"gzip; q=0.0", false},
-             {"gzip;q=0.3", true}, {"gzip;Q=0.000", false},  {"br", false},       {"", false}};
+    } t[] = {{"gzip", true},         {"br, GZIP;q=0.5", true},
+             {"gzip;q=0", false},    {"gzip; q=0.0", false},
+             {"gzip;q=0.3", true},   {"*", true},
+             {"gzip;q=0, *", false}, {"*;q=0", false},
+             {"x-gzip", true},       {"gzip;Q=0.000", false},
+             {"br", false},          {"", false}};
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
         struct http_header h = {SLICE("accept-encoding"), slice_str(t[i].accept)};
         struct http_answer a;
