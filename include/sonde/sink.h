@@ -52,8 +52,9 @@ struct sonde_sink_line { // valid during the call
     const char *text; // ends with a line feed, then a 0
     size_t n;
 };
-// Called on the library's thread (or on that of sonde_shutdown), one line at a time. May log, but must not call what waits for
-// the output: sonde_flush, sonde_shutdown, sonde_sink_*.
+// Called on the library's thread (or on that of sonde_shutdown), one line at a time. May log, and may exit; what would wait for
+// the output fails in it: sonde_flush, sonde_shutdown, sonde_sink_*. Lines of the other sinks go out at least every 5 ms beside
+// it.
 typedef void sonde_sink_fn(void *arg, const struct sonde_sink_line *line);
 
 // Zero is the default of every member. Strings are copied.

@@ -24,9 +24,10 @@
 enum { MERGE_MAX = 4096, FEW_RECORDS = 4096, STOP_GRACE_NS = 100000000, FLUSH_SLACK = 100000 /* ticks */ };
 
 static pthread_t thread;
-static bool said;         // under the drain lock: the round has read a record that may be a line
-static bool logged;       // the same: or one that is held back
-static unsigned n_merged; // the same: how many it has read
+static bool said;             // under the drain lock: the round has read a record that may be a line
+static bool logged;           // the same: or one that is held back
+static unsigned n_merged;     // the same: how many it has read
+static __thread bool running; // the thread is in a round: a sink's callback that logs, flushes or exits
 
 static void futex_wait(const void *word, int value, int64_t ns)
 {
@@ -198,9 +199,13 @@ static bool round_locked(struct sdk *s, bool last)
     return any;
 }
 
+bool backend_inside(void)
+{
+    return running;
+}
+
 void backend_run(bool last)
 {
-    static __thread bool running; // a callback that logs
     int old;
     if (running)
         return;
@@ -215,10 +220,14 @@ void backend_run(bool last)
 
 void backend_release(const uint8_t trace_id[16])
 {
+    if (running)
+        return;
     pthread_mutex_lock(&sdk.drain);
+    running = true;
     round_locked(&sdk, false); // what it has written so far is among what was read
     flight_release(&sdk, trace_id);
     sinks_turn(&sdk.pipe, 0);
+    running = false;
     pthread_mutex_unlock(&sdk.drain);
 }
 
@@ -252,7 +261,9 @@ static void *loop(void *arg)
         pthread_mutex_lock(&sdk.drain);
         said = logged = false;
         n_merged = 0;
+        running = true;
         bool any = round_locked(&sdk, asked != atomic_load(&sdk.flush_done)), line = said, few = n_merged < FEW_RECORDS;
+        running = false;
         line_at = logged || sdk.span_events ? INT64_MAX : line_at; // now, as soon as that is known
         pthread_mutex_unlock(&sdk.drain);
         if (atomic_exchange(&sdk.flush_done, asked) != asked)
@@ -319,6 +330,8 @@ void backend_start(void)
 
 bool backend_flush(int64_t until)
 {
+    if (running) // it would wait for itself
+        return false;
     atomic_store(&sdk.flush_until, until);
     if (!sdk.has_thread) {
         backend_run(true);
@@ -337,7 +350,13 @@ bool backend_flush(int64_t until)
 
 void backend_stop(int64_t until)
 {
+    if (running) { // a callback has called exit(): what is finished goes out
+        sinks_turn(&sdk.pipe, until);
+        sinks_end();
+    }
     atomic_store(&sdk.stopping, true);
+    if (running)
+        return;
     sdk_wake();
     if (sdk.has_thread) {
         struct timespec ts;

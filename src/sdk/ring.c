@@ -204,7 +204,7 @@ static void fill_head(struct ring *r, const char *service)
     h->dict_size = RING_DICT;
     h->chunks_at = RING_HEAD + RING_DICT;
     h->chunk_size = RING_CHUNK;
-    h->n_chunks = RING_CHUNKS_MAX;
+    h->n_chunks = r->n_chunks;
     h->n_backed = RING_GROW;
     h->pid = (uint32_t)getpid();
     h->start_ns = clock_wall_ns();
@@ -216,6 +216,23 @@ static void fill_head(struct ring *r, const char *service)
     memcpy(h->magic, RING_MAGIC, 8);
 }
 
+// The file, or anonymous memory (fd -1): as much address space as there is. False: not even for the least.
+static bool map(struct ring *r)
+{
+    const uint32_t sizes[] = {RING_CHUNKS_MAX, r->nominal, RING_GROW};
+    int flags = r->fd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        r->n_chunks = sizes[i];
+        r->mapped = RING_HEAD + RING_DICT + (size_t)r->n_chunks * RING_CHUNK;
+        r->base = mmap(NULL, r->mapped, PROT_READ | PROT_WRITE, flags, r->fd, 0);
+        if (r->base != MAP_FAILED) {
+            r->nominal = r->nominal < r->n_chunks ? r->nominal : r->n_chunks;
+            return true;
+        }
+    }
+    return false;
+}
+
 enum errc ring_new(struct ring **out, const char *service, size_t size, struct error *err)
 {
     struct ring *r = mem_zalloc(sizeof *r);
@@ -224,17 +241,14 @@ enum errc ring_new(struct ring **out, const char *service, size_t size, struct e
     pthread_mutex_init(&r->lock, NULL);
     r->nominal = (uint32_t)(size / RING_CHUNK);
     r->nominal = r->nominal < RING_GROW ? RING_GROW : r->nominal > RING_CHUNKS_MAX ? RING_CHUNKS_MAX : r->nominal;
-    r->mapped = RING_HEAD + RING_DICT + (size_t)RING_CHUNKS_MAX * RING_CHUNK;
     r->fd = open_file(r, service, err);
-    r->base = MAP_FAILED;
     struct stat st;
     if (r->fd >= 0 && fstat(r->fd, &st) == 0) {
         r->dev = st.st_dev;
         r->ino = st.st_ino;
     }
-    if (r->fd >= 0)
-        r->base = mmap(NULL, r->mapped, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
-    if (r->base == MAP_FAILED) {
+    bool mapped = r->fd >= 0 && map(r);
+    if (!mapped) {
         if (r->fd >= 0) {
             ERR(err, IO, "%s: cannot be mapped: %s; records will not survive a crash", r->path, strerror(errno));
             unlink(r->path);
@@ -242,9 +256,9 @@ enum errc ring_new(struct ring **out, const char *service, size_t size, struct e
         }
         r->fd = -1;
         r->path[0] = 0;
-        r->base = mmap(NULL, r->mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        mapped = map(r);
     }
-    if (r->base == MAP_FAILED) {
+    if (!mapped) {
         mem_free(r);
         return ERR(err, NOMEM, "no address space for the ring");
     }
@@ -387,7 +401,7 @@ static struct ring_chunk *chunk_take(struct ring *r, bool first, bool low, uint6
     bool pressed = r->fresh - r->retired_n > r->nominal / RING_PRESSED;
     if (low && *scarce && !first) {
         // dropped, so that there is room for what matters more
-    } else if (r->fresh < r->head->n_backed || grow(r, r->nominal) || (first && !r->retired_n && grow(r, RING_CHUNKS_MAX))) {
+    } else if (r->fresh < r->head->n_backed || grow(r, r->nominal) || (first && !r->retired_n && grow(r, r->n_chunks))) {
         c = chunk_at(r, r->fresh++);
     } else if (r->retired_n) {
         r->is_retired[r->retired[r->retired_at]] = false;

@@ -201,9 +201,10 @@ struct ring {
     int fd;    // -1: anonymous; -2: the host closed it and it could not be opened again
     dev_t dev; // of the file: a host may close descriptors that it does not know
     ino_t ino;
-    char path[512];   // "" if anonymous
-    int copy;         // of libsonde in this process, from 1
-    uint32_t nominal; // chunks that are used before old ones are overwritten
+    char path[512];    // "" if anonymous
+    int copy;          // of libsonde in this process, from 1
+    uint32_t n_chunks; // there is address space for; less than RING_CHUNKS_MAX under RLIMIT_AS
+    uint32_t nominal;  // chunks that are used before old ones are overwritten
     pthread_mutex_t lock;
     uint32_t fresh;                // first chunk never used
     bool stuck;                    // atomic: a wait for room ended in vain and no chunk was read since

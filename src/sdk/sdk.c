@@ -205,9 +205,13 @@ struct ring_thread *sdk_thread(void)
     if (!sdk_enter())
         return NULL;
     if (!__atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE)) { // there was no memory for it
+        static int64_t again;                            // not for each record
+        int64_t now = clock_mono_ns();
         pthread_mutex_lock(&sdk.life);
-        if (!sdk.ring && sdk.phase == SDK_RUNNING)
+        if (!sdk.ring && sdk.phase == SDK_RUNNING && now >= again) {
             make_ring();
+            again = now + SDK_RING_AGAIN_NS;
+        }
         pthread_mutex_unlock(&sdk.life);
     }
     struct ring *ring = __atomic_load_n(&sdk.ring, __ATOMIC_ACQUIRE);
@@ -275,9 +279,11 @@ static void after_fork_child(void)
 }
 
 // ---- start and stop -------------------------------------------------------------------------------------------------
+static bool shut_down(unsigned timeout_ms);
+
 static void at_exit(void)
 {
-    sonde_shutdown(2000);
+    shut_down(2000);
 }
 
 static void first_time(void)
@@ -420,6 +426,11 @@ bool sonde_flush(unsigned timeout_ms)
 }
 
 bool sonde_shutdown(unsigned timeout_ms)
+{
+    return !backend_inside() && shut_down(timeout_ms);
+}
+
+static bool shut_down(unsigned timeout_ms)
 {
     int expected = SDK_RUNNING;
     int64_t until = deadline(timeout_ms);

@@ -15,7 +15,8 @@ enum {
     SDK_POLL_QUIET_NS = 100000000,
     SDK_POLL_MAX_NS = 10000000,
     SDK_DOZE_AFTER_NS = 2000000000,
-    SDK_DOZE_NS = 250000000
+    SDK_DOZE_NS = 250000000,
+    SDK_RING_AGAIN_NS = 100000000 // after there was no memory for it
 };
 
 // How the backend rests. DOZE: until a record comes; NAP: for some milliseconds, records do not end it but a flush or a ring that
@@ -112,3 +113,4 @@ void backend_release(const uint8_t trace_id[16]); // writes out what is held of 
 void backend_run(bool last);                      // empties the rings once; any thread, takes drain
 bool backend_flush(int64_t deadline_ns);          // monotonic
 void backend_stop(int64_t deadline_ns);
+bool backend_inside(void); // the calling thread is in a round, in a sink's callback: it holds drain

@@ -522,7 +522,7 @@ int sonde_sink_add(const struct sonde_sink_options *o)
 {
     struct filter *old = NULL, *f;
     bool ok;
-    if (!sensible(o))
+    if (!sensible(o) || backend_inside())
         return 0;
     f = own_filter(o->filter, &ok);
     if (!ok)
@@ -545,7 +545,7 @@ int sonde_sink_add(const struct sonde_sink_options *o)
 
 bool sonde_sink_remove(int number)
 {
-    if (number < 1 || number > SONDE_SINKS_MAX || !sdk_enter())
+    if (number < 1 || number > SONDE_SINKS_MAX || backend_inside() || !sdk_enter())
         return false;
     struct sink *s = &sinks[number - 1];
     struct filter *old = NULL;
@@ -575,7 +575,7 @@ bool sonde_sink_remove(int number)
 bool sonde_sink_counts_get(int number, struct sonde_sink_counts *out)
 {
     memset(out, 0, sizeof *out);
-    if (number < 1 || number > SONDE_SINKS_MAX)
+    if (number < 1 || number > SONDE_SINKS_MAX || backend_inside())
         return false;
     const struct sink *s = &sinks[number - 1];
     pthread_mutex_lock(&sdk.drain);

@@ -2,8 +2,9 @@
 #include "check.h"
 #include "child.h"
 #define SONDE_TARGET "tests::unit::sdk::test_life" // whatever the build directory is
-#include "sdk/ring.h"
+#include "sdk/sdk.h"
 #include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 static const char *const plain[] = {NULL};
@@ -294,6 +295,34 @@ static void shutdown_is_bounded(void **state)
     buf_free(&c.out);
 }
 
+// Less address space than the ring would like to have: it makes do.
+static int little_space(void *arg)
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    bool ok = f && fscanf(f, "%ld", &pages) == 1;
+    rlim_t size = (rlim_t)pages * 4096 + (16 << 20);
+    fclose(f);
+    setrlimit(RLIMIT_AS, &(struct rlimit){size, size});
+    for (int i = 0; i < 100; i++)
+        SONDE_INFO("narrow", SONDE_INT("i", i));
+    *(bool *)arg = sdk.ring && sdk.ring->path[0];
+    return !ok;
+}
+
+static void little_address_space(void **state)
+{
+    (void)state;
+    struct buf out;
+    bool *in_file = child_shared(sizeof *in_file);
+    if (CHILD_TSAN || CHILD_ASAN)
+        skip();
+    assert_int_equal(child_run(little_space, in_file, plain, &out), 0);
+    assert_int_equal(count_of(&out, ": narrow i="), 100);
+    assert_true(*in_file);
+    buf_free(&out);
+}
+
 static int closed_stderr(void *arg)
 {
     (void)arg;
@@ -330,10 +359,10 @@ static void no_stderr(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(works_without_init), cmocka_unit_test(records_after_shutdown),
-                                       cmocka_unit_test(environment),        cmocka_unit_test(span_directives),
-                                       cmocka_unit_test(told_once),          cmocka_unit_test(order_within_threads),
-                                       cmocka_unit_test(in_signal_handlers), cmocka_unit_test(shutdown_is_bounded),
-                                       cmocka_unit_test(no_stderr)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(works_without_init),  cmocka_unit_test(records_after_shutdown),
+                                       cmocka_unit_test(environment),         cmocka_unit_test(span_directives),
+                                       cmocka_unit_test(told_once),           cmocka_unit_test(order_within_threads),
+                                       cmocka_unit_test(in_signal_handlers),  cmocka_unit_test(little_address_space),
+                                       cmocka_unit_test(shutdown_is_bounded), cmocka_unit_test(no_stderr)};
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }

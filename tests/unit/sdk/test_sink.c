@@ -518,6 +518,88 @@ static void standstill(void **state)
     check_done();
 }
 
+// ---- callbacks ------------------------------------------------------------------------------------------------------
+static void callback_waits(void *arg, const struct sonde_sink_line *l)
+{
+    struct sonde_sink_options o = {.kind = SONDE_SINK_FILE, .path = in_dir("never")};
+    struct sonde_sink_counts c;
+    int *bad = arg;
+    if (strstr(l->text, "own"))
+        return;
+    *bad = sonde_flush(600000) || sonde_shutdown(0) || sonde_sink_add(&o) || sonde_sink_remove(1) || sonde_sink_counts_get(1, &c);
+    SONDE_INFO("own"); // and logs
+}
+
+static int waits_for_itself(void *arg)
+{
+    static int bad = 1;
+    struct sonde_sink_options o = {.kind = SONDE_SINK_CALLBACK, .write = callback_waits, .arg = &bad};
+    (void)arg;
+    sonde_sink_add(&o);
+    SONDE_INFO("first");
+    sonde_flush(30000);
+    sonde_flush(30000);
+    return bad;
+}
+
+static void callback_exits(void *arg, const struct sonde_sink_line *l)
+{
+    (void)arg;
+    if (strstr(l->text, "leave"))
+        exit(7);
+}
+
+static int leaves(void *arg)
+{
+    struct sonde_sink_options o = {.kind = SONDE_SINK_CALLBACK, .write = callback_exits};
+    (void)arg;
+    sonde_sink_add(&o);
+    SONDE_INFO("before");
+    SONDE_INFO("leave");
+    pause();
+    return 0;
+}
+
+// Stands still with the second record until stderr's reader has seen the first.
+static void callback_rests(void *arg, const struct sonde_sink_line *l)
+{
+    (void)arg;
+    usleep(10000);
+    while (strstr(l->text, "second") && !__atomic_load_n(&seen->go, __ATOMIC_ACQUIRE))
+        usleep(1000);
+}
+
+static int rests_in_callback(void *arg)
+{
+    struct sonde_sink_options o = {.kind = SONDE_SINK_CALLBACK, .write = callback_rests};
+    (void)arg;
+    sonde_sink_add(&o);
+    SONDE_INFO("first");
+    SONDE_INFO("second");
+    return 0;
+}
+
+static void callbacks(void **state)
+{
+    (void)state;
+    struct buf out;
+    assert_int_equal(child_run(waits_for_itself, NULL, (const char *const[]){NULL}, &out), 0);
+    assert_int_equal(count_of(&out, ": own\n"), 1);
+    buf_free(&out);
+    assert_int_equal(child_run(leaves, NULL, (const char *const[]){NULL}, &out), 7);
+    assert_int_equal(count_of(&out, ": before\n"), 1);
+    assert_int_equal(count_of(&out, ": leave\n"), 1);
+    buf_free(&out);
+    memset(seen, 0, sizeof *seen);
+    struct child c = child_start(rests_in_callback, NULL, (const char *const[]){NULL});
+    char text[200] = "";
+    assert_true(read(c.err, text, sizeof text - 1) > 0);
+    assert_non_null(strstr(text, ": first\n"));
+    __atomic_store_n(&seen->go, true, __ATOMIC_RELEASE);
+    assert_int_equal(child_end(&c), 0);
+    buf_free(&c.out);
+}
+
 // ---- words ----------------------------------------------------------------------------------------------------------
 static void words(void **state)
 {
@@ -558,7 +640,8 @@ int main(void)
                                        cmocka_unit_test(disk),
                                        cmocka_unit_test(directory),
                                        cmocka_unit_test(bursts),
-                                       cmocka_unit_test(standstill)};
+                                       cmocka_unit_test(standstill),
+                                       cmocka_unit_test(callbacks)};
     seen = child_shared(sizeof *seen);
     return cmocka_run_group_tests(tests, setup, child_teardown);
 }
