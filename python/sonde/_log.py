@@ -61,12 +61,24 @@ def exception(message: object, /, **fields: Any) -> bool:
 
 def exception_fields(e: BaseException) -> dict[str, Any]:
     """What is told of an exception, its causes included."""
+    return {"exception.type": type_name(e), "exception.message": text(e), "exception.stacktrace": stack(e)}
+
+
+def text(o: object) -> str:
+    """str(o), of objects whose __str__ raises, too."""
+    try:
+        return str(o)
+    except Exception as e:
+        return f"<{type(o).__name__}: {type(e).__name__} from __str__>"
+
+
+def stack(e: BaseException) -> str:
+    """Its traceback with those of its causes, as Python prints it."""
     import traceback
-    return {
-        "exception.type": type_name(e),
-        "exception.message": str(e),
-        "exception.stacktrace": "".join(traceback.format_exception(type(e), e, e.__traceback__)),
-    }
+    try:
+        return "".join(traceback.format_exception(type(e), e, e.__traceback__))
+    except Exception:  # a part of it raises when it is told
+        return "".join(traceback.format_tb(e.__traceback__))
 
 
 def type_name(e: BaseException) -> str:

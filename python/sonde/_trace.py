@@ -44,9 +44,8 @@ class Span(_sonde.Span):
 
     def record_exception(self, e: BaseException, **fields: Any) -> None:
         """The exception as an event with type, message and stack, its causes included."""
-        import traceback
-        from ._log import type_name
-        self.exception(type_name(e), str(e), "".join(traceback.format_exception(type(e), e, e.__traceback__)), fields)
+        from ._log import stack, text, type_name
+        self.exception(type_name(e), text(e), stack(e), fields)
 
 
 def _parent(given: Union[Parent, str]) -> Parent:
@@ -93,8 +92,9 @@ class span(contextlib.AbstractContextManager["Span"]):
             return
         if e is not None and not isinstance(e, (GeneratorExit, StopIteration, StopAsyncIteration)):
             _mark(e, s.context)
+            from ._log import text
             s.record_exception(e)
-            s.set_status("error", str(e) or type(e).__name__)
+            s.set_status("error", text(e) or type(e).__name__)
         if token is not None:
             try:
                 _current.reset(token)

@@ -17,14 +17,16 @@ from typing import Any, Mapping, Optional, Union
 
 from . import _sonde
 from ._life import init
-from ._log import type_name
+from ._log import text, type_name
 from ._trace import Span, _current, span_of
 
 __all__ = ["Handler", "TRACE", "configure", "configure_dynamo_logging", "prefix"]
 
 TRACE = 5  # a level below DEBUG for Python's side; logging.addLevelName is called for it by configure()
 
-_PLAIN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
+_OWN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime"}  # no names for extra=
+_TOLD = "_sonde"  # in a record that one of several handlers of libsonde has told
+_PLAIN = _OWN | {"taskName", _TOLD}
 _PLAIN_COUNT = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
 _FRAMES_MAX, _CAUSES_MAX = 64, 16
 
@@ -43,15 +45,19 @@ _LEVELS = {50: 1, 40: 1, 30: 2, 20: 3, 10: 4, TRACE: 5}
 
 
 def _causes(e: BaseException) -> list[str]:
+    """What led to it, and what a group holds with what led to that."""
     out: list[str] = []
     seen = {id(e)}
-    link: Optional[BaseException] = e
-    while link is not None and len(out) < _CAUSES_MAX:
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-        if link is None or id(link) in seen:
-            break
-        seen.add(id(link))
-        out.append(f"{type_name(link)}: {link}")
+    todo: list[BaseException] = [e]
+    while todo and len(out) < _CAUSES_MAX:
+        at = todo.pop(0)
+        if at is not e:
+            out.append(f"{type_name(at)}: {text(at)}")
+        link = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+        for one in ([link] if link is not None else []) + list(getattr(at, "exceptions", ())):
+            if isinstance(one, BaseException) and id(one) not in seen:
+                seen.add(id(one))
+                todo.append(one)
     return out
 
 
@@ -64,10 +70,10 @@ def exception_fields(info: Any) -> dict[str, Any]:
         frames = [f"{f.name} ({f.filename}:{f.lineno})" for f in traceback.extract_tb(info[2])][-_FRAMES_MAX:]
         out: dict[str, Any] = {
             "exception.type": type_name(e),
-            "exception.message": str(e),
+            "exception.message": text(e),
             "exception.stacktrace": "".join(traceback.format_exception(info[0], e, info[2])),
         }
-    except Exception as broken:  # an exception whose str() raises
+    except Exception as broken:  # a traceback that cannot be told
         return {"exception.type": type_name(e), "exception.message": f"<{type_name(broken)} while telling it>"}
     if frames:
         out["exception.frames"] = frames
@@ -95,6 +101,8 @@ class Handler(logging.Handler):
         self.lock = None
 
     def handle(self, record: logging.LogRecord) -> bool:
+        if _TOLD in record.__dict__:
+            return False
         if self.filters:
             passed: Any = self.filter(record)
             if not passed:
@@ -107,16 +115,13 @@ class Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             d = record.__dict__
-            if self.formatter is not None:
-                message = self.formatter.format(record)
-            else:
-                try:
-                    message = record.getMessage() if record.args else record.msg
-                except Exception:  # told as the programmer's mistake, and the record as it was given
-                    self.handleError(record)
-                    message = f"{record.msg!s} {record.args!r}"
-                if self._prefix:
-                    message = f"{self._prefix}{message}"
+            try:
+                message: object = self.formatter.format(record) if self.formatter is not None else record.getMessage()
+            except Exception:  # told as the programmer's mistake, and the record as it was given
+                self.handleError(record)
+                message = f"{text(record.msg)} {text(record.args)}" if record.args else text(record.msg)
+            if self._prefix and self.formatter is None:
+                message = f"{self._prefix}{message}"
             fields: Optional[dict[str, Any]] = None
             if len(d) > _PLAIN_COUNT:
                 fields = {k: v for k, v in d.items() if k not in _PLAIN}
@@ -129,6 +134,7 @@ class Handler(logging.Handler):
                 context = span_of(record.exc_info[1])  # told behind the end of its request, as asyncio does
                 if context is not None:
                     span = made = Span("exception told", 1, context, None, 0, "sonde.logging", record.pathname, record.lineno)
+            d[_TOLD] = True
             name, function = record.name, record.funcName
             module = record.module if name == "root" else name
             _sonde.log(_level(record.levelno), module if function is None or function == "<module>" else f"{module}.{function}",
@@ -156,23 +162,26 @@ def _log(self: logging.Logger, level: int, msg: object, args: Any, exc_info: Any
     while code.co_filename == _source and frame.f_back is not None:  # a LoggerAdapter, logging.info()
         frame = frame.f_back
         code = frame.f_code
+    message: object = None
     try:
-        message: object = msg
+        message = msg
         if args:
             if len(args) == 1 and args[0] and isinstance(args[0], Mapping):
                 args = args[0]
             message = str(msg) % args
-        if handler._prefix:
+        if handler._prefix or not isinstance(message, str):
             message = f"{handler._prefix}{message}"
     except Exception:
-        return _log_by_record(self, level, msg, args, exc_info, extra, stack_info, stacklevel + 1)  # which says what is wrong
+        handler = None
+    if handler is None:  # out of the block above, so that what is wrong is said once
+        return _log_by_record(self, level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
     name = self.name
     if name == "root":
         name = os.path.splitext(os.path.basename(code.co_filename))[0]
     function = code.co_name
     if extra:
         for key in extra:
-            if key in _PLAIN:
+            if key in _OWN:
                 raise KeyError(f"Attempt to overwrite {key!r} in LogRecord")
     _sonde.log(_LEVELS.get(level) or _level(level), name if function == "<module>" else f"{name}.{function}", code.co_filename, frame.f_lineno, message,
                None if not extra else extra if isinstance(extra, dict) else dict(extra), _current.get())
@@ -184,9 +193,10 @@ def _only_handler(logger: logging.Logger) -> Optional[Handler]:
     found: Optional[Handler] = None
     while at is not None:
         for handler in at.handlers:
-            if found is not None or type(handler) is not Handler or handler.filters or handler.formatter is not None or handler.level:
+            if type(handler) is not Handler or handler.filters or handler.formatter is not None or handler.level:
                 return None
-            found = handler
+            if found is None:
+                found = handler  # of several the first tells it
         at = at.parent if at.propagate else None
     if type(logger).makeRecord is not logging.Logger.makeRecord or logging.getLogRecordFactory() is not logging.LogRecord:
         return None
@@ -223,7 +233,8 @@ def configure(service_name: Optional[str] = None, worker_id: Union[int, str, Non
     logging.addLevelName(TRACE, "TRACE")
     root = logging.getLogger()
     for old in list(root.handlers):
-        root.removeHandler(old)
+        if not getattr(old, "sonde_keep", False):  # the pytest plug-in's log of the test stays
+            root.removeHandler(old)
     handler = Handler(prefix(service_name, worker_id))
     root.addHandler(handler)
     root.setLevel(1)
@@ -237,8 +248,11 @@ def configure(service_name: Optional[str] = None, worker_id: Union[int, str, Non
 
 def configure_dynamo_logging(service_name: Optional[str] = None, worker_id: Union[int, str, None] = None) -> None:
     """configure(), and what Dynamo does beside it: the logger `tag` is quiet below ERROR, vLLM's and SGLang's loggers go the same way
-    unless DYN_SKIP_VLLM_LOG_FORMATTING or DYN_SKIP_SGLANG_LOG_FORMATTING is set."""
+    unless DYN_SKIP_VLLM_LOG_FORMATTING or DYN_SKIP_SGLANG_LOG_FORMATTING is set. What engines and servers configure later (uvicorn,
+    basicConfig(force=True)) does not take their lines away: a handler that would write to the console gives way to libsonde's."""
     configure(service_name, worker_id)
+    from ._hold import hold
+    hold(prefix(service_name, worker_id))
     tag = logging.getLogger("tag")
     tag.handlers.clear()
     tag.setLevel(logging.ERROR)
