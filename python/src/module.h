@@ -20,9 +20,9 @@ struct fields {
     void *memory[FIELDS_KEPT]; // elements of arrays
     size_t n_memory;
 };
-// bool, int, float, str, bytes, lists and tuples of one of the first four; an int beyond 64 bits and anything else as str(value).
-// None is left out. More than FIELDS_MAX: the rest is left out. 0, or -1 with an exception set (mapping is no dict, a str()
-// raised: never; what cannot be told is told as its type).
+// bool, int, float, str, bytes, lists and tuples of one of the first four, scalars and rows of numpy and torch; an int beyond 64
+// bits and anything else as str(value). None is left out. More than FIELDS_MAX: the rest is left out. 0, or -1 with an exception
+// set (mapping is no dict, a str() raised: never; what cannot be told is told as its type).
 int fields_fill(struct fields *f, PyObject *mapping);
 void fields_clear(struct fields *f);
 // The text of any object, borrowed from it or from what is kept. Surrogates that UTF-8 cannot hold become '?'.

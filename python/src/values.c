@@ -129,6 +129,30 @@ static bool set_sequence(struct sonde_field *out, PyObject *o, struct fields *f)
 }
 
 // ---- fields ----
+static bool is_plain(PyObject *o)
+{
+    return PyUnicode_Check(o) || PyLong_Check(o) || PyFloat_Check(o) || PyList_Check(o); // a bool is an int
+}
+
+// What a scalar or a row of numpy, torch and their kin is in Python's own types: they have dtype, ndim and tolist(). Kept; null
+// if it is none, or has more dimensions or elements than a field can hold.
+static PyObject *unwrapped(PyObject *v, struct fields *f)
+{
+    PyObject *type = (PyObject *)Py_TYPE(v);
+    if (f->n_kept == FIELDS_MAX || !PyObject_HasAttrString(type, "tolist") || !PyObject_HasAttrString(type, "dtype"))
+        return NULL;
+    PyObject *ndim = PyObject_GetAttrString(v, "ndim");
+    long dimensions = ndim && PyLong_Check(ndim) ? PyLong_AsLong(ndim) : -1;
+    Py_XDECREF(ndim);
+    bool fits = dimensions == 0 || (dimensions == 1 && PyObject_Size(v) <= SONDE_ARRAY_MAX);
+    PyObject *plain = fits && !PyErr_Occurred() ? PyObject_CallMethod(v, "tolist", NULL) : NULL;
+    PyErr_Clear();
+    if (plain && is_plain(plain))
+        return f->kept[f->n_kept++] = plain;
+    Py_XDECREF(plain);
+    return NULL;
+}
+
 static bool set_value(struct sonde_field *out, PyObject *v, struct fields *f)
 {
     if (v == Py_None)
@@ -146,8 +170,12 @@ static bool set_value(struct sonde_field *out, PyObject *v, struct fields *f)
     } else if (PyBytes_Check(v)) {
         out->type = SONDE_TYPE_BYTES;
         out->arg = sonde_arg_data(PyBytes_AsString(v), (size_t)PyBytes_Size(v));
-    } else if (!(PyList_Check(v) || PyTuple_Check(v)) || !set_sequence(out, v, f)) {
-        set_text(out, v, f);
+    } else if (PyList_Check(v) || PyTuple_Check(v)) {
+        if (!set_sequence(out, v, f))
+            set_text(out, v, f);
+    } else {
+        PyObject *plain = PyLong_Check(v) ? NULL : unwrapped(v, f);
+        return plain ? set_value(out, plain, f) : (set_text(out, v, f), true);
     }
     return true;
 }

@@ -1,4 +1,6 @@
 """Records, fields and Python's logging through libsonde."""
+import sys
+
 import pytest
 
 
@@ -152,3 +154,70 @@ sonde.flush(10)
 print(sonde.counts())
 """)
     assert sum(x["message"] == "t" for x in lines) == 4000 and sum(x["message"] == "child" for x in lines) == 4
+
+
+def test_values_that_are_hard_to_tell(run):
+    lines = only(run, """
+import logging, sonde, sonde.logging
+sonde.logging.configure()
+log = logging.getLogger("app")
+class Odd:
+    def __str__(self): raise RuntimeError("no")
+    __repr__ = __str__
+class OddError(Exception): __str__ = Odd.__str__
+class Number:                                  # as numpy's and torch's
+    dtype = ndim = 0
+    def __init__(self, v): self.v, self.ndim = v, int(isinstance(v, list))
+    def __len__(self): return len(self.v)
+    def tolist(self): return self.v
+    def __str__(self): return "many"
+class Strange(Number):
+    def tolist(self): return self
+log.info("message %s", Odd())
+log.info(Odd())
+log.info("too few %d %d", 1)
+log.info("own", extra={"odd": Odd(), "n": Number(3), "f": Number(0.5), "row": Number([1, 2]), "big": Number([1] * 100000), "strange": Strange(1)})
+try:
+    with sonde.span("fails"): raise OddError()
+except OddError:
+    log.exception("failed")
+    sonde.exception("failed")
+try:
+    raise ValueError("no") from OddError()
+except ValueError: log.exception("caused")
+""")
+    assert [x["message"] for x in lines if x["message"] != "SPAN_CLOSED"] == [
+        "message %s <tuple: RuntimeError from __str__>", "<Odd: RuntimeError from __str__>", "too few %d %d (1,)", "own", "failed", "failed", "caused"]
+    own = lines[3]
+    assert {k: own[k] for k in ("n", "f", "row", "big", "strange")} == {"n": 3, "f": 0.5, "row": [1, 2], "big": "many", "strange": "many"}
+    assert [x["exception.message"] for x in lines if x["message"] == "failed"] == ["<OddError: RuntimeError from __str__>"] * 2
+    assert lines[-1]["exception.causes"] == ["OddError: <OddError: RuntimeError from __str__>"]
+    assert "During handling" not in "\n".join(run.other)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="groups of exceptions came with 3.11")
+def test_a_group_tells_its_members(run):
+    (line,) = only(run, """
+import logging, sonde.logging
+sonde.logging.configure()
+try:
+    try: {}["k"]
+    except KeyError as e: raise ValueError("bad") from e
+except ValueError as e: one = e
+try: raise ExceptionGroup("all", [one, ExceptionGroup("inner", [OSError("disk")])])
+except ExceptionGroup: logging.exception("several")
+""")
+    assert line["exception.causes"] == ["ValueError: bad", "ExceptionGroup: inner (1 sub-exception)", "KeyError: 'k'", "OSError: disk"]
+    assert "OSError: disk" in line["exception.stacktrace"]
+
+
+def test_names_that_extra_may_have(run):
+    code, out, lines = run("""
+import logging, sonde.logging
+sonde.logging.configure()
+log = logging.getLogger("app")
+for name in ("name", "message", "asctime", "args", "other"):
+    try: log.info("x", extra={name: 1})
+    except KeyError as e: print(e.args[0])
+""")
+    assert code == 0 and out.splitlines() == [f"Attempt to overwrite {n!r} in LogRecord" for n in ("name", "message", "asctime", "args")] and lines[0]["other"] == 1
