@@ -28,7 +28,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (expfmt_merge(&two, &a) != ERR_OK || two.n_samples > one.n_samples)
             abort();
         for (uint32_t i = 0; i < two.n_families; i++) {
-            metric_proto_text(&two, &two.families[i], &om);
+            metric_proto_text(&two, &two.families[i], NULL, &om);
             for (uint32_t k = 0; k < i && k < 100; k++) // each name once
                 if (slice_eq(two.families[i].name, two.families[k].name))
                     abort();
