@@ -122,6 +122,9 @@ class Result:
     test: str = ""
     path: str = ""
     kind: str = ""
+    outcome: str = ""
+    message: str = ""
+    seconds: Optional[float] = None
     failure: str = ""
     fault_pod: str = ""
     fault_command: str = ""

@@ -176,7 +176,12 @@ static enum errc step(struct walk *w, const char *path, const char *name, uint32
         w->out->v[owner].kinds = kinds;
     if (kinds & FOUND_AIPERF)
         TRY(add_clients(w, owner, &e));
+    bool marked = false;
+    for (uint32_t i = 0; i < e.n; i++)
+        marked = marked || strcmp(e.v[i].name, RESULT_MARK) == 0;
     for (uint32_t i = 0; i < e.n; i++) {
+        if (marked && e.v[i].dir && strncmp(e.v[i].name, "attempt-", 8) == 0)
+            continue; // of a test that was run again, which its last attempt speaks for
         struct slice child = arena_printf(a, "%s/%s", path, e.v[i].name);
         if (!child.p)
             return ERR_NOMEM;

@@ -198,7 +198,7 @@ static struct slice verdict_cell(struct arena *a, const struct result *x)
     if (x->n_cases)
         return arena_printf(a, x->cases_skipped ? "%u of %u passed, %u skipped" : "%u of %u passed",
                             x->n_cases - x->cases_failed - x->cases_skipped, x->n_cases, x->cases_skipped);
-    return x->verdict == VERDICT_PASSED ? SLICE("passed") : x->verdict == VERDICT_FAILED ? SLICE("failed") : SLICE("");
+    return slice_str(result_verdict_text(x->verdict));
 }
 
 static void others_table(struct arena *a, const struct results *r, enum results_format f, struct buf *out)
@@ -224,21 +224,29 @@ static void others_table(struct arena *a, const struct results *r, enum results_
         table_print(&t, f, out);
 }
 
+static void failed_row(struct arena *a, struct table *t, struct slice name, enum result_verdict verdict, double seconds,
+                       struct slice message)
+{
+    if (verdict != VERDICT_FAILED || t->rows == REPORT_ROWS)
+        return;
+    struct slice *row = table_row(t);
+    row[0] = name;
+    row[1] = table_number(a, seconds, 3, "");
+    row[2] = message;
+}
+
 static void failed_cases(struct arena *a, const struct results *r, enum results_format f, struct buf *out)
 {
     static const char *const head[] = {"Failed Test", "Seconds", "Message"};
     struct table t;
     table_start(&t, a, "FAILED TESTS", head, 3);
-    for (uint32_t i = 0; i < r->n; i++)
-        for (uint32_t k = 0; k < r->item[i].n_cases && t.rows < REPORT_ROWS; k++) {
-            const struct result_case *c = &r->item[i].cases[k];
-            if (c->verdict != VERDICT_FAILED)
-                continue;
-            struct slice *row = table_row(&t);
-            row[0] = c->name;
-            row[1] = table_number(a, c->seconds, 3, "");
-            row[2] = c->message;
-        }
+    for (uint32_t i = 0; i < r->n; i++) {
+        const struct result *x = &r->item[i];
+        if (!x->n_cases)
+            failed_row(a, &t, x->label, x->verdict, x->seconds, x->message);
+        for (uint32_t k = 0; k < x->n_cases; k++)
+            failed_row(a, &t, x->cases[k].name, x->cases[k].verdict, x->cases[k].seconds, x->cases[k].message);
+    }
     if (t.rows)
         table_print(&t, f, out);
 }

@@ -127,13 +127,12 @@ static void logs(struct jw *w, const struct result *x)
 
 static void cases(struct jw *w, const struct result *x)
 {
-    static const char *const verdicts[] = {"", "passed", "failed", "skipped"};
     JW_KEY(w, "cases");
     jw_arr(w);
     for (uint32_t i = 0; i < x->n_cases; i++) {
         jw_obj(w);
         text(w, "name", x->cases[i].name);
-        text(w, "outcome", slice_str(verdicts[x->cases[i].verdict]));
+        text(w, "outcome", slice_str(result_verdict_text(x->cases[i].verdict)));
         number(w, "seconds", x->cases[i].seconds);
         text(w, "message", x->cases[i].message);
         jw_obj_end(w);
@@ -147,6 +146,9 @@ static void one(struct jw *w, const struct result *x)
     text(w, "test", x->name);
     text(w, "path", x->path);
     text(w, "kind", slice_str(result_kind_text(x->kind)));
+    text(w, "outcome", slice_str(result_verdict_text(x->verdict)));
+    text(w, "message", x->message.p ? x->message : SLICE(""));
+    number(w, "seconds", x->seconds);
     text(w, "failure", x->failure);
     text(w, "fault_pod", x->n_faults ? x->fault[0].pod : SLICE(""));
     text(w, "fault_command", x->n_faults ? x->fault[0].command : SLICE(""));

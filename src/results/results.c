@@ -96,6 +96,32 @@ bool client_number(struct slice name, uint32_t *number)
     return i > 7 && (rest.n == 0 || slice_eq(rest, SLICE(".log.txt")));
 }
 
+const char *result_verdict_text(enum result_verdict verdict)
+{
+    static const char *const text[] = {"", "passed", "failed", "skipped"};
+    return text[verdict];
+}
+
+// What the pytest plug-in left of the test: {"outcome", "message", "attempts", "seconds"}.
+static void mark_read(struct arena *a, struct result *r, const struct folder *f)
+{
+    struct slice text = SLICE("");
+    for (uint32_t i = 0; i < f->n; i++)
+        if (slice_eq(f->file[i].name, SLICE(RESULT_MARK)) && !result_text(a, r, &f->file[i], RESULT_FILE_MAX, &text))
+            return;
+    struct slice outcome = result_json_text(text, "outcome", a);
+    for (enum result_verdict v = VERDICT_PASSED; v <= VERDICT_SKIPPED; v++)
+        if (slice_eq(outcome, slice_str(result_verdict_text(v))))
+            r->verdict = v;
+    if (slice_eq(outcome, SLICE("interrupted")))
+        result_note(a, r, "the test was interrupted");
+    r->message = result_json_text(text, "message", a);
+    r->seconds = result_json_number(text, "seconds", a);
+    double attempts = result_json_number(text, "attempts", a);
+    if (attempts > 1)
+        result_note(a, r, "this is attempt %.0f; the ones before are in its folders attempt-<n>", attempts);
+}
+
 // ---- logs -----------------------------------------------------------------------------------------------------------
 static bool is_log(struct slice name)
 {
@@ -193,14 +219,18 @@ static enum errc read_result(struct arena *a, struct result *r, const struct fou
                              struct error *err)
 {
     const struct folder *files = &f->files;
-    *r = (struct result){
-        .path = clean(a, slice_str(f->path)), .name = clean(a, slice_str(f->name)), .startup = NAN, .recovery = NAN};
+    *r = (struct result){.path = clean(a, slice_str(f->path)),
+                         .name = clean(a, slice_str(f->name)),
+                         .startup = NAN,
+                         .recovery = NAN,
+                         .seconds = NAN};
     r->load =
         (struct result_load){.latency = NAN, .p50 = NAN, .p90 = NAN, .p99 = NAN, .ttft = NAN, .itl = NAN, .throughput = NAN};
     r->failure = result_failure(r->name);
     for (uint32_t i = 0; i < f->n_unread; i++)
         result_note(a, r, "%s cannot be listed: %s", f->unread[i].path, strerror(f->unread[i].error));
     TRY(choose(a, r, f, o, err));
+    mark_read(a, r, files);
     testlog_read(a, r, files);
     if (r->kind != RESULT_LOGS)
         TRY(components_read(a, r, files, o->threads));

@@ -2,6 +2,7 @@
 //
 //   DIR/                        any depth
 //     test_x[param]/            one result: a folder that holds at least one of
+//       .sonde-test             the mark of our pytest plug-in: how the test ended
 //       test.log.txt            the test's own log: deployment, readiness, injected failure
 //       client_0/attempt_0/profile_export_aiperf.json (or a .csv, genai_perf.log)   load by aiperf
 //       client_0.log.txt        load by the older client, a JSON object a line
@@ -22,6 +23,7 @@ enum result_kind { RESULT_LOGS, RESULT_PYTEST, RESULT_LEGACY, RESULT_AIPERF, RES
 const char *result_kind_text(enum result_kind kind);
 
 enum result_verdict { VERDICT_NONE, VERDICT_PASSED, VERDICT_FAILED, VERDICT_SKIPPED };
+const char *result_verdict_text(enum result_verdict verdict); // "" for none
 
 // NaN stands for "not known" in every double.
 struct result_load { // what clients counted, all together
@@ -78,6 +80,8 @@ struct result {
     struct slice label; // for people: the name, where it is not the only one the path below the tree
     enum result_kind kind;
     enum result_verdict verdict; // of the test itself, where it is told
+    struct slice message;        // why it failed; ""
+    double seconds;              // that it took
     struct slice failure;        // what was injected: "decode_worker"; "none"
     struct result_fault *fault;  // in order of time
     uint32_t n_faults;

@@ -4,6 +4,7 @@
 #include <math.h>
 
 enum { FILES_MAX = 100000, CLIENTS_MAX = 4096, RESULT_FILE_MAX = 64 << 20, DEPTH_MAX = 16 };
+#define RESULT_MARK    ".sonde-test"
 #define RESULTS_MEMORY ((size_t)1 << 30)
 
 // A file of a result's folder.

@@ -299,6 +299,22 @@ def test_each_group_of_scenarios_has_its_own_table(tree, results):
         assert [row[0] for row in table(out, f"FAULT TOLERANCE TESTS: {prefix}")] == ["none", "decode_worker"]
 
 
+def test_the_mark_of_the_pytest_plugin(tree, results):
+    mark = {"nodeid": "a.py::test_x", "outcome": "failed", "message": "assert 1 == 2", "attempts": 2, "seconds": 0.25}
+    tree.write("test_x/.sonde-test", json.dumps(mark))
+    tree.write("test_x/test.log.txt", START)
+    tree.write("test_x/attempt-1/test.log.txt", "[TEST] 2026-11-22T10:00:00Z ERROR root: earlier\n")
+    tree.write("test_y/.sonde-test", json.dumps({"outcome": "interrupted"}))
+    tree.write("test_y/test.log.txt", START)
+    x, y = json.loads(results("--format", "json")[1])["results"]
+    assert (x["outcome"], x["message"], x["seconds"], x["errors"]) == ("failed", "assert 1 == 2", 0.25, 0)
+    assert y["outcome"] == ""
+    notes(x, "this is attempt 2")
+    notes(y, "interrupted")
+    out = results("--format", "markdown")[1]
+    assert table(out, "FAILED TESTS") == [["test_x", "0.250", "assert 1 == 2"]]
+
+
 # ---- comparison -------------------------------------------------------------------------------------------------------------
 def test_the_comparison_is_a_whole_page_and_escapes(tree, results):
     tree.aiperf("a/x", 0)

@@ -1,22 +1,28 @@
 """The test's own log, as text and as JSON lines; and what the logs of a folder say."""
 from __future__ import annotations
 
+import collections
 import datetime
 import json
 import logging
+import os
 import pathlib
 import re
 from dataclasses import dataclass
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, BinaryIO, Deque, Dict, Iterator, List, Optional
 
 from .._log import type_name
 from .._trace import _current
+from .folder import ATTEMPT
 
+REPORTS = ("report.txt", "flaky.txt")
+WHOLE, LINE, TAIL = 64 << 20, 64 << 10, 256 << 10  # bytes read of a large file, of a line, of the end
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?")
 _LEVEL = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b")
 _CRASH = ("Traceback (most recent call last)", "panicked at", "egmentation fault", "out of memory", "terminate called")
-_FAULT = re.compile(r"\[TEST\] (\S+) \w+ sonde\.faults: Injecting failure for: Failure\(pod_name='(.*)', command='(.*)'\)$")
+_FAULT = re.compile(r"\[TEST\] (\S+) \w+ sonde\.faults: (Injecting failure|Failure ends) for: Failure\(pod_name='(.*)', command='(.*)'\)$")
 _SHAPES = ((re.compile(r"\b[0-9a-fA-F]{8}-[0-9a-fA-F-]{27}\b"), "<id>"), (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b"), "<id>"),
            (re.compile(r"\d+(?:\.\d+)*"), "<n>"))
 
@@ -36,8 +42,11 @@ class TestLog(logging.Handler):
         self._text = open(folder / "test.log.txt", "w", encoding="utf-8", errors="backslashreplace")
         self._json = open(folder / "test.log.jsonl", "w", encoding="utf-8", errors="backslashreplace")
         self._nodeid = nodeid
+        self.sonde_keep = True  # sonde.logging.configure() removes all handlers but those
 
     def emit(self, record: logging.LogRecord) -> None:
+        if self._text.closed:  # a thread that outlives its test
+            return
         try:
             message = record.getMessage()
             line: Dict[str, Any] = {"time": utc(record.created), "level": "WARN" if record.levelname == "WARNING" else record.levelname,
@@ -58,8 +67,12 @@ class TestLog(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        self._text.close()
-        self._json.close()
+        self.acquire()
+        try:
+            self._text.close()
+            self._json.close()
+        finally:
+            self.release()
         super().close()
 
 
@@ -85,47 +98,92 @@ def _time_of(line: str) -> str:
     return found.group(0).replace(" ", "T").replace(",", ".") if found else ""
 
 
+def _logs(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The logs of a test: neither its reports nor its earlier attempts."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.suffix in (".txt", ".log") and not (inside.parts[0].startswith(ATTEMPT) or str(inside) in REPORTS) and path.is_file():
+            yield path
+
+
 def error_lines(folder: pathlib.Path, most: int = 40) -> List[ErrorLine]:
     """The error lines of all logs below the folder, in order of time; a line without a time stands where its file's last one did."""
-    out: List[ErrorLine] = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix not in (".txt", ".log") or not path.is_file():
-            continue
-        last = ""
+    first: List[ErrorLine] = []
+    for path in _logs(folder):
+        last, found = "", 0
+        ends: Deque[ErrorLine] = collections.deque(maxlen=most)
         for number, line in enumerate(_lines(path), 1):
             last = _time_of(line) or last
             if _is_error(line):
-                out.append(ErrorLine(last, str(path.relative_to(folder)), number, line[:500]))
-    out.sort()
-    return out[:most // 2] + out[-(most - most // 2):] if len(out) > most else out
+                found += 1
+                one = ErrorLine(last, str(path.relative_to(folder)), number, line[:500])
+                if found <= most:
+                    first.append(one)
+                else:
+                    ends.append(one)
+        first += ends
+    first.sort()
+    return first[:most // 2] + first[-(most - most // 2):] if len(first) > most else first
+
+
+def _readable(line: str) -> str:
+    """Without escape sequences; other control characters as \\x1b."""
+    if not line.isprintable():
+        line = _CONTROL.sub(lambda m: f"\\x{ord(m.group()):02x}", _ESCAPE.sub("", line))
+    return line
 
 
 def _lines(path: pathlib.Path) -> Iterator[str]:
+    """Its lines; of a large file those of its beginning and of its end, of a long line the beginning."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as f:
-            for line in f:
-                yield _ESCAPE.sub("", line.rstrip("\n"))
+        size = path.stat().st_size
+        with open(path, "rb") as f:
+            yield from _lines_of(f, min(size, WHOLE // 2) if size > WHOLE else size)
+            if size > WHOLE:
+                yield f"({size - WHOLE} bytes are left out here: the file is large)"
+                f.seek(size - WHOLE // 2)
+                f.readline()
+                yield from _lines_of(f, WHOLE)
     except OSError as e:
         yield f"ERROR cannot read {path.name}: {e.strerror}"
+
+
+def _lines_of(f: BinaryIO, n: int) -> Iterator[str]:
+    end = f.tell() + n
+    while f.tell() < end:
+        raw = f.readline(LINE)
+        if not raw:
+            return
+        rest = raw
+        while len(rest) == LINE and not rest.endswith(b"\n"):
+            rest = f.readline(LINE)
+        yield _readable(raw.rstrip(b"\r\n").decode(errors="replace"))
 
 
 def faults(folder: pathlib.Path) -> List[str]:
     """What the test broke on purpose, with the time: the marks of faults in its own log."""
     found = (_FAULT.match(line) for line in _lines(folder / "test.log.txt"))
-    return [f"{m.group(1)} {m.group(2)}: {m.group(3)}" for m in found if m]
+    return [f"{m[1]} {m[3]}: {m[4]}{' (the fault ends)' if m[2] == 'Failure ends' else ''}" for m in found if m]
 
 
 def tail(path: pathlib.Path, n: int = 20) -> List[str]:
-    """The last n lines."""
-    return list(_lines(path))[-n:] if path.exists() else []
+    """The last n lines, a long one by its last characters."""
+    try:
+        with open(path, "rb") as f:
+            size = f.seek(0, os.SEEK_END)
+            f.seek(max(0, size - TAIL))
+            lines = f.read().decode(errors="replace").split("\n")
+    except OSError:
+        return []
+    if lines and not lines[-1]:
+        lines.pop()
+    return [_readable(line.rstrip("\r"))[-500:] for line in (lines[1:] if size > TAIL and len(lines) > 1 else lines)[-n:]]
 
 
 def shapes(folder: pathlib.Path) -> Dict[str, int]:
     """Lines by shape: time cut off, numbers and ids masked."""
     out: Dict[str, int] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix not in (".txt", ".log") or not path.is_file():
-            continue
+    for path in _logs(folder):
         for line in _lines(path):
             text = _TIME.sub("", line)[:300].strip()
             for pattern, mask in _SHAPES:

@@ -3,41 +3,28 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import json
+import itertools
 import logging
 import os
 import pathlib
-import shlex
-import zlib
 from typing import Any, Callable, Dict, Generator, Iterator, List, Optional
 
 import pytest
 
 from .. import _life, _trace
-from . import folder, logs
+from . import folder, report
 from .faults import Faults
-from .process import ManagedProcess, free_port as _free_port
-from .server import SondeServer, _seconds
+from .ports import free_port as _free_port
+from .process import ManagedProcess, default_name
+from .server import SondeServer
+from .state import State
 
 if "wrapper" not in inspect.signature(pytest.hookimpl.__call__).parameters:
     raise pytest.UsageError("the plug-in of sonde needs pluggy 1.2 or later: pip install -U pluggy, or run pytest with -p no:sonde")
 
-_FOLDER, _NODEID = pytest.StashKey[pathlib.Path](), pytest.StashKey[str]()
-_STATE = pytest.StashKey["State"]()
-
-
-class State:
-    """What is kept of a test while it runs."""
-
-    def __init__(self, path: pathlib.Path, nodeid: str, level: int) -> None:
-        self.folder, self.nodeid = path, nodeid
-        self.processes: List[ManagedProcess] = []
-        self.server: Optional[SondeServer] = None
-        self.failed = False
-        self.log = logs.TestLog(path, nodeid, level)
-        self.span = _trace.start_span(nodeid, parent=None)
-        self.span.set_attribute("test.case.name", nodeid)
-        self.story: List[str] = []
+_STATE = pytest.StashKey[State]()
+_ROOT = pytest.StashKey[pathlib.Path]()
+_NAMES = pytest.StashKey[Dict[str, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,11 +32,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--sonde-dir", metavar="DIR", default=None, help="folder of the tests' folders (DYN_TEST_OUTPUT_PATH, else test-results)")
     group.addoption("--sonde-keep", choices=("all", "failed", "none"), default="all", help="which tests' folders stay (default: all)")
     group.addoption("--sonde-log-level", metavar="LEVEL", default="INFO", help="of test.log.txt (default: INFO)")
-
-
-def _root(config: pytest.Config) -> pathlib.Path:
-    given = config.getoption("--sonde-dir") or os.environ.get("DYN_TEST_OUTPUT_PATH") or "test-results"
-    return pathlib.Path(str(given)).absolute()
 
 
 def _level(config: pytest.Config) -> int:
@@ -62,53 +44,46 @@ def _level(config: pytest.Config) -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     _level(config)
+    given = config.getoption("--sonde-dir") or os.environ.get("DYN_TEST_OUTPUT_PATH") or "test-results"
+    config.stash[_ROOT] = pathlib.Path(str(given)).absolute()  # now: a test may leave the directory
     _life.init("pytest")
 
 
-class _Names:
-    """Folder names, once per session: the same in every worker of xdist, which all collect all tests."""
-
-    def __init__(self) -> None:
-        self.names: Dict[str, str] = {}
-
-    def of(self, item: pytest.Item) -> str:
-        if item.nodeid not in self.names:
-            self.names.update(folder.names_of(item.session.items))
-        return self.names.get(item.nodeid, folder.folder_name(item.name))
-
-
-_names = _Names()
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(session: pytest.Session, items: List[pytest.Item]) -> None:
+    # of all that was collected, before a choice is made (-k, --lf), and in every worker of xdist alike
+    session.stash[_NAMES] = folder.names_of(items)
 
 
 # ---- a test's life --------------------------------------------------------------------------------------------------------------
+def _folder_of(item: pytest.Item) -> pathlib.Path:
+    plain, root = folder.folder_name(item.name), item.config.stash[_ROOT]
+    try:
+        return folder.make(root, item.session.stash.get(_NAMES, {}).get(item.nodeid, plain), item.nodeid, earlier=plain)
+    except OSError as e:
+        pytest.exit(f"the tests' folders cannot be made: {e}; choose another --sonde-dir", returncode=int(pytest.ExitCode.USAGE_ERROR))
+
+
+def _kept(item: pytest.Item, failed: bool) -> bool:
+    keep = item.config.getoption("--sonde-keep")
+    return bool(keep == "all" or (keep == "failed" and failed))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    path = folder.make(_root(item.config), _names.of(item), item.nodeid)
-    state = State(path, item.nodeid, _level(item.config))
+    state = State(_folder_of(item), item.nodeid, _level(item.config))
     item.stash[_STATE] = state
-    item.user_properties.append(("sonde_dir", str(path)))  # JUnit's <property>
-    root = logging.getLogger()
-    before = root.level
-    root.addHandler(state.log)
-    if state.log.level < (root.level or logging.WARNING):
-        root.setLevel(state.log.level)
+    if _kept(item, failed=True):
+        item.user_properties.append(("sonde_dir", str(state.folder)))  # JUnit's <property>
     try:
         return (yield)
     finally:
-        root.removeHandler(state.log)
-        root.setLevel(before)
-        state.span.set_status("error" if state.failed else "ok")
-        state.span.end()
-        state.log.close()
-        _finish(item, state)
-
-
-def _finish(item: pytest.Item, state: State) -> None:
-    if not state.failed:
-        _remember(_root(item.config), state)
-    keep = item.config.getoption("--sonde-keep")
-    if keep == "none" or (keep == "failed" and not state.failed):
-        folder.drop(state.folder, state.nodeid)
+        state.end()
+        if state.outcome == "passed":
+            report.remember(item.config.stash[_ROOT], state)
+        flaky = state.attempt > 1
+        if not _kept(item, state.outcome in ("failed", "interrupted") or flaky):
+            folder.drop(state.folder, state.nodeid)
 
 
 def _phase(item: pytest.Item, name: str) -> "contextlib.AbstractContextManager[Any]":
@@ -118,6 +93,11 @@ def _phase(item: pytest.Item, name: str) -> "contextlib.AbstractContextManager[A
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    state = item.stash.get(_STATE, None)
+    if state is not None:
+        if state.set_up:
+            state.begin()  # the test runs once more
+        state.set_up = True
     with _phase(item, "setup"):
         return (yield)
 
@@ -136,100 +116,41 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
+    result = yield
     state = item.stash.get(_STATE, None)
     if state is None:
-        return report
-    if report.failed:
-        state.failed = True
-        logging.getLogger("sonde.test").error("%s of %s failed: %s", report.when, item.nodeid, _reason(call))
-        text = _report(item, state)
-        report.sections.append((f"sonde: {state.folder}", text))
-        (state.folder / "report.txt").write_text(text)
-        _extras(item, report, state)
-    return report
+        return result
+    state.saw(result.when, result.outcome, _reason(call))
+    if result.failed:
+        logging.getLogger("sonde.test").error("%s of %s failed: %s", result.when, item.nodeid, _reason(call))
+        text = report.of_failure(item.config.stash[_ROOT], state, _kept(item, failed=True))
+        result.sections.append((f"sonde: {state.folder}", report.write(state.folder / "report.txt", text)))
+        if _kept(item, failed=True):
+            _extras(item, result, state)
+    elif result.when == "call" and state.outcome == "passed" and state.attempt > 1:
+        result.sections.append((report.FLAKY, report.write(state.folder / "flaky.txt", report.of_flaky(state))))
+    return result
 
 
 def _reason(call: pytest.CallInfo[None]) -> str:
-    return call.excinfo.exconly(tryshort=True).splitlines()[0] if call.excinfo else "?"
+    lines = call.excinfo.exconly(tryshort=True).splitlines() if call.excinfo else []
+    return lines[0] if lines else "?"
 
 
-def _extras(item: pytest.Item, report: pytest.TestReport, state: State) -> None:
+def _extras(item: pytest.Item, result: pytest.TestReport, state: State) -> None:
     html = item.config.pluginmanager.getplugin("html")
     if html is None:
         return
     with contextlib.suppress(ImportError):
         from pytest_html import extras  # type: ignore[import-not-found, import-untyped, unused-ignore]
-        setattr(report, "extras", [*getattr(report, "extras", []), extras.url(state.folder.as_uri(), name="logs")])
+        setattr(result, "extras", [*getattr(result, "extras", []), extras.url(state.folder.as_uri(), name="logs")])
 
 
-# ---- the report -------------------------------------------------------------------------------------------------------------------
-def _report(item: pytest.Item, state: State) -> str:
-    parts: List[str] = []
-    deaths = [d for d in (p.died() for p in state.processes) if d]
-    if deaths:
-        parts.append("\n".join(deaths))
-    purpose = logs.faults(state.folder)
-    if purpose:
-        parts.append("faults injected by the test:\n" + "\n".join(f"  {line}" for line in purpose))
-    errors = [e for e in logs.error_lines(state.folder) if not e.text.startswith("[TEST]") or "sonde.test" not in e.text]
-    if errors:
-        parts.append("error lines, in order of time:\n" + "\n".join(f"  {e}" for e in errors))
-    if state.server is not None:
-        parts += _requests(state.server)
-    changed = logs.differences(_recall(_root(item.config), state), logs.shapes(state.folder))
-    if changed:
-        parts.append("what differs from the last run that passed:\n" + "\n".join(f"  {line}" for line in changed))
-    parts.append(f"to open it: sonde results {shlex.quote(str(state.folder))}")
-    if state.server is not None:
-        parts.append(f"its requests, spans and records: sonde serve --data {shlex.quote(str(state.folder / 'sonde-data'))}")
-    return "\n\n".join(parts)
-
-
-def _requests(server: SondeServer) -> List[str]:
-    try:
-        known = server.requests(200)
-    except Exception as e:  # the server may be what failed
-        return [f"the requests cannot be told: {e}"]
-    bad = [r for r in known if str(r.get("status")) == "error"][:5]
-    slow = sorted((r for r in known if r not in bad), key=lambda r: -float(r.get("duration_ms") or 0))[:5]
-    out: List[str] = []
-    for title, chosen in (("failed requests", bad), ("slowest requests", slow)):
-        if chosen:
-            out.append(f"{title}:\n" + "\n".join(_one_request(server, r) for r in chosen))
-    return out
-
-
-def _one_request(server: SondeServer, r: Dict[str, Any]) -> str:
-    id = str(r.get("request_id") or r.get("trace_id"))
-    line = f"  {id}  {float(r.get('duration_ms') or 0):.1f} ms  {r.get('status') or ''} {r.get('verdict') or ''}".rstrip()
-    with contextlib.suppress(Exception):
-        failure = server.request(id, 1).get("failure") if r.get("status") == "error" else None
-        if failure:
-            line += f"\n    {failure.get('service') or failure.get('where')}: {failure.get('what')}: {failure.get('why')}"
-    phases = r.get("phases") or []
-    if phases:
-        line += "\n    " + ", ".join(f"{p.get('name')} {_seconds(p) * 1000:.1f} ms" for p in phases)
-    return line
-
-
-def _memory(root: pathlib.Path, state: State) -> pathlib.Path:
-    return root / ".sonde" / f"{zlib.crc32(state.nodeid.encode()):08x}.json"
-
-
-def _remember(root: pathlib.Path, state: State) -> None:
-    path = _memory(root, state)
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"nodeid": state.nodeid, "shapes": logs.shapes(state.folder)}))
-
-
-def _recall(root: pathlib.Path, state: State) -> Optional[Dict[str, int]]:
-    try:
-        found = json.loads(_memory(root, state).read_text())
-        return dict(found["shapes"]) if found["nodeid"] == state.nodeid else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    flaky = [text for r in terminalreporter.stats.get("passed", []) for title, text in getattr(r, "sections", []) if title == report.FLAKY]
+    if flaky:
+        terminalreporter.section("sonde: flaky tests")
+        terminalreporter.write_line("\n\n".join(flaky))
 
 
 # ---- fixtures ---------------------------------------------------------------------------------------------------------------------
@@ -252,10 +173,13 @@ def managed_process(request: pytest.FixtureRequest) -> Iterator[Callable[..., Ma
               ready_log: Optional[str] = None, timeout: float = 60.0, env: Optional[Dict[str, str]] = None, cwd: Any = None, echo: bool = False,
               file_limit: Optional[int] = None) -> ManagedProcess:
         given = {**(state.server.env if state.server else {}), **(env or {})}
-        taken = {p.name for p in state.processes}
-        p = ManagedProcess(command, state.folder, name, env=given, cwd=cwd, echo=echo, file_limit=file_limit) if name not in taken else None
-        if p is None:
+        taken = {folder.folder_name(p.name) for p in state.processes}
+        if name is not None and folder.folder_name(name) in taken:
             raise ValueError(f"managed_process: a process of this test is called {name!r} already")
+        plain = name or default_name(command)
+        names = itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
+        p = ManagedProcess(command, state.folder, next(n for n in names if folder.folder_name(n) not in taken), env=given, cwd=cwd, echo=echo,
+                           file_limit=file_limit)
         state.processes.append(p)
         return p.wait_ready(url=ready_url, port=ready_port, log=ready_log, timeout=timeout) if ready_url or ready_port or ready_log else p
 
@@ -278,7 +202,7 @@ def sonde_server(request: pytest.FixtureRequest) -> Iterator[SondeServer]:
 
 @pytest.fixture
 def faults() -> Iterator[Faults]:
-    """Faults on purpose: kill, crash, frozen, pause, slow_network, disk_full; each is marked in the logs."""
+    """Faults on purpose: kill, crash, terminate, freeze, thaw, frozen, pause, slow_network, disk_full; each is marked in the logs."""
     f = Faults()
     yield f
     f.close()

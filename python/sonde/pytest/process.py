@@ -1,7 +1,6 @@
 """Processes under test: their output kept, their readiness awaited, their whole tree ended."""
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import pathlib
@@ -10,19 +9,19 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Pattern, Sequence, Tuple, Union
 
 from .._trace import inject
-from .logs import tail
+from .folder import folder_name
+from .logs import LINE, tail
+from .reaper import end, family, send, session
 
 _log = logging.getLogger("sonde.process")
-_held: List[Any] = []
 
 
 class ProcessDied(AssertionError):
@@ -39,23 +38,20 @@ def sonde_program() -> Optional[str]:
     return given if given and os.access(given, os.X_OK) else shutil.which("sonde")
 
 
-def free_port() -> int:
-    """A TCP port that nobody has, and that no other test process of this user gets while this one lives."""
-    directory = pathlib.Path(tempfile.gettempdir()) / f"sonde-ports-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    for _ in range(200):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = int(s.getsockname()[1])
-        lock = open(directory / str(port), "w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        _held.append(lock)
-        return port
-    raise OSError("no free port that another test does not hold")
+def ended(process: "subprocess.Popen[Any]") -> str:
+    """ended with exit status 3"""
+    code = process.returncode
+    if code is None or code >= 0:
+        return f"ended with exit status {code}"
+    try:
+        return f"ended with signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended with signal {-code}"
+
+
+def default_name(command: Union[str, Sequence[str]]) -> str:
+    """What a process is called that was given no name: its program."""
+    return pathlib.Path((command.split() or ["sh"])[0] if isinstance(command, str) else str(command[0])).name
 
 
 class ManagedProcess:
@@ -65,17 +61,20 @@ class ManagedProcess:
                  env: Optional[Mapping[str, str]] = None, cwd: Union[str, os.PathLike[str], None] = None, echo: bool = False,
                  file_limit: Optional[int] = None) -> None:
         self.command = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(c) for c in command]
-        self.name = name or pathlib.Path(self.command[0] if not isinstance(command, str) else command.split()[0]).name
-        self.log_path = folder / f"{self.name}.log.txt"
-        self.ring_dir = folder / f"{self.name}.ring"
+        self.name = name or default_name(command)
+        plain = folder_name(self.name)
+        self.log_path = folder / f"{plain}.log.txt"
+        self.ring_dir = folder / f"{plain}.ring"
         self.ring_dir.mkdir(mode=0o700, exist_ok=True)
         self._mark = f"SONDE_TEST_PROCESS={uuid.uuid4().hex}"
         self._echo, self._ended = echo, False
+        self._patterns: List[Tuple[Pattern[str], threading.Event]] = []
+        self._lock = threading.Lock()  # the patterns, and what was written when one is added
         context: Dict[str, str] = {}
         inject(context)
         self.env = {**os.environ, "SONDE_RING_DIR": str(self.ring_dir), "PYTHONUNBUFFERED": "1",
                     **{k.upper().replace("-", "_"): v for k, v in context.items() if k in ("traceparent", "tracestate", "baggage")},
-                    **dict([self._mark.split("=", 1)]), **(env or {})}
+                    **dict(mark.split("=", 1) for mark in (self._mark, session())), **(env or {})}
         limit = None if file_limit is None else _limiter(file_limit)
         _log.info("starting %s: %s", self.name, " ".join(self.command))
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.env,
@@ -87,36 +86,67 @@ class ManagedProcess:
     def _read(self) -> None:
         prefix = f"[{self.name.upper()}] ".encode()
         assert self.process.stdout is not None
-        with open(self.log_path, "ab", buffering=0) as out:
-            for line in self.process.stdout:
-                out.write(prefix + line if line.endswith(b"\n") else prefix + line + b"\n")
+        with self.process.stdout, open(self.log_path, "ab", buffering=0) as out:
+            for line in iter(lambda: self.process.stdout.readline(LINE), b""):  # type: ignore[union-attr]
+                text = prefix + line if line.endswith(b"\n") else prefix + line + b"\n"
+                with self._lock:
+                    out.write(text)
+                    self._look(line)
                 if self._echo:
-                    print((prefix + line).decode(errors="replace"), end="", flush=True)
+                    print(text.decode(errors="replace"), end="", flush=True)
+
+    def _look(self, line: bytes) -> None:
+        if self._patterns:
+            text = line.decode(errors="replace").rstrip("\r\n")
+            for pattern, seen in self._patterns:
+                if pattern.search(text):
+                    seen.set()
+
+    def _watch(self, log: str) -> threading.Event:
+        """Set as soon as a line matches, also one from before."""
+        pattern, seen = re.compile(log, re.MULTILINE), threading.Event()
+        with self._lock:
+            if pattern.search(self.output()):
+                seen.set()
+            else:
+                self._patterns.append((pattern, seen))
+        return seen
 
     def output(self) -> str:
         """Everything it wrote so far, without the prefix."""
         cut = len(self.name) + 3
-        return "".join(line[cut:] + "\n" for line in self.log_path.read_text(errors="replace").splitlines()) if self.log_path.exists() else ""
+        if not self.log_path.exists():
+            return ""
+        return "".join(line[cut:] + "\n" for line in self.log_path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1])
 
     # ---- readiness ----------------------------------------------------------------------------------------------------------------
     def wait_ready(self, *, url: Optional[str] = None, port: Optional[int] = None, log: Optional[str] = None, timeout: float = 60.0,
                    host: str = "127.0.0.1") -> "ManagedProcess":
-        """Until url answers with 2xx, port takes a connection, or a line matches log. ProcessDied or ProcessNotReady with the last lines."""
-        end, pattern = time.monotonic() + timeout, re.compile(log) if log else None
-        what = f"{url} to answer" if url else f"port {port}" if port else f"a line like {log!r}" if log else "its start"
-        while True:
-            if (url and _answers(url)) or (port and _listens(host, port)) or (pattern and pattern.search(self.output())) or what == "its start":
-                _log.info("%s is ready", self.name)
-                return self
-            if self.process.poll() is not None:
-                raise ProcessDied(self._story(f"{self.name} ended with {self._code()} while the test waited for {what}"))
-            if time.monotonic() > end:
+        """Until all that is given holds: url answers with 2xx, port takes a connection, a line matches log. ProcessDied or
+        ProcessNotReady with the last lines."""
+        wanted: List[Tuple[str, Callable[[], bool]]] = []
+        if log:
+            wanted.append((f"a line like {log!r}", self._watch(log).is_set))
+        if port:
+            wanted.append((f"port {port}", lambda: _listens(host, port)))
+        if url:
+            wanted.append((f"{url} to answer", lambda: _answers(url)))
+        deadline = time.monotonic() + timeout
+        while wanted:
+            what, holds = wanted[0]
+            code = self.process.poll()
+            if code is not None:
+                self._reader.join(1)  # its last lines
+            if not code and holds():
+                del wanted[0]
+                continue
+            if code or (code == 0 and not family(self._mark)):  # a process that leaves a daemon behind ends with 0
+                raise ProcessDied(self._story(f"{self.name} {ended(self.process)} while the test waited for {what}"))
+            if time.monotonic() > deadline:
                 raise ProcessNotReady(self._story(f"{self.name}: waited {timeout:g} s for {what}"))
             time.sleep(0.02)
-
-    def _code(self) -> str:
-        code = self.process.returncode
-        return f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit status {code}"
+        _log.info("%s is ready", self.name)
+        return self
 
     # ---- end ----------------------------------------------------------------------------------------------------------------------
     @property
@@ -142,7 +172,11 @@ class ManagedProcess:
         """What happened if it ended though nobody asked it to; None otherwise."""
         if self._ended or self.process.poll() is None or self.process.returncode == 0:
             return None
-        return self._story(f"{self.name} ended with {self._code()}")
+        return self._story(f"{self.name} {ended(self.process)}")
+
+    def ended_well(self) -> Optional[str]:
+        """That it ended with exit status 0 though nobody asked it to, which may be what it is there for; None otherwise."""
+        return f"{self.name} ended with exit status 0" if not self._ended and self.process.poll() == 0 else None
 
     def _story(self, what: str) -> str:
         self._reader.join(1)
@@ -165,35 +199,17 @@ class ManagedProcess:
         if unexpected:
             _log.error("%s", unexpected)
         self._ended = True
-        _signal_group(self.pid, signal.SIGCONT)
-        _signal_group(self.pid, signal.SIGTERM)
+        known = family(self._mark, [self.pid])
+        send(self.pid, signal.SIGCONT, group=True)
+        send(self.pid, signal.SIGTERM, group=True)
         try:
             self.process.wait(grace)
         except subprocess.TimeoutExpired:
             _log.warning("%s did not end within %g s of SIGTERM: killed", self.name, grace)
-        _signal_group(self.pid, signal.SIGKILL)
+        send(self.pid, signal.SIGKILL, group=True)
         self.process.wait()
-        for _ in range(50):
-            left = self._descendants()
-            for pid in left:
-                _signal(pid, signal.SIGKILL)
-            if not left:
-                break
-            time.sleep(0.02)
+        end(self._mark, known - {self.pid})
         self._reader.join(2)
-
-    def _descendants(self) -> List[int]:
-        mark, out = self._mark.encode(), []
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit() or int(entry) == os.getpid():
-                continue
-            try:
-                with open(f"/proc/{entry}/environ", "rb") as f:
-                    if mark in f.read().split(b"\0"):
-                        out.append(int(entry))
-            except OSError:
-                continue
-        return out
 
 
 def _limiter(n: int) -> Any:
@@ -202,20 +218,6 @@ def _limiter(n: int) -> Any:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (n, n))
     return limit
-
-
-def _signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _answers(url: str) -> bool:

@@ -1,6 +1,7 @@
 """A private `sonde serve` for one test, and questions to it."""
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import re
@@ -11,7 +12,8 @@ import urllib.parse
 import urllib.request
 from typing import Any, Dict, List, Optional
 
-from .process import sonde_program
+from .logs import tail
+from .process import ended, sonde_program
 
 
 class SondeServer:
@@ -22,7 +24,8 @@ class SondeServer:
         if program is None:
             raise FileNotFoundError("the program sonde is not in PATH; install it, or name it in SONDE_PROGRAM")
         self.program = program
-        self._log = open(folder / "sonde-serve.log", "ab")
+        self.log_path = folder / "sonde-serve.log"
+        self._log = open(self.log_path, "ab")
         self.process = subprocess.Popen([program, "serve", "--data", str(folder / "sonde-data"), "--http", "127.0.0.1:0", "--otlp-grpc",
                                          "127.0.0.1:0", "--otlp-http", "127.0.0.1:0", *options],
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True, start_new_session=True)
@@ -42,6 +45,10 @@ class SondeServer:
         return {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": self.grpc_url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
                 "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": self.grpc_url, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": self.grpc_url,
                 "OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_BLRP_SCHEDULE_DELAY": "50", "SONDE_URL": self.url}
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
 
     def stop(self) -> None:
         self.process.terminate()
@@ -65,6 +72,13 @@ class SondeServer:
             if e.code == 404:
                 return None
             raise AssertionError(f"{path}: HTTP {e.code}: {e.read().decode(errors='replace')[:400]}") from None
+        except OSError as e:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.2)
+            if self.running:
+                raise AssertionError(f"{path}: {e}; sonde serve runs, but does not answer") from None
+            said = "".join(f"\n  {line}" for line in tail(self.log_path))
+            raise AssertionError(f"sonde serve {ended(self.process)}{'; it said last:' + said if said else ''}") from None
 
     def query(self, logql: str, since: float = 3600.0, limit: int = 1000) -> List[Dict[str, Any]]:
         """Log lines of the last `since` seconds, oldest first: {"time_ns", "line", "labels"}. A metric query: its series."""
