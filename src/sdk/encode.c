@@ -7,9 +7,23 @@
 #include <stdio.h>
 
 // ---- values ---------------------------------------------------------------------------------------------------------
+// Most texts are ASCII, and short.
+static inline bool text_valid(struct slice s)
+{
+    uint64_t bits = 0, w;
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        memcpy(&w, s.p + i, 8);
+        bits |= w;
+    }
+    for (; i < s.n; i++)
+        bits |= (uint8_t)s.p[i];
+    return !(bits & 0x8080808080808080u) || utf8_valid(s);
+}
+
 static void put_string(struct buf *b, uint32_t field, struct slice s)
 {
-    if (utf8_valid(s)) {
+    if (text_valid(s)) {
         pb_w_bytes(b, field, s);
         return;
     }
@@ -79,20 +93,6 @@ static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slic
             put_text(b, type, u, s);
         break;
     }
-}
-
-// Most texts are ASCII, and short.
-static inline bool text_valid(struct slice s)
-{
-    uint64_t bits = 0, w;
-    size_t i = 0;
-    for (; i + 8 <= s.n; i += 8) {
-        memcpy(&w, s.p + i, 8);
-        bits |= w;
-    }
-    for (; i < s.n; i++)
-        bits |= (uint8_t)s.p[i];
-    return !(bits & 0x8080808080808080u) || utf8_valid(s);
 }
 
 // KeyValue {1 key, 2 AnyValue}
@@ -432,6 +432,25 @@ static void put_scope(struct buf *b, const struct encode_scope *s)
     pb_w_end(b, scope);
 }
 
+// 2 message; most are shorter than 16 KiB.
+static void put_message(struct buf *b, struct slice s)
+{
+    char *p = s.n < 1 << 14 ? buf_reserve(b, s.n + 3) : NULL, *start = p;
+    if (!p) {
+        pb_w_bytes(b, 2, s);
+        return;
+    }
+    *p++ = 2 << 3 | 2;
+    if (s.n < 0x80) {
+        *p++ = (char)s.n;
+    } else {
+        *p++ = (char)(s.n | 0x80);
+        *p++ = (char)(s.n >> 7);
+    }
+    memcpy(p, s.p, s.n);
+    b->n += (size_t)(p - start) + s.n;
+}
+
 // 1 Resource{Logs,Spans} {1 resource, 2 Scope{Logs,Spans} {1 scope, 2 message …, 3 schema URL}, 3 schema URL}
 void encode_request(struct buf *b, struct slice resource, struct slice schema, const char *bytes, const struct encode_message *m,
                     size_t n)
@@ -448,7 +467,7 @@ void encode_request(struct buf *b, struct slice resource, struct slice schema, c
         put_scope(b, &m[i].scope);
         for (size_t k = i; k < n; k++)
             if (same_scope(&m[k].scope, &m[i].scope))
-                pb_w_bytes(b, 2, slice_of(bytes + m[k].at, m[k].n));
+                put_message(b, slice_of(bytes + m[k].at, m[k].n));
         if (m[i].scope.more && m[i].scope.more->schema_url.n)
             put_string(b, 3, m[i].scope.more->schema_url);
         pb_w_end(b, group);

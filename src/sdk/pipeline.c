@@ -147,14 +147,20 @@ static void hand_out(struct pipeline *p, struct bspan *s, int64_t end)
     p->on_span(p->arg, s, end);
 }
 
-static void span_end(struct pipeline *p, struct bspan *s, int64_t end)
+static void closed_line(struct pipeline *p, struct bspan *s, int64_t end)
 {
-    while (s->depth)
-        span_exit(s, end);
     int64_t duration = end > s->start_ns ? (end - s->start_ns) / 1000 : 0;
     int64_t busy = s->busy_ns / 1000 < duration ? s->busy_ns / 1000 : duration;
     struct line_extra times[] = {{"time.busy_us", busy}, {"time.duration_us", duration}, {"time.idle_us", duration - busy}};
     span_line(p, s, end, "SPAN_CLOSED", times, 3);
+}
+
+static void span_end(struct pipeline *p, struct bspan *s, int64_t end)
+{
+    while (s->depth)
+        span_exit(s, end);
+    if (p->style.span_events)
+        closed_line(p, s, end);
     tell_limits(p, s, end);
     if (!s->inherited)
         hand_out(p, s, end);

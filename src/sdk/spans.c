@@ -271,9 +271,17 @@ static void set_value(struct bspan *s, struct field *f, const struct rec_value *
     f->s = !rec_is_string(v->type) ? SLICE_NONE : ours ? v->s : keep_value(s, v);
 }
 
+static uint64_t key_bit(struct slice key)
+{
+    return (uint64_t)1 << ((key.n * 11 + (uint8_t)key.p[0] * 5 + (uint8_t)key.p[key.n / 2] * 3 + (uint8_t)key.p[key.n - 1]) & 63);
+}
+
+// The key is not empty.
 static void set_attribute(struct bspan *s, struct slice key, const struct rec_value *v, bool ours)
 {
-    struct field *f = same_key(s->field, s->n_fields, key); // the later value replaces the earlier
+    uint64_t bit = key_bit(key);
+    // The later value replaces the earlier.
+    struct field *f = s->keys & bit ? same_key(s->field, s->n_fields, key) : NULL;
     if (!f) {
         if (!grow(s, (void **)&s->field, s->n_fields, &s->cap_fields, sizeof *s->field, span_limits.fields)) {
             s->dropped_fields++;
@@ -281,6 +289,7 @@ static void set_attribute(struct bspan *s, struct slice key, const struct rec_va
         }
         f = &s->field[s->n_fields++];
         f->key = ours ? key : keep(s, key);
+        s->keys |= bit;
     }
     set_value(s, f, v, ours);
     s->dirty = true;

@@ -55,6 +55,7 @@ struct bspan {
     int64_t start_ns;
     struct field *field; // attributes, in the order of setting
     uint32_t n_fields, cap_fields;
+    uint64_t keys; // a bit for each key: one that is not there is a new key
     struct moment *event;
     uint32_t n_events, cap_events;
     struct span_link *link;
