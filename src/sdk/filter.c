@@ -97,6 +97,7 @@ static bool next_condition(struct slice *in, struct slice *part)
 static const char *parse_span(struct filter *f, struct slice in, struct filter_directive *d)
 {
     d->has_span = true;
+    in = slice_trim(in);
     ptrdiff_t brace = slice_find(in, SLICE("{"));
     d->span = slice_trim(brace < 0 ? in : slice_cut(in, (size_t)brace));
     if (brace < 0)
@@ -111,6 +112,15 @@ static const char *parse_span(struct filter *f, struct slice in, struct filter_d
             return why;
     }
     return NULL;
+}
+
+// A slip of the pen ("info my_mod=debug", "a==debug") is told instead of taken for a target that never comes.
+static bool strange_target(struct slice target)
+{
+    for (size_t i = 0; i < target.n; i++)
+        if (target.p[i] && strchr(" \t\n=;[]{}\"", target.p[i]))
+            return true;
+    return false;
 }
 
 // target:level, which is no directive of the original grammar but what people write.
@@ -133,6 +143,12 @@ static void parse_one(struct filter *f, struct slice text, struct buf *notes)
     }
     struct slice rest = text;
     ptrdiff_t open = slice_find(text, SLICE("["));
+    struct slice before = open >= 0 ? slice_cut(text, (size_t)open) : text;
+    const char *last = before.p && open < 0 ? memrchr(before.p, '=', before.n) : NULL;
+    if (strange_target(slice_trim(last ? slice_cut(before, (size_t)(last - before.p)) : before))) {
+        note(f, notes, text, "a target has no blanks, brackets or '=': separate directives by commas, write target=level");
+        return;
+    }
     if (open >= 0) {
         const char *close = memrchr(text.p, ']', text.n);
         if (!close || close < text.p + open) {

@@ -53,6 +53,9 @@ static void levels(void **state)
         {"=debug", "a", 3},
         {"[span]=trace", "a", 3}, // only inside the span
         {"a[span]=trace,a=warn", "a", 2},
+        {"info a=debug", "a", 3}, // left out
+        {"a==debug", "a", 3},
+        {"a b=debug", "a b", 3},
         {"off,a=info", "a", 3},
         {"off,a=info", "b", 0},
         {"a=off", "a", 0},
@@ -93,6 +96,7 @@ static void spans(void **state)
         {"[s{n=5}]=debug", "t", "s", "n", "5", 4},
         {"[s{n=5}]=debug", "t", "s", "n", "5.0", 4},
         {"[s{b=true}]=debug", "t", "s", "b", "true", 4},
+        {"[ s { b = true } ] = debug", "t", "s", "b", "true", 4},
         {"[s{a=1,b=2}]=debug", "t", "s", "a", "1", 0},        // both are needed
         {"[s{user=bo.*}]=debug", "t", "s", "user", "bob", 4}, // a regular expression
         {"[s{user=bo.*}]=debug", "t", "s", "user", "abe", 0},
@@ -122,9 +126,18 @@ static void notes(void **state)
     static const struct {
         const char *directives, *want; // part of the note; "" none
     } rows[] = {
-        {"debug,a=warn,[s{x=1}]=info", ""}, {"a:debug", "taken as 'a=debug'"},    {"a=loud", "ignoring 'a=loud'"},
-        {"a[s=debug", "']' is missing"},    {"a[s{x]=debug", "'}' is missing"},   {"=debug", "target is missing"},
-        {"[{=1}]=debug", "no name"},        {"[{a=(x}]=debug", "')' is missing"}, {"[{a=*}]=debug", "nothing to repeat"},
+        {"debug,a=warn,[s{x=1}]=info", ""},
+        {"a:debug", "taken as 'a=debug'"},
+        {"a=loud", "ignoring 'a=loud'"},
+        {"a[s=debug", "']' is missing"},
+        {"a[s{x]=debug", "'}' is missing"},
+        {"=debug", "target is missing"},
+        {"info a=debug", "separate directives by commas"},
+        {"a==debug", "ignoring 'a==debug'"},
+        {"s]=debug", "ignoring 's]=debug'"},
+        {"[{=1}]=debug", "no name"},
+        {"[{a=(x}]=debug", "')' is missing"},
+        {"[{a=*}]=debug", "nothing to repeat"},
     };
     static struct filter f;
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
