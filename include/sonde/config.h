@@ -16,8 +16,9 @@
 // AUTH, ACCESS_KEY, PRIVATE_KEY, COOKIE or HEADERS, whatever the case and with _, -, . or nothing between the words. Not taken
 // for such: TOKENIZER… and DETOKENIZE…, AUTHOR, and counts (max_tokens = 4096, eos_token_id = 2). It holds for environment,
 // settings, config at any depth, runtime_info, further keys and the command line (--api-key X, --api-key=X, KEY=VALUE, JSON as an
-// argument). Of any text the password of a URL (scheme://user:password@host) and what looks like a key by its form (hf_…, sk-…,
-// ghp_…, nvapi-…, Bearer …) goes too.
+// argument). Of any text the password of a URL (scheme://user:password@host), what stands behind such a name (api_key=X,
+// password: X, "token": "X", --api-key X), and what looks like a key by its form (hf_…, sk-…, ghp_…, nvapi-…, Bearer …, a JSON
+// Web Token, a private key in PEM) goes too.
 //
 // config_hash: 16 hex digits over environment, config, settings, dynamo_version and packages as dumped; not over machine, process
 // and time. Processes of one configuration have one hash. It is the resource attribute sonde.config.hash of what is exported.

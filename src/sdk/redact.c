@@ -109,11 +109,93 @@ static size_t password_at(struct slice s, size_t *keep)
     return colon && at > colon ? at : 0;
 }
 
-static void by_form(struct slice v, struct buf *out)
+// A signed token, header.payload.signature in base64: {" is eyJ there.
+static size_t signed_at(struct slice s)
+{
+    size_t n = 0, dots = 0;
+    if (!slice_starts(s, SLICE("eyJ")))
+        return 0;
+    for (; n < s.n && key_char(s.p[n]); n++)
+        dots += s.p[n] == '.';
+    return dots >= 2 && n >= 20 ? n : 0;
+}
+
+// A key in PEM, to its end or that of the text.
+static size_t pem_at(struct slice s, size_t *keep)
+{
+    static const char begin[] = "-----BEGIN ", secret[] = "PRIVATE KEY-----", end[] = "-----END ";
+    if (!slice_starts(s, SLICE("-----BEGIN ")))
+        return 0;
+    ptrdiff_t at = slice_find(slice_cut(s, sizeof begin + 32), slice_str(secret)), to = slice_find(s, slice_str(end));
+    if (at < 0)
+        return 0;
+    *keep = (size_t)at + sizeof secret - 1;
+    return to > at ? (size_t)to : s.n;
+}
+
+static size_t spaces(struct slice s, size_t from)
+{
+    while (from < s.n && (s.p[from] == ' ' || s.p[from] == '\t'))
+        from++;
+    return from;
+}
+
+static size_t until(struct slice s, size_t from, const char *any)
+{
+    while (from < s.n && !strchr(any, s.p[from]))
+        from++;
+    return from;
+}
+
+static bool told_openly(struct slice v) // a level of a filter, a switch
+{
+    static const char words[][6] = {"true",  "false", "null", "none",  "None",  "True",  "False", "on",   "off",   "yes",  "no",
+                                    "error", "warn",  "info", "debug", "trace", "ERROR", "WARN",  "INFO", "DEBUG", "TRACE"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (slice_eq(v, slice_str(words[i])))
+            return true;
+    return v.n == 0;
+}
+
+// name=value, name: value, "name": 'value', --name value within a text, where the name is one that is not shown.
+static size_t pair_at(const struct redact *r, struct slice s, size_t *keep)
+{
+    size_t n = 0;
+    while (n < s.n && n < NAME_MAX_LEN / 2 && (isalnum((unsigned char)s.p[n]) || strchr("_-.", s.p[n])))
+        n++;
+    struct slice name = slice_cut(s, n);
+    if (n == 0 || n == s.n)
+        return 0;
+    bool option = slice_starts(s, SLICE("--"));
+    n += s.p[n] == '"' || s.p[n] == '\'' || s.p[n] == '\\';
+    size_t at = spaces(s, n), from = at;
+    if (at < s.n && (s.p[at] == '=' || s.p[at] == ':'))
+        from = spaces(s, at + 1);
+    else if (!option || at == n || at == s.n || s.p[at] == '-')
+        return 0;
+    if (from >= s.n || slice_starts(slice_from(s, at), SLICE("://")) || slice_starts(slice_from(s, at), SLICE("::")))
+        return 0;
+    enum secrecy secret = secrecy(r, name);
+    if (secret == OPEN)
+        return 0;
+    char quote[] = {s.p[from], 0};
+    bool quoted = *quote == '"' || *quote == '\'', header = s.p[at] == ':' && from > at + 1;
+    from += quoted;
+    size_t to = until(s, from, quoted ? quote : header ? "\r\n\"',}" : " \t\r\n\"',;&})]");
+    struct slice value = slice_of(s.p + from, to - from);
+    *keep = from;
+    return told_openly(value) || (secret == SECRET_UNLESS_NUMBER && number_text(value)) ? 0 : to;
+}
+
+static void by_form(const struct redact *r, struct slice v, struct buf *out)
 {
     for (size_t i = 0, n, keep; i < v.n; i += n) {
         bool begins = i == 0 || !isalnum((unsigned char)v.p[i - 1]);
+        keep = 0;
         n = begins ? key_at(slice_from(v, i), &keep) : 0;
+        n = n || !begins ? n : signed_at(slice_from(v, i));
+        n = n || !begins ? n : pem_at(slice_from(v, i), &keep);
+        n = n || !begins || (i && strchr("_-.", v.p[i - 1])) ? n : pair_at(r, slice_from(v, i), &keep);
         n = n ? n : password_at(slice_from(v, i), &keep);
         if (n) {
             buf_put(out, v.p + i, keep);
@@ -134,7 +216,7 @@ void redact_text(const struct redact *r, struct slice name, struct slice value, 
     else if (value.n && (s == SECRET || (s == SECRET_UNLESS_NUMBER && !number_text(value))))
         buf_str(out, DUMP_REDACTED);
     else if (!(value.n > 1 && (value.p[0] == '{' || value.p[0] == '[') && dump_sort(value, r, out, &err)))
-        by_form(value, out);
+        by_form(r, value, out);
 }
 
 // ---- command line ---------------------------------------------------------------------------------------------------
