@@ -37,12 +37,6 @@ uint64_t hash64_seed(const void *p, size_t n, uint64_t seed)
     return XXH3_64bits_withSeed(p, n, seed);
 }
 
-struct id128 hash128(const void *p, size_t n)
-{
-    XXH128_hash_t h = XXH3_128bits(p, n);
-    return (struct id128){h.high64, h.low64};
-}
-
 // ---- random: xoshiro256** (Blackman and Vigna), one state a thread --------------------------------------------------
 static atomic_uint fork_count; // a child's states are its parent's until it draws new seeds
 static pthread_once_t fork_once = PTHREAD_ONCE_INIT;

@@ -22,7 +22,6 @@ void id128_store(void *bytes16, struct id128 id);
 
 uint64_t hash64(const void *p, size_t n);
 uint64_t hash64_seed(const void *p, size_t n, uint64_t seed);
-struct id128 hash128(const void *p, size_t n);
 static inline uint64_t hash_mix(uint64_t a, uint64_t b)
 {
     a ^= b + 0x9e3779b97f4a7c15ull + (a << 6) + (a >> 2);

@@ -16,11 +16,6 @@ static bool fail(struct pb *r, enum errc code, const char *what)
     return false;
 }
 
-bool pb_fail(struct pb *r, const char *what)
-{
-    return fail(r, ERR_INPUT, what);
-}
-
 static bool varint(struct pb *r, uint64_t *v)
 {
     const uint8_t *p = r->p;

@@ -44,7 +44,6 @@ bool pb_message(struct pb *r, struct pb *child); // depth + 1, MAX_PB_DEPTH
 // The field from its tag on, tag and value, as raw bytes (for columns that keep encoded messages).
 bool pb_raw_field(struct pb *r, struct slice *raw);
 void pb_skip(struct pb *r);
-bool pb_fail(struct pb *r, const char *what); // "…: what at byte N", false
 
 // ---- writer: appends to a struct buf. Messages with unknown length: pb_w_begin … pb_w_end back-patches. -------------
 void pb_w_varint(struct buf *b, uint64_t v);

@@ -205,7 +205,7 @@ void hex_encode(char *out, const void *bytes, size_t n)
     }
 }
 
-static int hex_value(char c)
+int hex_of_char(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -219,7 +219,7 @@ bool hex_decode(void *out, size_t n, struct slice text)
         return false;
     uint8_t *o = out;
     for (size_t i = 0; i < n; i++) {
-        int hi = hex_value(text.p[2 * i]), lo = hex_value(text.p[2 * i + 1]);
+        int hi = hex_of_char(text.p[2 * i]), lo = hex_of_char(text.p[2 * i + 1]);
         if (hi < 0 || lo < 0)
             return false;
         o[i] = (uint8_t)(hi << 4 | lo);

@@ -60,5 +60,6 @@ bool slice_to_u64(struct slice s, uint64_t *out);
 bool slice_to_f64(struct slice s, double *out);
 // Lower-case hex of n bytes into out (2n characters, not terminated).
 void hex_encode(char *out, const void *bytes, size_t n);
+int hex_of_char(char c); // of one hex digit of either case; -1 if it is none
 // Exactly 2n hex digits of either case to n bytes; false otherwise.
 bool hex_decode(void *out, size_t n, struct slice text);

@@ -6,8 +6,7 @@
 //
 //     struct toml *root;
 //     TRY(toml_parse(text, &arena, &root, err));
-//     int64_t threads = 2;
-//     TRY(toml_get_i64(root, "server.threads", &threads, err)); // absent: stays 2
+//     const struct toml *threads = toml_get(root, "server.threads"); // null if absent
 //
 // Thread rule: parsing belongs to one thread; a finished tree may be read by any number.
 #pragma once
@@ -64,9 +63,3 @@ void toml_path(const struct toml *t, struct buf *out);
 void toml_print(const struct toml *t, struct buf *out);
 // An entry by its dotted path of bare keys; null if absent, or if the way leads through what is no table.
 const struct toml *toml_get(const struct toml *table, const char *path);
-// Likewise, typed. Absent: *out stays as it is, ERR_OK. Another type: ERR_INPUT "line 3, column 1: threads must be an integer,
-// found a string". A float may be written as an integer.
-enum errc toml_get_str(const struct toml *table, const char *path, struct slice *out, struct error *err);
-enum errc toml_get_i64(const struct toml *table, const char *path, int64_t *out, struct error *err);
-enum errc toml_get_f64(const struct toml *table, const char *path, double *out, struct error *err);
-enum errc toml_get_bool(const struct toml *table, const char *path, bool *out, struct error *err);

@@ -79,13 +79,6 @@ static enum errc find_end(struct toml_parser *t, bool multi, struct quoted *q)
     return ERR_OK;
 }
 
-static int hex_digit(char c)
-{
-    if (toml_is_digit(c))
-        return c - '0';
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 // \uXXXX and \UXXXXXXXX; *p stands at the u.
 static enum errc unescape_point(struct toml_parser *t, const char **p, const char *end, char **to)
 {
@@ -93,7 +86,7 @@ static enum errc unescape_point(struct toml_parser *t, const char **p, const cha
     const char *at = *p - 1;
     uint32_t point = 0;
     for (int i = 1; i <= digits; i++) {
-        int v = *p + i < end ? hex_digit((*p)[i]) : -1;
+        int v = *p + i < end ? hex_of_char((*p)[i]) : -1;
         if (v < 0)
             return toml_fail(t, at, ERR_SYNTAX, "expected %d hexadecimal digits in the escape \\%c", digits, **p);
         point = point << 4 | (uint32_t)v;
@@ -167,7 +160,7 @@ static enum errc no_number(struct toml_parser *t, struct slice s, const char *wh
 
 static bool is_digit_of(char c, int base)
 {
-    int v = hex_digit(c);
+    int v = hex_of_char(c);
     return v >= 0 && v < base;
 }
 
@@ -197,7 +190,7 @@ static enum errc based_integer(struct toml_parser *t, struct slice s, int base, 
         return no_number(t, s, "digits of its base must follow, with single _ between them at most");
     for (size_t i = 2; i < s.n; i++)
         if (s.p[i] != '_' && (__builtin_mul_overflow(v, (unsigned)base, &v) ||
-                              __builtin_add_overflow(v, (unsigned)hex_digit(s.p[i]), &v) || v > INT64_MAX))
+                              __builtin_add_overflow(v, (unsigned)hex_of_char(s.p[i]), &v) || v > INT64_MAX))
             return toml_fail(t, s.p, ERR_SYNTAX, "%.*s does not fit a 64-bit integer", (int)slice_cut(s, 80).n, s.p);
     out->type = TOML_INTEGER;
     out->integer = (int64_t)v;

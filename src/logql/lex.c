@@ -106,9 +106,8 @@ static bool escape_number(struct lex *l, size_t *i, int digits, int base, uint32
     for (int k = 0; k < digits; k++, (*i)++) {
         if (*i >= l->text.n)
             return false;
-        char c = l->text.p[*i];
-        int d = digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : 99;
-        if (d >= base)
+        int d = hex_of_char(l->text.p[*i]);
+        if (d < 0 || d >= base)
             return false;
         v = v * (uint32_t)base + (uint32_t)d;
     }

@@ -18,8 +18,6 @@ void logql_free(struct logql *q); // null is fine
 void logql_print(const struct logql *q, struct buf *out);
 // A metric query; else a log query.
 bool logql_is_metric(const struct logql *q);
-// Nothing but a selector.
-bool logql_is_selector(const struct logql *q);
 // Line and column of a parse error's message, in bytes from the start; -1 if the message has none.
 long logql_error_at(struct slice text, const struct error *err);
 

@@ -562,11 +562,6 @@ bool logql_is_metric(const struct logql *q)
 {
     return q->root->kind != AST_LOG;
 }
-bool logql_is_selector(const struct logql *q)
-{
-    return q->root->kind == AST_LOG && !q->root->stages;
-}
-
 long logql_error_at(struct slice text, const struct error *err)
 {
     unsigned long line, col;

@@ -254,15 +254,6 @@ static enum errc plan_range(struct planner *p, const struct ast *a, const struct
     return ERR_OK;
 }
 
-static bool label_name(struct slice s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (!((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= 'A' && s.p[i] <= 'Z') || s.p[i] == '_' ||
-              (i && s.p[i] >= '0' && s.p[i] <= '9')))
-            return false;
-    return s.n > 0;
-}
-
 static enum errc plan_expr(struct planner *p, const struct ast *a, const struct ast *parent, struct expr **out);
 
 static enum errc plan_binary(struct planner *p, const struct ast *a, struct expr_binary *b)
@@ -284,7 +275,7 @@ static enum errc plan_binary(struct planner *p, const struct ast *a, struct expr
 
 static enum errc plan_replace(struct planner *p, const struct ast *a, struct expr_replace *r)
 {
-    if (!label_name(a->dst))
+    if (!label_name_valid(a->dst))
         return ERR(p->err, SYNTAX, "label_replace: \"%.*s\" is not a label name", (int)a->dst.n, a->dst.p);
     *r = (struct expr_replace){.dst = a->dst, .replacement = a->replacement, .src = a->src};
     TRY(regex_keep(&r->re, a->regex, true, &p->plan->regexes, p->err));

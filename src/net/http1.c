@@ -319,17 +319,9 @@ int h1_parse_response(char *text, size_t n, struct h1_head *h)
 // ---- chunks ---------------------------------------------------------------------------------------------------------
 enum { C_SIZE, C_EXT, C_SIZE_LF, C_DATA, C_DATA_CR, C_DATA_LF, C_LINE, C_NAME, C_VALUE, C_VALUE_LF, C_END_LF, C_DONE };
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static const char *size_char(struct h1_chunks *c, char ch)
 {
-    int d = hex_digit(ch);
+    int d = hex_of_char(ch);
     if (d >= 0) {
         if (++c->digits > 12)
             return "a chunk size is too large";

@@ -1,14 +1,6 @@
 #include "net/http.h"
 #include <stdio.h>
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool percent_decode(struct arena *a, struct slice in, bool plus, struct slice *out)
 {
     char *to = arena_alloc(a, in.n + 1);
@@ -18,7 +10,7 @@ bool percent_decode(struct arena *a, struct slice in, bool plus, struct slice *o
     for (size_t i = 0; i < in.n; i++) {
         char c = in.p[i];
         if (c == '%') {
-            int hi = i + 2 < in.n ? hex_digit(in.p[i + 1]) : -1, lo = i + 2 < in.n ? hex_digit(in.p[i + 2]) : -1;
+            int hi = i + 2 < in.n ? hex_of_char(in.p[i + 1]) : -1, lo = i + 2 < in.n ? hex_of_char(in.p[i + 2]) : -1;
             if (hi < 0 || lo < 0)
                 return false;
             c = (char)(hi << 4 | lo);

@@ -83,39 +83,3 @@ enum errc expr_eval(const struct expr *e, const struct expr_env *env, struct mat
     }
     return ERR(err, BUG, "unknown kind of expression");
 }
-
-static void explain(const struct expr *e, struct buf *out, int depth)
-{
-    buf_printf(out, "%*s", depth * 2, "");
-    switch (e->kind) {
-    case EXPR_RANGE:
-        buf_printf(out, "%s range=%llds stages=%u line-stages=%u%s\n", range_text(e->range.fn),
-                   (long long)(e->range.range / 1000000000), e->range.pipeline.n, e->range.pipeline.n_line,
-                   e->range.projected ? " (labels pushed down)" : "");
-        break;
-    case EXPR_AGG:
-        buf_printf(out, "%s\n", agg_text(e->agg.fn));
-        explain(e->agg.arg, out, depth + 1);
-        break;
-    case EXPR_BINARY:
-        buf_printf(out, "%s\n", binary_text(e->bin.op));
-        explain(e->bin.left, out, depth + 1);
-        explain(e->bin.right, out, depth + 1);
-        break;
-    case EXPR_REPLACE:
-        buf_str(out, "label_replace\n");
-        explain(e->replace.arg, out, depth + 1);
-        break;
-    case EXPR_SCALAR:
-    case EXPR_VECTOR:
-        buf_str(out, e->kind == EXPR_SCALAR ? "number " : "vector ");
-        buf_f64(out, e->number);
-        buf_char(out, '\n');
-        break;
-    }
-}
-
-void expr_explain(const struct expr *e, struct buf *out)
-{
-    explain(e, out, 0);
-}

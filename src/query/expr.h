@@ -143,5 +143,3 @@ enum errc expr_eval_range(const struct expr_range *e, const struct expr_env *env
 enum errc expr_eval_agg(const struct expr_agg *e, const struct expr_env *env, struct matrix *out, struct error *err);
 enum errc expr_eval_binary(const struct expr_binary *e, const struct expr_env *env, struct matrix *out, struct error *err);
 enum errc expr_eval_replace(const struct expr_replace *e, const struct expr_env *env, struct matrix *out, struct error *err);
-// Prints the tree, one node a line: what will run, in which order.
-void expr_explain(const struct expr *e, struct buf *out);

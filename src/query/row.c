@@ -139,6 +139,14 @@ struct slice row_name(struct arena *a, struct slice text, struct slice digit_pre
     return slice_of(out, (size_t)(p - out));
 }
 
+bool label_name_valid(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (!word(s.p[i]) || (i == 0 && s.p[i] >= '0' && s.p[i] <= '9'))
+            return false;
+    return s.n > 0;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return slice_cmp(((const struct row_label *)a)->name, ((const struct row_label *)b)->name);

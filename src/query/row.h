@@ -51,5 +51,7 @@ struct slice row_name(struct arena *a, struct slice text, struct slice digit_pre
 // Sorted by name, errors included, as an array in `a` (strings not copied). Labels with empty values are kept only
 // when parsed. Null when over budget.
 struct row_label *row_labels(const struct row *r, struct arena *a, uint32_t *n);
+// [a-zA-Z_][a-zA-Z0-9_]*
+bool label_name_valid(struct slice s);
 // Of a label set in any order.
 uint64_t label_hash(struct slice name, struct slice value);

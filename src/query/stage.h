@@ -50,8 +50,6 @@ enum errc stage_logfmt(const struct stage **out, struct stage_env *e, bool stric
 enum errc stage_regexp(const struct stage **out, struct stage_env *e, struct slice pattern);
 enum errc stage_pattern(const struct stage **out, struct stage_env *e, struct slice pattern);
 enum errc stage_unpack(const struct stage **out, struct stage_env *e);
-// Only checks the path of a json expression.
-enum errc json_path_check(struct slice path, struct error *err);
 
 // ---- label filters --------------------------------------------------------------------------------------------------
 enum cmp { CMP_EQ, CMP_NE, CMP_GT, CMP_GE, CMP_LT, CMP_LE };

@@ -71,19 +71,10 @@ struct template
     uint32_t n;
 };
 
-static bool label_name(struct slice s)
-{
-    for (size_t i = 0; i < s.n; i++)
-        if (!((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= 'A' && s.p[i] <= 'Z') || s.p[i] == '_' ||
-              (i && s.p[i] >= '0' && s.p[i] <= '9')))
-            return false;
-    return s.n > 0;
-}
-
 static enum errc action(struct piece *p, struct slice inside, struct error *err)
 {
     inside = slice_trim(inside);
-    if (inside.n > 1 && inside.p[0] == '.' && label_name(slice_from(inside, 1)))
+    if (inside.n > 1 && inside.p[0] == '.' && label_name_valid(slice_from(inside, 1)))
         *p = (struct piece){PIECE_LABEL, slice_from(inside, 1)};
     else if (slice_eq(inside, SLICE("__line__")))
         p->kind = PIECE_LINE;

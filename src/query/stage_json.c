@@ -200,16 +200,6 @@ bad:
                (int)text.n, text.p, i);
 }
 
-enum errc json_path_check(struct slice path, struct error *err)
-{
-    struct path p;
-    struct arena a;
-    arena_init(&a, MIB(1));
-    enum errc rc = path_parse(&p, path, &a, err);
-    arena_free(&a);
-    return rc;
-}
-
 enum errc stage_json(const struct stage **out, struct stage_env *e, const struct stage_expr *x, uint32_t n)
 {
     STAGE_NEW(e, struct json_stage, &json_ops);

@@ -197,8 +197,6 @@ static void reading_times(void **state)
 static void hashes_are_xxh3(void **state)
 {
     CHECK(hash64("", 0) == 0x2d06800538d394c2ull);
-    struct id128 h = hash128("", 0);
-    CHECK(h.hi == 0x99aa06d3014798d8ull && h.lo == 0x6001c324468d497full);
     CHECK(hash64("a", 1) != hash64("b", 1));
     CHECK(hash64_seed("a", 1, 0) == hash64("a", 1));
     CHECK(hash64_seed("a", 1, 1) != hash64("a", 1));

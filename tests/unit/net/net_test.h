@@ -177,11 +177,11 @@ static int start_with(struct http_server_options o, int n_loops)
     return 0;
 }
 
-static int start(void **state)
+static inline int start(void **state)
 {
     return start_with((struct http_server_options){.refused = refused}, 1);
 }
-static int start_two(void **state)
+static inline int start_two(void **state)
 {
     return start_with((struct http_server_options){0}, 2);
 }
