@@ -1,11 +1,9 @@
 """A few lines of a user, and where they end up: a server, the ring."""
-import gzip
-import http.server
 import pathlib
 import signal
 import subprocess
 import sys
-import threading
+import time
 
 import pytest
 
@@ -56,34 +54,14 @@ def test_the_ring_has_them_after_a_kill(program, tmp_path, monkeypatch, sonde_pr
     assert "hello from" in told or "untouched code" in told
 
 
-@pytest.fixture
-def receiver():
-    """An OTLP receiver of metrics, for sonde serve stores none: (URL, bodies)."""
-    bodies = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            bodies.append((self.path, gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body))
-            self.send_response(200)
-            self.send_header("Content-Type", "application/x-protobuf")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", bodies
-    server.shutdown()
-    server.server_close()
-
-
-def test_metrics_are_exported_beside_lines_and_spans(program, managed_process, sonde_server, receiver):
-    url, bodies = receiver
-    p = managed_process(program(PROGRAM + METRIC), "user", env={"OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": "http/protobuf",
-                                                                "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": url + "/v1/metrics"})
+@pytest.mark.parametrize("protocol", ["grpc", "http/protobuf"])
+def test_metrics_are_in_the_server_beside_lines_and_spans(program, managed_process, sonde_server, protocol):
+    where = {"http/protobuf": {"OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": sonde_server.otlp_url + "/v1/metrics"}}
+    p = managed_process(program(PROGRAM + METRIC), "user", env={"OTEL_METRICS_EXPORTER": "otlp", **where.get(protocol, {})})
     assert p.process.wait(30) == 0
     sonde_server.assert_span("r-1", "handle_payload", tokens=5)
-    assert any(path == "/v1/metrics" and b"handled_total" in body for path, body in bodies), (bodies, p.output())
+    sonde_server.assert_log("hello from python")
+    found, end = [], time.monotonic() + 30
+    while not found and time.monotonic() < end:
+        found = sonde_server.get("/api/v1/query", query='{__name__=~".*handled_total"}')["data"]["result"]
+    assert [float(series["value"][1]) for series in found] == [3], p.output()
