@@ -8,7 +8,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#define TIMEOUT_NS 10000000000ll
+#define TIMEOUT_NS  10000000000ll
+#define SHORTEST_NS 100000000ll
 
 struct target {
     struct scraper *scraper;
@@ -278,6 +279,8 @@ enum errc scrape_start(struct scraper **out, struct server *server, const char *
     *out = NULL;
     if (!*list)
         return ERR_OK;
+    if (interval_ns < SHORTEST_NS)
+        return ERR(err, INPUT, "--scrape-interval is too short: 100ms or more are accepted");
     struct scraper *s = mem_zalloc(sizeof *s);
     if (!s)
         return ERR(err, NOMEM, "no memory to scrape");
