@@ -7,11 +7,9 @@
 // fills up; after 2 s without a record it sleeps until a record wakes it. That wake-up can be missed when the record and the
 // falling asleep cross; the sleep ends by itself after 250 ms. Only falling asleep for long is told to the threads (sdk_hot), so
 // that the cache line which each call reads changes seldom.
-#include "base/alloc.h"
 #include "base/limits.h"
 #include "sdk/flight.h"
 #include "sdk/limit.h"
-#include "sdk/meter_counts.h"
 #include "sdk/sdk.h"
 #include <errno.h>
 #include <limits.h>
@@ -144,47 +142,15 @@ static void tell_losses(struct sdk *s, int64_t now, bool last)
     pipeline_say(&s->pipe, clock_wall_ns(), SONDE_LEVEL_WARN, text, extra, 2);
 }
 
-// ---- spans whose end was lost ---------------------------------------------------------------------------------------
-// They would stay open for good, and after 65536 of them no span could be kept any more.
-struct lost_end {
-    struct lost_end *next;
-    uint8_t ids[24];
-};
-static struct lost_end *lost_ends; // atomic
-
-void sdk_span_end_lost(const uint8_t *ids)
-{
-    struct lost_end *e = mem_alloc(sizeof *e);
-    if (!e)
-        return;
-    memcpy(e->ids, ids, sizeof e->ids);
-    e->next = __atomic_load_n(&lost_ends, __ATOMIC_RELAXED);
-    while (!__atomic_compare_exchange_n(&lost_ends, &e->next, e, true, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
-    }
-}
-
-// Taken before the round, forgotten behind it: then everything that they said has been read.
-static void forget_spans(struct sdk *s, struct lost_end *e)
-{
-    for (struct lost_end *next; e; e = next) {
-        struct bspan *span = span_find(&s->pipe.spans, e->ids + 16, e->ids);
-        next = e->next;
-        if (span) {
-            meter_count(&meter_counts.spans_ended);
-            span_finish(&s->pipe.spans, span);
-        }
-        mem_free(e);
-    }
-}
-
 static bool round_locked(struct sdk *s, bool last)
 {
     if (!__atomic_load_n(&s->ring, __ATOMIC_ACQUIRE)) // it may come later, when there is memory
         return false;
-    struct lost_end *ends = __atomic_exchange_n(&lost_ends, NULL, __ATOMIC_ACQUIRE);
+    bool ends = sdk_span_ends_take();
     // A flush takes along what was written just before it on another core, whose clock may be read as a little later than ours.
     bool any = merge(s, clock_tick() + (last ? FLUSH_SLACK : 0));
-    forget_spans(s, ends);
+    if (ends)
+        sdk_span_ends_forget();
     int64_t now = clock_mono_ns();
     tell_losses(s, now, last);
     limit_tell(&s->pipe, &s->sites, last);

@@ -91,9 +91,12 @@ static inline void sdk_wrote_line(void)
     if (__builtin_expect(atomic_load_explicit(&sdk_hot.wake, memory_order_relaxed) != SDK_WAKE_NOBODY, 0))
         sdk_wrote_slow();
 }
-void sdk_wake(void);                        // ends the backend's rest, whatever it is
-void sdk_pressed(void);                     // the same, of a ring that fills up
+void sdk_wake(void);    // ends the backend's rest, whatever it is
+void sdk_pressed(void); // the same, of a ring that fills up
+// span_lost.c
 void sdk_span_end_lost(const uint8_t *ids); // 24 bytes; the ring had no room for that span's end: the backend forgets it
+bool sdk_span_ends_take(void);              // the backend, before a round: those whose records the round will have read; any
+void sdk_span_ends_forget(void);            // and behind it
 bool sdk_enter(void);                       // before taking a lock; false in a signal handler that interrupted a holder
 void sdk_leave(void);
 void sdk_register(struct sonde_site *site);        // gives it a number and a state

@@ -1,6 +1,6 @@
 // What the files of an application's spans share: span.c (handles, the end, the current span), span_start.c (the start: ids,
 // inheritance, the sampler's decision), span_dropped.c (spans that are not recorded), span_say.c (what a span says), span_push.c
-// (their records in the ring), span_level.c (span directives of the filter).
+// (their records in the ring), span_level.c (span directives of the filter), span_lost.c (ends for which the ring had no room).
 //
 // An application's handle is small and holds the ids; everything said about a span is a record in the ring, and the backend puts
 // the span together.

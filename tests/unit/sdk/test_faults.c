@@ -421,8 +421,13 @@ static int ends_without_room(void *arg)
             span[i] = sonde_span_start("open", SONDE_KIND_INTERNAL, NULL);
         for (uint64_t before = c.records_lost; c.records_lost < before + 10; sonde_counts_get(&c))
             SONDE_INFO("fills the ring");
+        mem_fail_after(1);
         for (int i = 0; i < OPEN_SPANS; i++)
             sonde_span_end(span[i]);
+        bool asked = mem_fail_hit(); // by any thread; the others sleep or wait for the lock
+        mem_fail_after(0);
+        if (asked)
+            return 20 + round;
         pthread_mutex_unlock(&sdk.drain);
         if (!sonde_flush(5000) || sdk.pipe.spans.n != 0)
             return 1 + round;
