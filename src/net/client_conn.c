@@ -96,20 +96,9 @@ static bool send_wire(struct cconn *c)
 {
     if (!tls_output(c->tls, &c->wire))
         c->dead = true;
-    while (c->wire.n && !c->write_failed) {
-        struct iovec v[SEG_IOVECS];
-        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)segs_iov(&c->wire, v, SEG_IOVECS)};
-        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return false;
-        if (n < 0)
-            c->write_failed = true;
-        else
-            segs_drop(&c->wire, (size_t)n);
-    }
-    return true;
+    enum segs_result r = c->write_failed ? SEGS_SENT : segs_send(&c->wire, c->fd);
+    c->write_failed = c->write_failed || r == SEGS_BROKEN;
+    return r != SEGS_FULL;
 }
 
 // Tells the other side that nothing more comes, if that can be done at once.

@@ -1,4 +1,7 @@
 #include "net/seg.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
 
 struct seg *seg_new(enum seg_kind kind, int status, size_t cap)
 {
@@ -96,4 +99,19 @@ void segs_clear(struct seg_queue *q)
         seg_free(s);
     }
     *q = (struct seg_queue){0};
+}
+
+enum segs_result segs_send(struct seg_queue *q, int fd)
+{
+    while (q->n) {
+        struct iovec v[SEG_IOVECS];
+        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)segs_iov(q, v, SEG_IOVECS)};
+        ssize_t n = sendmsg(fd, &m, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return errno == EAGAIN ? SEGS_FULL : SEGS_BROKEN;
+        segs_drop(q, (size_t)n);
+    }
+    return SEGS_SENT;
 }

@@ -30,3 +30,7 @@ size_t segs_take(struct seg_queue *q, void *to, size_t n);   // copies out and r
 int segs_iov(const struct seg_queue *q, struct iovec *v, int max);
 void segs_drop(struct seg_queue *q, size_t n); // n bytes were sent
 void segs_clear(struct seg_queue *q);
+// Sends what there is on a socket that does not block. SEGS_SENT: the queue is empty; SEGS_FULL: the socket takes no more now;
+// SEGS_BROKEN: it never will (errno).
+enum segs_result { SEGS_SENT, SEGS_FULL, SEGS_BROKEN };
+enum segs_result segs_send(struct seg_queue *q, int fd);

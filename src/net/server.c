@@ -24,41 +24,47 @@ void conn_done(struct conn *c)
     c->dead = true;
 }
 
-// ---- TLS ------------------------------------------------------------------------------------------------------------
+// ---- sending --------------------------------------------------------------------------------------------------------
+static void progress(struct conn *c)
+{
+    c->active = c->sent = loop_now(c->sl->loop);
+}
+
+// False when the socket is full.
+static bool send_queue(struct conn *c, struct seg_queue *q)
+{
+    size_t before = q->n;
+    enum segs_result r = segs_send(q, c->fd);
+    if (q->n < before)
+        progress(c);
+    if (r == SEGS_BROKEN)
+        conn_done(c);
+    return r != SEGS_FULL;
+}
+
 // Sends ciphertext; false when the socket is full.
 static bool send_wire(struct conn *c)
 {
     if (!tls_output(c->tls, &c->wire))
         conn_done(c);
-    while (c->wire.n) {
-        struct iovec v[SEG_IOVECS];
-        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)segs_iov(&c->wire, v, SEG_IOVECS)};
-        ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return false;
-        if (n < 0) {
-            conn_done(c);
-            return true;
-        }
-        segs_drop(&c->wire, (size_t)n);
-        c->active = c->sent = loop_now(c->sl->loop);
-    }
-    return true;
+    return send_queue(c, &c->wire);
 }
 
-// Encrypts what is to be sent, and sends it; as sendmsg. What does not fit into the socket waits as ciphertext.
-static ssize_t seal(struct conn *c, const struct iovec *v, size_t n_v)
+// Encrypts what is to be sent, and sends it. False when the socket is full: what does not fit into it waits as ciphertext.
+static bool seal(struct conn *c)
 {
-    if (!send_wire(c)) {
-        errno = EAGAIN;
-        return -1;
+    struct iovec v[SEG_IOVECS];
+    if (!send_wire(c))
+        return false;
+    ssize_t n = tls_push_all(c->tls, v, (size_t)segs_iov(&c->out, v, SEG_IOVECS), WIRE_SOFT);
+    if (n < 0) {
+        conn_done(c);
+        return true;
     }
-    ssize_t done = tls_push_all(c->tls, v, n_v, WIRE_SOFT);
-    if (done >= 0)
-        send_wire(c);
-    return done;
+    segs_drop(&c->out, (size_t)n);
+    progress(c);
+    send_wire(c);
+    return true;
 }
 
 // Tells the client that nothing more comes, if that can be done at once.
@@ -121,19 +127,8 @@ static bool flush(struct conn *c)
             h2_fill(c);
         if (!c->out.n || c->dead)
             return c->tls && !c->dead ? send_wire(c) : true;
-        struct iovec v[SEG_IOVECS];
-        struct msghdr m = {.msg_iov = v, .msg_iovlen = (size_t)segs_iov(&c->out, v, SEG_IOVECS)};
-        ssize_t n = c->tls ? seal(c, v, m.msg_iovlen) : sendmsg(c->fd, &m, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
+        if (!(c->tls ? seal(c) : send_queue(c, &c->out)))
             return false;
-        if (n < 0) {
-            conn_done(c);
-            return true;
-        }
-        segs_drop(&c->out, (size_t)n);
-        c->active = c->sent = loop_now(c->sl->loop);
     }
 }
 
