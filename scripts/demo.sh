@@ -126,6 +126,7 @@ await 10 reach "$url/ready" || fail "sonde serve is not ready" serve
 
 # ---- the serving stack ------------------------------------------------------------------------------------------------
 export OTEL_EXPORT_ENABLED=1 OTEL_EXPORTER_OTLP_ENDPOINT=$grpc OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=$grpc OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=$grpc
+export OTEL_METRICS_EXPORTER=otlp OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=$grpc OTEL_METRIC_EXPORT_INTERVAL=2000
 export SONDE_RING_DIR=$dir/rings
 export DYN_LOG=${DYN_LOG:-debug} DYN_LOGGING_JSONL=${DYN_LOGGING_JSONL:-1}
 prefill_system=$(system_port 8081)
@@ -173,7 +174,7 @@ cat <<TEXT
     $program logs $option'{service_name="decode"} | x_request_id = "demo-42"'
     curl -s $url/api/sonde/v1/requests/demo-42
 
-  Metrics              $frontend_url/metrics
+  Metrics              $url/ui/metrics (a dot on a chart opens its request); of the processes: $frontend_url/metrics
                        http://127.0.0.1:$prefill_system/metrics (prefill)   http://127.0.0.1:$decode_system/metrics (decode)
   Health               the same with /health; /metadata, /engine/kv and /debug/spans of the workers
     curl -s -H 'accept: application/openmetrics-text; version=1.0.0' $frontend_url/metrics | grep trace_id   # exemplars: "sonde request TRACE-ID"

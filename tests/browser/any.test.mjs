@@ -1,7 +1,7 @@
 // What must hold on any server that has the request named by SONDE_REQUEST: the demo, Dynamo, invented data.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { data, ID, URL_, useBrowser, visit } from "./lib.mjs";
+import { data, ID, still, URL_, useBrowser, visit } from "./lib.mjs";
 
 useBrowser();
 const request = `/ui/request/${encodeURIComponent(ID)}`;
@@ -152,5 +152,19 @@ test("a page that is not there says so", async () => {
     await page.getByText("There is no such page").waitFor();
     await page.getByRole("main").getByRole("link", { name: "Requests" }).click();
     await page.getByRole("heading", { name: "Requests" }).waitFor();
+  });
+});
+
+test("metrics: a histogram's quantile over time, and from its exemplar to the request", { skip: !process.env.SONDE_METRIC && "SONDE_METRIC names no histogram with exemplars" }, async () => {
+  await visit("/ui/metrics?from=now-15m", async (page) => {
+    await page.getByLabel("Find a metric").fill(process.env.SONDE_METRIC);
+    await page.locator("[data-test=metrics] a").first().click();
+    await page.locator("[data-test=series] tbody tr").first().waitFor();
+    const dot = page.locator("[data-test=exemplar]").first();
+    await dot.waitFor();
+    await still(dot);
+    await dot.click({ force: true });
+    await page.locator("[data-test=lanes]").waitFor();
+    assert.match(new URL(page.url()).pathname, /^\/ui\/request\/[0-9a-f]{32}$/);
   });
 });

@@ -22,7 +22,8 @@ def main():
     build = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build").resolve()
     with tempfile.TemporaryDirectory() as folder:
         server = Server(build / "sonde", pathlib.Path(folder) / "data")
-        env = {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": server.url(port="otlp-grpc")}
+        env = {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": server.url(port="otlp-grpc"),
+               "OTEL_METRICS_EXPORTER": "otlp", "OTEL_METRIC_EXPORT_INTERVAL": "500"}
         stack = Stack(build, pathlib.Path(folder), env=lambda name: {**env, "OTEL_SERVICE_NAME": name})
         try:
             for i in range(12):
@@ -32,7 +33,7 @@ def main():
             whole(server, "demo-42")
             wait_for(lambda: json.loads(server.get("/api/sonde/v1/requests/demo-bad")[1]).get("failure"))
             return subprocess.run(["node", "tests/browser/run.mjs", server.url()], cwd=ROOT,
-                                  env={**os.environ, "SONDE_REQUEST": "demo-42", "SONDE_FAILED_REQUEST": "demo-bad"}, timeout=600).returncode
+                                  env={**os.environ, "SONDE_REQUEST": "demo-42", "SONDE_FAILED_REQUEST": "demo-bad", "SONDE_METRIC": "dynamo_frontend_time_to_first_token_seconds"}, timeout=600).returncode
         finally:
             stack.stop()
             server.stop()
