@@ -324,6 +324,30 @@ def test_wrong_query(sonde_server):
     suite.runpytest_subprocess("--sonde-dir", "out").assert_outcomes(passed=2)
 
 
+def test_metrics_of_processes_and_what_wrong_assertions_say(suite):
+    suite.makepyfile(PROCESS + r"""
+def test_x(managed_process, sonde_server):
+    managed_process(python('\n'.join(["import sonde, sonde.metrics, time", "sonde.init('decode-worker')",
+        "sonde.metrics.runtime().metrics.create_intcounter('tokens_total', 'Tokens', [('kind', 'out')]).inc_by(42)",
+        "print('up', flush=True)", "time.sleep(600)"])), "decode", ready_log="up")
+    name = "dynamo_component_tokens_total"
+    assert sonde_server.assert_metric(f"sum({name})", 42, wait=60) == 42
+    assert sonde_server.assert_metric(name, at_least=40, at_most=50) == 42
+    series = sonde_server.metric(name)
+    assert [s["value"] for s in series] == [42] and series[0]["labels"]["kind"] == "out"
+    assert sonde_server.metric("1 + 1") == [{"labels": {}, "value": 2}]
+    with pytest.raises(AssertionError, match=r'(?s)tokens_total is not at least 50 within 0.2 s; 1 of 1 series:.*tokens_total{.*kind="out".*} 42'):
+        sonde_server.assert_metric(name, at_least=50, wait=0.2)
+    with pytest.raises(AssertionError, match="component_token_total gives no series within 0.2 s; .*component_tokens_total"):
+        sonde_server.assert_metric("dynamo_component_token_total", wait=0.2)
+    with pytest.raises(AssertionError, match="HTTP 400"):
+        sonde_server.metric("sum(")
+    with pytest.raises(AssertionError, match=r"put a function around it, as in rate\(up\[1m\]\)"):
+        sonde_server.metric("up[1m]")
+""")
+    suite.runpytest_subprocess("--sonde-dir", "out").assert_outcomes(passed=1)
+
+
 def test_faults_begin_and_end_in_the_record(suite):
     suite.makepyfile(PROCESS + """
 def test_x(managed_process, faults, free_port, sonde_dir, monkeypatch):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import pathlib
 import re
@@ -44,6 +45,7 @@ class SondeServer:
         """What makes a process send its spans and records here. Dynamo reads the endpoint of each signal alone."""
         return {"OTEL_EXPORT_ENABLED": "1", "OTEL_EXPORTER_OTLP_ENDPOINT": self.grpc_url, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
                 "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": self.grpc_url, "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": self.grpc_url,
+                "OTEL_METRICS_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": self.grpc_url, "OTEL_METRIC_EXPORT_INTERVAL": "250",
                 "OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_BLRP_SCHEDULE_DELAY": "50", "SONDE_URL": self.url}
 
     @property
@@ -89,6 +91,15 @@ class SondeServer:
             return list(result)
         lines = [{"time_ns": int(t), "line": line, "labels": s["stream"]} for s in result for t, line, *_ in s["values"]]
         return sorted(lines, key=lambda e: e["time_ns"])
+
+    def metric(self, promql: str, at: Optional[float] = None) -> List[Dict[str, Any]]:
+        """What a PromQL query gives now (or `at` seconds since 1970): {"labels", "value"} for each series; of a scalar one without labels."""
+        data = self.get("/api/v1/query", query=promql, time=at)["data"]
+        if data["resultType"] == "scalar":
+            return [{"labels": {}, "value": float(data["result"][1])}]
+        if data["resultType"] != "vector":
+            raise AssertionError(f"{promql} gives a {data['resultType']}, not values: put a function around it, as in rate({promql})")
+        return [{"labels": dict(s["metric"]), "value": float(s["value"][1]) if "value" in s else float("nan")} for s in data["result"]]
 
     def request(self, id: str, wait: float = 5.0) -> Dict[str, Any]:
         """One request by x-request-id or trace id, all of it: phases, lanes, spans, logs. Waits until it is there."""
@@ -154,6 +165,29 @@ class SondeServer:
             listed = "".join(f"\n  {e['labels'].get('service_name', '?')}: {e['line'][:300]}" for e in bad[:20])
             raise AssertionError(f"{len(bad)} error lines:{listed}")
 
+    def assert_metric(self, promql: str, value: Optional[float] = None, *, at_least: Optional[float] = None, at_most: Optional[float] = None,
+                      wait: float = 10.0) -> float:
+        """The query gives at least one series, and all of them have that value, or lie between at_least and at_most, within `wait` seconds.
+        Returns the value of the first."""
+        end = time.monotonic() + wait
+        while True:
+            found = self.metric(promql)
+            wrong = [s for s in found if not _holds(s["value"], value, at_least, at_most)]
+            if found and not wrong:
+                return float(found[0]["value"])
+            if time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        if wrong:
+            limits = (("", value), ("at least ", at_least), ("at most ", at_most))
+            told = " and ".join(f"{word}{limit:g}" for word, limit in limits if limit is not None)
+            listed = "".join(f"\n  {_series(s['labels'])} {s['value']:g}" for s in wrong[:10])
+            raise AssertionError(f"{promql} is not {told} within {wait:g} s; {len(wrong)} of {len(found)} series:{listed}")
+        names = self.get("/api/v1/label/__name__/values")["data"]
+        near = sorted({n for word in re.findall(r"[a-zA-Z_:][\w:]{3,}", promql) for n in difflib.get_close_matches(word, names, 5, 0.5)})
+        there = ", ".join(near or names[:20])
+        raise AssertionError(f"{promql} gives no series within {wait:g} s; {len(names)} metrics are there{': ' if there else ''}{there}")
+
     def assert_phases(self, request: str, *names: str, **at_most: float) -> Dict[str, float]:
         """The request has these phases, and none longer than told: assert_phases("r-1", "prefill", decode=2.0). Returns seconds by phase."""
         found = self.request(request)
@@ -172,6 +206,15 @@ class SondeServer:
 
 def _same(have: Any, want: Any) -> bool:
     return bool(have == want) or str(have) == str(want)
+
+
+def _holds(v: float, value: Optional[float], at_least: Optional[float], at_most: Optional[float]) -> bool:
+    return (value is None or v == value) and (at_least is None or v >= at_least) and (at_most is None or v <= at_most)
+
+
+def _series(labels: Dict[str, str]) -> str:
+    rest = ", ".join(f'{k}="{v}"' for k, v in sorted(labels.items()) if k != "__name__")
+    return f"{labels.get('__name__', '')}{{{rest}}}"
 
 
 def _seconds(phase: Dict[str, Any]) -> float:
