@@ -167,7 +167,7 @@ void call_lost(struct http_call *k, const struct error *why)
         k->retried = true;
         k->body_at = 0;
         k->sent = false;
-        k->n_headers = k->head_bytes = 0;
+        k->fields.n = k->fields.bytes = 0;
         if (place(k, true, &e) == ERR_OK)
             return;
         call_finish(k, &e);

@@ -5,6 +5,7 @@
 // HTTP/2 connection many. Callbacks may cancel any call or start new ones; so after each callback a connection looks
 // anew at what it still has. Connections die only at the end of their own processing (`busy`).
 #pragma once
+#include "net/h2.h"
 #include "net/http.h"
 #include "net/http1.h"
 #include "net/loop_internal.h"
@@ -35,8 +36,7 @@ struct http_call {
     bool head_done, sent, head_request;
     int32_t stream;
     // the head or the trailers while they arrive (HTTP/2)
-    struct http_header *headers;
-    size_t n_headers, cap_headers, head_bytes;
+    struct h2_headers fields;
 };
 
 enum body_kind { BODY_NONE, BODY_LENGTH, BODY_CHUNKED, BODY_EOF };

@@ -9,11 +9,6 @@ static struct http_call *call_of(nghttp2_session *s, int32_t id)
     return nghttp2_session_get_stream_user_data(s, id);
 }
 
-static nghttp2_nv nv(struct slice name, struct slice value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n, value.n, NGHTTP2_NV_FLAG_NONE};
-}
-
 static size_t body_size(const struct http_call *k)
 {
     return k->o.head.n + k->o.body.n;
@@ -52,18 +47,18 @@ void ch2_start(struct http_call *k)
         c->dead = true;
         return;
     }
-    h[n++] = nv(SLICE(":method"), slice_str(k->o.method));
-    h[n++] = nv(SLICE(":scheme"), k->url.tls ? SLICE("https") : SLICE("http"));
-    h[n++] = nv(SLICE(":authority"), slice_str(host));
-    h[n++] = nv(SLICE(":path"), k->url.path);
+    h[n++] = h2_nv(SLICE(":method"), slice_str(k->o.method));
+    h[n++] = h2_nv(SLICE(":scheme"), k->url.tls ? SLICE("https") : SLICE("http"));
+    h[n++] = h2_nv(SLICE(":authority"), slice_str(host));
+    h[n++] = h2_nv(SLICE(":path"), k->url.path);
     for (size_t i = 0; i < k->o.n_headers; i++) {
         struct slice name = k->o.headers[i].name;
         if (!slice_eq(name, SLICE("host")) && !slice_eq(name, SLICE("connection")) && !slice_eq(name, SLICE("content-length")) &&
             !slice_eq(name, SLICE("transfer-encoding")))
-            h[n++] = nv(name, k->o.headers[i].value);
+            h[n++] = h2_nv(name, k->o.headers[i].value);
     }
     if (body_size(k))
-        h[n++] = nv(SLICE("content-length"), slice_of(length, (size_t)snprintf(length, sizeof length, "%zu", body_size(k))));
+        h[n++] = h2_nv(SLICE("content-length"), slice_of(length, (size_t)snprintf(length, sizeof length, "%zu", body_size(k))));
     nghttp2_data_provider from = {.read_callback = read_body};
     k->stream = nghttp2_submit_request(c->h2, NULL, h, n, body_size(k) ? &from : NULL, k);
     k->sent = true;
@@ -94,7 +89,7 @@ static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *f, void *ar
 {
     struct http_call *k = call_of(s, f->hd.stream_id);
     if (k)
-        k->n_headers = k->head_bytes = 0;
+        k->fields.n = k->fields.bytes = 0;
     return 0;
 }
 
@@ -105,45 +100,33 @@ static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *
     if (!k)
         return 0;
     k->answered = true;
-    k->head_bytes += nn + vn + 32;
-    if (k->head_bytes > MAX_HTTP_HEAD || k->n_headers == MAX_HTTP_HEADERS)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (k->n_headers == k->cap_headers) {
-        size_t cap = k->cap_headers ? k->cap_headers * 2 : 16, size = sizeof *k->headers;
-        struct http_header *more = arena_grow(&k->arena, k->headers, k->n_headers * size, cap * size);
-        if (!more)
-            return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-        k->headers = more;
-        k->cap_headers = cap;
-    }
-    struct http_header h = {arena_dup(&k->arena, slice_of(np, nn)), arena_dup(&k->arena, slice_of(vp, vn))};
-    if (!h.name.p || !h.value.p)
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    k->headers[k->n_headers++] = h;
-    return 0;
+    return h2_headers_add(&k->fields, &k->arena, slice_of(np, nn), slice_of(vp, vn)) == ERR_OK
+               ? 0
+               : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
 static void headers_done(struct http_call *k)
 {
     int64_t status = 0;
+    struct h2_headers *f = &k->fields;
     if (k->head_done) {
         if (k->o.on_trailers)
-            k->o.on_trailers(k, k->headers, k->n_headers, k->o.arg);
+            k->o.on_trailers(k, f->at, f->n, k->o.arg);
         return;
     }
     size_t kept = 0;
-    for (size_t i = 0; i < k->n_headers; i++) {
-        if (slice_eq(k->headers[i].name, SLICE(":status")))
-            slice_to_i64(k->headers[i].value, &status);
+    for (size_t i = 0; i < f->n; i++) {
+        if (slice_eq(f->at[i].name, SLICE(":status")))
+            slice_to_i64(f->at[i].value, &status);
         else
-            k->headers[kept++] = k->headers[i];
+            f->at[kept++] = f->at[i];
     }
-    k->n_headers = kept;
+    f->n = kept;
     if (status < 200)
         return; // informational: the real head follows
     k->head_done = true;
     if (k->o.on_head)
-        k->o.on_head(k, (int)status, k->headers, k->n_headers, k->o.arg);
+        k->o.on_head(k, (int)status, f->at, f->n, k->o.arg);
 }
 
 static int on_frame(nghttp2_session *s, const nghttp2_frame *f, void *arg)
@@ -197,24 +180,11 @@ static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *arg)
 
 enum errc ch2_session(struct cconn *c)
 {
-    nghttp2_session_callbacks *cb;
-    if (nghttp2_session_callbacks_new(&cb) != 0)
-        return ERR_NOMEM;
-    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
-    int rc = nghttp2_session_client_new(&c->h2, cb, c);
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_settings_entry set[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-                                    {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, CLIENT_WINDOW},
-                                    {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MAX_HTTP_HEAD}};
-    if (rc == 0)
-        rc = nghttp2_submit_settings(c->h2, NGHTTP2_FLAG_NONE, set, sizeof set / sizeof *set);
-    if (rc == 0)
-        rc = nghttp2_session_set_local_window_size(c->h2, NGHTTP2_FLAG_NONE, 0, CLIENT_WINDOW);
-    return rc == 0 ? ERR_OK : ERR_NOMEM;
+    static const struct h2_callbacks calls = {on_begin_headers, on_header, on_frame, on_data, on_close};
+    static const nghttp2_settings_entry set[] = {{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+                                                 {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, CLIENT_WINDOW},
+                                                 {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MAX_HTTP_HEAD}};
+    return h2_session(&c->h2, false, &calls, set, sizeof set / sizeof *set, CLIENT_WINDOW, c);
 }
 
 void ch2_input(struct cconn *c, const char *p, size_t n)

@@ -7,6 +7,7 @@
 // appends under the request's lock, the loop's thread drains. When the connection closes first, `gone` is set under
 // that lock and from then on nothing is queued or posted: the loop may be freed while a replier still holds the request.
 #pragma once
+#include "net/h2.h"
 #include "net/http.h"
 #include "net/http1.h"
 #include "net/loop_internal.h"
@@ -121,8 +122,7 @@ struct sreq {
     int64_t moved;        // HTTP/2: last progress of the body or of the reply
     uint64_t discarded;
     // HTTP/2: headers while they arrive
-    struct http_header *headers;
-    size_t n_headers, cap_headers, head_bytes;
+    struct h2_headers fields;
     struct slice target;
     int head_status; // refuse with this when the head is whole
 };

@@ -1,4 +1,5 @@
 // The server's HTTP/2 connection: nghttp2 does frames, flow control and header compression; a stream is a request.
+#include "net/h2.h"
 #include "net/server.h"
 #include <stdio.h>
 
@@ -25,26 +26,9 @@ static int on_begin_headers(nghttp2_session *s, const nghttp2_frame *f, void *ar
 
 static void add_header(struct sreq *r, struct slice name, struct slice value)
 {
-    r->head_bytes += name.n + value.n + 32;
-    if (r->head_bytes > MAX_HTTP_HEAD || r->n_headers == MAX_HTTP_HEADERS) {
-        r->head_status = 431;
-        return;
-    }
-    if (r->n_headers == r->cap_headers) {
-        size_t cap = r->cap_headers ? r->cap_headers * 2 : 16, size = sizeof *r->headers;
-        struct http_header *more = arena_grow(&r->arena, r->headers, r->n_headers * size, cap * size);
-        if (!more) {
-            r->head_status = 503;
-            return;
-        }
-        r->headers = more;
-        r->cap_headers = cap;
-    }
-    struct http_header h = {arena_dup(&r->arena, name), arena_dup(&r->arena, value)};
-    if (h.name.p && h.value.p)
-        r->headers[r->n_headers++] = h;
-    else
-        r->head_status = 503;
+    enum errc rc = h2_headers_add(&r->fields, &r->arena, name, value);
+    if (rc != ERR_OK)
+        r->head_status = rc == ERR_LIMIT ? 431 : 503;
 }
 
 static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *np, size_t nn, const uint8_t *vp, size_t vn,
@@ -78,8 +62,8 @@ static int64_t content_length(const struct http_req *q)
 static void head_done(struct sreq *r)
 {
     const char *why = NULL;
-    r->pub.headers = r->headers;
-    r->pub.n_headers = r->n_headers;
+    r->pub.headers = r->fields.at;
+    r->pub.n_headers = r->fields.n;
     int status = r->head_status;
     if (status == 0 && (!r->target.n || (r->target.p[0] != '/' && !slice_eq(r->target, SLICE("*"))))) {
         status = 400;
@@ -146,27 +130,14 @@ static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *arg)
 
 enum errc h2_start(struct conn *c)
 {
-    nghttp2_session_callbacks *cb;
-    if (nghttp2_session_callbacks_new(&cb) != 0)
-        return ERR_NOMEM;
-    nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
-    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
-    int rc = nghttp2_session_server_new(&c->h2, cb, c);
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_settings_entry set[] = {
+    static const struct h2_callbacks calls = {on_begin_headers, on_header, on_frame, on_data, on_close};
+    static const nghttp2_settings_entry set[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, H2_STREAMS},
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_WINDOW},
         {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, H2_FRAME},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, MAX_HTTP_HEAD},
     };
-    if (rc == 0)
-        rc = nghttp2_submit_settings(c->h2, NGHTTP2_FLAG_NONE, set, sizeof set / sizeof *set);
-    if (rc == 0)
-        rc = nghttp2_session_set_local_window_size(c->h2, NGHTTP2_FLAG_NONE, 0, H2_WINDOW);
-    return rc == 0 ? ERR_OK : ERR_NOMEM;
+    return h2_session(&c->h2, true, &calls, set, sizeof set / sizeof *set, H2_WINDOW, c);
 }
 
 void h2_input(struct conn *c, const char *p, size_t n)
@@ -219,18 +190,13 @@ void h2_shutdown(struct conn *c)
 }
 
 // ---- replies --------------------------------------------------------------------------------------------------------
-static nghttp2_nv nv(struct slice name, struct slice value)
-{
-    return (nghttp2_nv){(uint8_t *)(uintptr_t)name.p, (uint8_t *)(uintptr_t)value.p, name.n, value.n, NGHTTP2_NV_FLAG_NONE};
-}
-
 static size_t grpc_trailers(const struct sreq *r, nghttp2_nv out[2], char digits[12])
 {
     int n = snprintf(digits, 12, "%d", r->grpc_status);
-    out[0] = nv(SLICE("grpc-status"), slice_of(digits, (size_t)n));
+    out[0] = h2_nv(SLICE("grpc-status"), slice_of(digits, (size_t)n));
     if (!r->grpc_message.n)
         return 1;
-    out[1] = nv(SLICE("grpc-message"), r->grpc_message);
+    out[1] = h2_nv(SLICE("grpc-message"), r->grpc_message);
     return 2;
 }
 
@@ -264,14 +230,14 @@ static void submit(struct sreq *r, int status, int64_t length, bool body)
     size_t n = 0;
     char code[12], len[24], digits[12];
     const char *date = http_date();
-    h[n++] = nv(SLICE(":status"), slice_of(code, (size_t)snprintf(code, sizeof code, "%d", status)));
-    h[n++] = nv(SLICE("date"), slice_str(date));
+    h[n++] = h2_nv(SLICE(":status"), slice_of(code, (size_t)snprintf(code, sizeof code, "%d", status)));
+    h[n++] = h2_nv(SLICE("date"), slice_str(date));
     for (size_t i = 0; i < r->n_reply; i++) {
         if (!slice_eq(r->reply[i].name, SLICE("connection")) && !slice_eq(r->reply[i].name, SLICE("transfer-encoding")))
-            h[n++] = nv(r->reply[i].name, r->reply[i].value);
+            h[n++] = h2_nv(r->reply[i].name, r->reply[i].value);
     }
     if (length >= 0 && status != 204 && status != 304)
-        h[n++] = nv(SLICE("content-length"), slice_of(len, (size_t)snprintf(len, sizeof len, "%lld", (long long)length)));
+        h[n++] = h2_nv(SLICE("content-length"), slice_of(len, (size_t)snprintf(len, sizeof len, "%lld", (long long)length)));
     if (!body && r->grpc_status >= 0)
         n += grpc_trailers(r, h + n, digits);
     nghttp2_data_provider from = {.source.ptr = r, .read_callback = read_body};
