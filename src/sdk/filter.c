@@ -26,7 +26,7 @@ static void note(struct filter *f, struct buf *notes, struct slice text, const c
 {
     f->mistakes++;
     if (notes)
-        buf_printf(notes, "sonde: DYN_LOG: ignoring '%.*s': %s\n", (int)(text.n < 200 ? text.n : 200), text.p, why);
+        buf_printf(notes, "sonde: %s: ignoring '%.*s': %s\n", f->of, (int)(text.n < 200 ? text.n : 200), text.p, why);
 }
 
 static bool same(const struct filter_directive *a, const struct filter_directive *b)
@@ -165,7 +165,7 @@ static void parse_one(struct filter *f, struct slice text, struct buf *notes)
     } else {
         if (colon_form(text, &d)) {
             if (notes)
-                buf_printf(notes, "sonde: DYN_LOG: '%.*s' is taken as '%.*s=%.*s': write '=' before a level\n", (int)text.n,
+                buf_printf(notes, "sonde: %s: '%.*s' is taken as '%.*s=%.*s': write '=' before a level\n", f->of, (int)text.n,
                            text.p, (int)d.target.n, d.target.p, (int)(text.n - d.target.n - 1), text.p + d.target.n + 1);
             add(f, d, text, notes);
             return;
@@ -203,6 +203,7 @@ void filter_init(struct filter *f)
     memset(f, 0, offsetof(struct filter, text));
     f->used = 0;
     f->default_level = 3;
+    f->of = "DYN_LOG";
     builtin(f);
 }
 

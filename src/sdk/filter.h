@@ -30,6 +30,7 @@ struct filter {
     unsigned default_level;
     unsigned max_span_level; // of the directives with a span; 0: none
     unsigned mistakes;       // directives that were left out
+    const char *of;          // whose directives, for notes; filter_init: DYN_LOG
     char text[FILTER_TEXT];  // what the slices point into
     size_t used;
 };

@@ -85,6 +85,7 @@ static bool build(const char *text, bool strict, struct buf *notes)
     if (level.file[0])
         filter_file(f, level.file, notes);
     f->mistakes = 0;
+    f->of = strict ? "the new filter" : "DYN_LOG";
     filter_parse(f, slice_str(text), notes);
     if (strict && f->mistakes)
         return false;

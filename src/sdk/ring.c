@@ -33,13 +33,19 @@ static bool own_dir(const char *path, bool make)
     return lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && (st.st_uid == geteuid() || !make);
 }
 
-static bool ring_dir(char *out, size_t n)
+static bool ring_dir(char *out, size_t n, struct error *err)
 {
     const char *dir = env_get_path("SONDE_RING_DIR");
+    struct stat st;
     if (dir && *dir) {
         mkdir(dir, 0700);
-        return snprintf(out, n, "%s", dir) < (int)n && access(dir, W_OK | X_OK) == 0;
+        if (snprintf(out, n, "%s", dir) < (int)n && stat(dir, &st) == 0 && (errno = S_ISDIR(st.st_mode) ? 0 : ENOTDIR) == 0 &&
+            access(dir, W_OK | X_OK) == 0)
+            return true;
+        ERR(err, IO, "SONDE_RING_DIR=%.200s: %s; records will not survive a crash", dir, strerror(errno ? errno : ENAMETOOLONG));
+        return false;
     }
+    ERR(err, IO, "no directory for the ring file (SONDE_RING_DIR, XDG_RUNTIME_DIR, /dev/shm): records will not survive a crash");
     dir = env_get_path("XDG_RUNTIME_DIR");
     if (dir && *dir && snprintf(out, n, "%s/sonde", dir) < (int)n && own_dir(out, true))
         return true;
@@ -170,9 +176,9 @@ static bool reserve_own(struct ring *r, off_t at, off_t n)
 static int open_file(struct ring *r, const char *service, struct error *err)
 {
     char dir[400];
-    if (!ring_dir(dir, sizeof dir)) {
-        ERR(err, IO,
-            "no directory for the ring file (SONDE_RING_DIR, XDG_RUNTIME_DIR, /dev/shm): records will not survive a crash");
+    struct error none = {0};
+    if (!ring_dir(dir, sizeof dir, &none)) {
+        *err = none;
         return -1;
     }
     collect_stale(dir);

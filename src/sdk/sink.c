@@ -409,7 +409,7 @@ static void say(const char *what, const char *detail)
 }
 
 // Null: none is asked for, or (*ok false) it has a mistake.
-static struct filter *own_filter(const char *directives, bool *ok)
+static struct filter *own_filter(const char *directives, const char *of, bool *ok)
 {
     struct filter *f = directives ? mem_alloc(sizeof *f) : NULL;
     struct buf notes;
@@ -418,6 +418,7 @@ static struct filter *own_filter(const char *directives, bool *ok)
         return NULL;
     buf_init(&notes, KIB(64));
     filter_init(f);
+    f->of = of;
     filter_parse(f, slice_str(directives), &notes);
     if (notes.err == ERR_OK)
         sdk_note(notes.p, notes.n);
@@ -524,7 +525,7 @@ int sonde_sink_add(const struct sonde_sink_options *o)
     bool ok;
     if (!sensible(o) || backend_inside())
         return 0;
-    f = own_filter(o->filter, &ok);
+    f = own_filter(o->filter, "sonde_sink_add", &ok);
     if (!ok)
         return 0;
     sdk_start();
@@ -620,7 +621,7 @@ void sinks_configure(const struct line_style *style, struct buf *notes)
     set_up(&sinks[0], &o, NULL);
     sinks[0].on = !(off && slice_ieq(slice_trim(slice_str(off)), SLICE("off")));
     if (sink_env_file(&o, notes)) {
-        struct filter *f = own_filter(o.filter, &ok);
+        struct filter *f = own_filter(o.filter, "SONDE_LOG_FILE_FILTER", &ok);
         if (strlen(o.path) >= SINK_PATH_MAX)
             buf_printf(notes, "sonde: SONDE_LOG_FILE: longer than 1023 bytes; no file is written\n"), mem_free(f);
         else

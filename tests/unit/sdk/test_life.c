@@ -101,7 +101,7 @@ static void environment(void **state)
         {{"DYN_LOGGING_CONSOLE_FORMAT=xml"}, 3, "sonde: DYN_LOGGING_CONSOLE_FORMAT: 'xml'"},
         {{"DYN_LOG_USE_LOCAL_TZ=1", "TZ=UTC-02"}, 3, "+02:00  INFO "},
         {{"DYN_LOG_USE_LOCAL_TZ=1", "TZ=UTC"}, 3, "+00:00  INFO "},
-        {{"SONDE_RING_DIR=/nonexistent/dir"}, 3, "sonde: no directory for the ring file"},
+        {{"SONDE_RING_DIR=/nonexistent/dir"}, 3, "sonde: SONDE_RING_DIR=/nonexistent/dir: No such file or directory"},
         {{"OTEL_TRACES_SAMPLE_RATIO=2"}, 3, "sonde: OTEL_TRACES_SAMPLE_RATIO: '2'"},
     };
     for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
