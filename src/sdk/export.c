@@ -5,9 +5,11 @@
 #include "sdk/export_int.h"
 #include "sdk/meter_otlp.h"
 #include "sdk/sdk.h"
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 // ---- filling the queues (the backend) -------------------------------------------------------------------------------
 // Whether one more record can wait: here and at the destination that has the fewest waiting. Slower ones lose for themselves.
@@ -282,11 +284,13 @@ static void make_batches(struct export *e, struct export_queue *q)
         struct export_batch *b = n ? make_batch(e, q, at, n) : NULL;
         at += n + skip;
         pthread_mutex_lock(&e->lock);
-        if (b)
+        if (e->left && b)
+            batch_put(e, b);
+        else if (b)
             export_give(e, q, b);
-        else
+        else if (!e->left)
             q->stats.failed[skip ? EXPORT_TOO_LARGE : EXPORT_QUEUE_FULL] += n + skip;
-        q->taken = q->out_n - at;
+        q->taken = e->left ? 0 : q->out_n - at;
         pthread_mutex_unlock(&e->lock);
     }
     buf_reset(&q->out_bytes);
@@ -570,6 +574,42 @@ static void part(pthread_t thread, bool ended)
         pthread_detach(thread);
 }
 
+static uint64_t lost_by(const struct export_queue *q)
+{
+    uint64_t n = 0;
+    for (int k = 0; k < EXPORT_FAILURES; k++)
+        n += q->stats.failed[k];
+    return n;
+}
+
+// What is left behind waits in the spool, or is lost and says so in the counts; how many of each signal. Under the lock.
+static void leave(struct export *e, uint64_t lost[EXPORT_SIGNALS])
+{
+    e->left = true;
+    for (int i = 0; i < EXPORT_SIGNALS; i++) {
+        struct export_queue *q = &e->q[i];
+        lost[i] = lost_by(q);
+        q->on = false;
+        q->stats.failed[EXPORT_UNREACHABLE] += q->n + q->taken;
+        for (size_t k = 0; k < q->n_dests; k++)
+            dest_leave(q->dest[k]);
+        q->n = q->taken = 0;
+        lost[i] = lost_by(q) - lost[i];
+    }
+}
+
+static void tell_left(const uint64_t lost[EXPORT_SIGNALS])
+{
+    char text[200];
+    if (!(lost[EXPORT_TRACES] | lost[EXPORT_LOGS]) || !sdk_tells(SONDE_LEVEL_WARN))
+        return;
+    int n = snprintf(text, sizeof text, "sonde: shutdown left %llu spans and %llu log records unexported\n",
+                     (unsigned long long)lost[EXPORT_TRACES], (unsigned long long)lost[EXPORT_LOGS]);
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT}; // the end does not wait for who reads it
+    if (poll(&p, 1, 0) == 1 && (p.revents & POLLOUT))
+        sdk_note(text, (size_t)n);
+}
+
 bool export_stop(struct export *e, int64_t until)
 {
     if (!e)
@@ -583,16 +623,10 @@ bool export_stop(struct export *e, int64_t until)
     while (!all_ended(e) && clock_mono_ns() < until)
         wait_until(&e->done, &e->lock, until);
     bool finished = e->finished, read = e->reader_ended;
-    // What is left behind waits in the spool, or is lost and says so in the counts.
-    for (int i = 0; i < EXPORT_SIGNALS; i++) {
-        struct export_queue *q = &e->q[i];
-        q->on = false;
-        q->stats.failed[EXPORT_UNREACHABLE] += q->n;
-        for (size_t k = 0; k < q->n_dests; k++)
-            dest_leave(q->dest[k]);
-        q->n = 0;
-    }
+    uint64_t lost[EXPORT_SIGNALS];
+    leave(e, lost);
     pthread_mutex_unlock(&e->lock);
+    tell_left(lost);
     part(e->thread, finished);
     if (e->has_reader)
         part(e->reader, read);
@@ -613,17 +647,13 @@ bool export_stop(struct export *e, int64_t until)
 
 void export_counts(struct export *e, struct sonde_counts *out)
 {
-    uint64_t lost[EXPORT_SIGNALS] = {0};
     if (!e)
         return;
     pthread_mutex_lock(&e->lock);
-    for (int i = 0; i < EXPORT_SIGNALS; i++)
-        for (int k = 0; k < EXPORT_FAILURES; k++)
-            lost[i] += e->q[i].stats.failed[k];
     out->export_spans_sent = e->q[EXPORT_TRACES].stats.exported;
-    out->export_spans_dropped = lost[EXPORT_TRACES];
+    out->export_spans_dropped = lost_by(&e->q[EXPORT_TRACES]);
     out->export_logs_sent = e->q[EXPORT_LOGS].stats.exported;
-    out->export_logs_dropped = lost[EXPORT_LOGS];
+    out->export_logs_dropped = lost_by(&e->q[EXPORT_LOGS]);
     pthread_mutex_unlock(&e->lock);
 }
 

@@ -147,8 +147,10 @@ void dest_leave(struct export_dest *d)
         forget(d, it);
     }
     for (unsigned i = 0; i < d->n_workers; i++)
-        if (d->doing[i] && d->doing[i]->number) // hangs; whether it arrives nobody knows
+        if (d->doing[i] && d->doing[i]->number && !d->doing[i]->counted) { // hangs; whether it arrives nobody knows
             set_aside(d, d->doing[i]->batch, EXPORT_UNREACHABLE, false);
+            d->doing[i]->counted = true;
+        }
 }
 
 // ---- what is to be done ---------------------------------------------------------------------------------------------
@@ -275,6 +277,10 @@ static void settle(struct export_dest *d, struct export_item *it, const struct a
     struct export_queue *q = d->q;
     size_t n = it->batch->items;
     uint64_t rejected = a->rejected < n ? a->rejected : n;
+    if (it->counted) {
+        forget(d, it);
+        return;
+    }
     if (a->outcome == RETRY) {
         back_off(d, a);
         // The server is there and time is left: a flush goes on waiting. Otherwise it is told.

@@ -29,6 +29,7 @@ struct export_item {
     struct export_batch *batch;
     uint64_t number;       // ascending in the order of making; 0: from the spool
     int64_t began;         // of the export under way, which ends at the signal's timeout; 0: none yet
+    bool counted;          // the end left it behind, and said so: whether it arrives changes no count
     char file[SPOOL_NAME]; // from the spool
 };
 
@@ -93,6 +94,7 @@ struct export
     pthread_cond_t wake, done, tick; // of the batcher, of who waits for it, of the metrics reader
     pthread_t thread, reader;
     bool has_thread, has_reader, stop, finished, reader_ended;
+    bool left; // the end has counted what the batcher holds: it gives nothing any more
     unsigned flush_asked, flushers;
     uint64_t numbered;
     int64_t until; // deadline of the latest flush or stop

@@ -6,7 +6,9 @@
 #include "sdk/export_int.h"
 #include <errno.h>
 #include <sonde/export.h>
+#include <stdatomic.h>
 #include <time.h>
+#include <unistd.h>
 
 static int64_t now_ms(void)
 {
@@ -240,6 +242,60 @@ static int processor_alone(void *arg) // without any exporter
     return 0;
 }
 
+// The batcher holds what it took while a detector keeps it from going on.
+static atomic_int asked, let_go, answered;
+static struct sonde_resource *waits(void *arg)
+{
+    (void)arg;
+    atomic_store(&asked, 1);
+    while (!atomic_load(&let_go))
+        usleep(1000);
+    atomic_store(&answered, 1);
+    return NULL;
+}
+static bool comes(atomic_int *what)
+{
+    for (int64_t until = now_ms() + 30000; !atomic_load(what) && now_ms() < until;)
+        usleep(1000);
+    return atomic_load(what);
+}
+static int left_behind(void *arg)
+{
+    (void)arg;
+    struct sonde_counts c, later;
+    struct sonde_memory_exporter *m = sonde_memory_exporter_new();
+    struct sonde_exporter x = sonde_memory_exporter_of(m);
+    MUST(sonde_resource_detector_add("waits", waits, NULL));
+    MUST(sonde_exporter_add(&x));
+    for (int i = 0; i < 5; i++)
+        sonde_span_end(sonde_span_start("held", SONDE_KIND_INTERNAL, NULL));
+    for (int i = 0; i < 3; i++)
+        SONDE_INFO("held, too");
+    MUST(!sonde_flush(200) && comes(&asked));
+    sonde_span_end(sonde_span_start("behind it", SONDE_KIND_INTERNAL, NULL));
+    MUST(!sonde_shutdown(200));
+    sonde_counts_get(&c);
+    MUST(c.export_spans_dropped == 6 && c.export_logs_dropped == 3 && c.export_spans_sent + c.export_logs_sent == 0);
+    atomic_store(&let_go, 1);
+    MUST(comes(&answered));
+    usleep(100000); // the batcher goes on: nothing is given away or counted again
+    sonde_counts_get(&later);
+    MUST(memcmp(&c, &later, sizeof c) == 0 && sonde_memory_exporter_count(m) == 0);
+    return 0;
+}
+static void left_at_the_end(void **state)
+{
+    (void)state;
+    const char *env[] = {"DYN_LOG=info", NULL};
+    struct buf out;
+    check_row("left at the end");
+    if (!CHECK_INT(child_run(left_behind, NULL, env, &out), 0) ||
+        !CHECK_INT(slice_find(buf_slice(&out), SLICE("sonde: shutdown left 6 spans and 3 log records unexported\n")) >= 0, 1))
+        fprintf(stderr, "%s", out.p);
+    buf_free(&out);
+    check_done();
+}
+
 static void children(void **state)
 {
     (void)state;
@@ -298,6 +354,7 @@ static void retry_after(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(children), cmocka_unit_test(retry_after)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(children), cmocka_unit_test(left_at_the_end),
+                                       cmocka_unit_test(retry_after)};
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
