@@ -16,6 +16,7 @@ from . import _sonde
 __all__ = ["add_dump_argument", "config_hash", "dump_config", "dump_config_text", "register_encoder"]
 
 _DEPTH_MAX = 32
+_INT_BITS = 1024
 _encoders: Dict[type, Callable[[Any], Any]] = {}
 
 
@@ -57,8 +58,10 @@ def _fields(value: Any) -> Any:
 
 def _plain(value: Any, above: Tuple[int, ...] = ()) -> Any:
     """As JSON knows it; what it cannot be told as is told as text."""
-    if value is None or isinstance(value, (bool, int)) and not isinstance(value, enum.Enum) or type(value) is str:
+    if value is None or type(value) in (bool, str):
         return value
+    if isinstance(value, int) and not isinstance(value, enum.Enum):
+        return int(value) if value.bit_length() <= _INT_BITS else hex(value)  # longer ones have no decimal digits
     if isinstance(value, float) and not isinstance(value, enum.Enum):
         return float(value) if math.isfinite(value) else _text(value)
     if len(above) >= _DEPTH_MAX or id(value) in above:
@@ -71,6 +74,8 @@ def _plain(value: Any, above: Tuple[int, ...] = ()) -> Any:
         return _text(value)
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).decode("utf-8", "replace")
+    if callable(getattr(type(value), "get_secret_value", None)):  # pydantic's secrets
+        return "<REDACTED>"
     members = _fields(value)
     if members is None and isinstance(value, Mapping):
         members = value

@@ -53,7 +53,11 @@ class ASGI:
         uri = scope["path"] + (f"?{query}" if query else "")
         attributes = {"method": scope.get("method", "WEBSOCKET"), "uri": uri, "version": f"HTTP/{scope.get('http_version', '1.1')}"}
         with _serve("http-request", scope["headers"], **attributes) as (s, request_id):
+            answered = False
+
             async def answer(message: MutableMapping[str, Any]) -> None:
+                nonlocal answered
+                answered = True
                 if message["type"] in ("http.response.start", "websocket.accept"):
                     headers = [(k, v) for k, v in message.get("headers", ()) if k.lower() != b"x-request-id"]
                     message = {**message, "headers": headers + [(b"x-request-id", request_id.encode("latin-1"))]}
@@ -61,7 +65,12 @@ class ASGI:
                         _http_status(s, message["status"], 500)
                 await send(message)
 
-            await self.app(scope, receive, answer)
+            try:
+                await self.app(scope, receive, answer)
+            except Exception:
+                if not answered and scope["type"] == "http":  # what the server is about to say
+                    s.set({"http.response.status_code": 500})
+                raise
 
 
 # ---- aiohttp --------------------------------------------------------------------------------------------------------------------------

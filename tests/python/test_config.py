@@ -79,7 +79,17 @@ def test_pydantic():
     assert dumped(Model())["config"] == {"name": "m", "color": str(Color.RED), "inner": {"password": "<REDACTED>"}}
 
 
+def test_secrets_of_pydantic():
+    pydantic = pytest.importorskip("pydantic")
+
+    class Model(pydantic.BaseModel):
+        credentials: pydantic.SecretStr = pydantic.SecretStr("hidden")
+
+    assert dumped(Model())["config"] == {"credentials": "<REDACTED>"}
+
+
 def test_what_cannot_be_told_does_not_raise():
+    assert dumped({"huge": 10**5000, "large": 2**64})["config"] == {"huge": hex(10**5000), "large": 2**64}
     loop = {}
     loop["me"] = loop
     assert "told above" in dumped(loop)["config"]["me"]

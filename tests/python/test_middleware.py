@@ -34,9 +34,15 @@ async def main():
         r = await c.get("/broken"); print(r.status_code)
         r = await c.get("/parts"); print(r.text)
         r = await c.get("/health"); print("x-request-id" in r.headers and r.headers["x-request-id"])
+    outside = Starlette(routes=[Route("/broken", broken)])
+    outside.add_middleware(sonde.middleware.ASGI)      # what answers 500 is outside of ours
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(outside, raise_app_exceptions=False), base_url="http://x") as c:
+        r = await c.get("/broken"); print(r.status_code)
 asyncio.run(main())
 """)
-    assert out.split("\n")[:5] == ["['r-1']", "36", "500", "ab", "theirs"]
+    assert out.split("\n")[:6] == ["['r-1']", "36", "500", "ab", "theirs", "500"]
+    again = spans.pop()
+    assert (again["attributes"]["http.response.status_code"], again["status"]["code"]) == ("500", 2)
     assert [(s["name"], s["kind"], s["attributes"]["uri"], s["attributes"].get("http.response.status_code")) for s in spans] == [
         ("http-request", 2, "/chat?a=1", "200"), ("http-request", 2, "/chat", "200"), ("http-request", 2, "/broken", "500"), ("http-request", 2, "/parts", "200")]
     assert spans[0]["traceId"] == "a" * 32 and spans[0]["parentSpanId"] == "b" * 16 and spans[1]["traceId"] != "a" * 32
