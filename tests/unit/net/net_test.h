@@ -18,12 +18,14 @@
 
 #define MS 1000000ll
 
+enum { LONG_MS = 30000 }; // for what surely comes
+
 static struct loop *loops[2];
 static pthread_t threads[2];
 static struct http_server *server;
 static int port;
 static atomic_size_t pending_seen;
-static atomic_int gone_seen, refused_seen, finished, flood_cut, flood_over;
+static atomic_int gone_seen, refused_seen, began, finished, flood_cut, flood_over;
 
 static void *turn(void *l)
 {
@@ -131,6 +133,7 @@ static void *flood(void *arg) // writes until the server cuts it
 static void h_thread(struct http_req *r, void *arg)
 {
     pthread_t t;
+    began++;
     pthread_create(&t, NULL, (void *(*)(void *))arg, r);
     pthread_detach(t);
 }
@@ -251,7 +254,8 @@ static inline const char *ask(const char *text)
     static char reply[KIB(64)];
     int fd = dial();
     say(fd, text, strlen(text));
-    hear(fd, reply, sizeof reply, NULL, 2000);
+    shutdown(fd, SHUT_WR); // the server closes once it has answered
+    hear(fd, reply, sizeof reply, NULL, LONG_MS);
     close(fd);
     return reply;
 }
