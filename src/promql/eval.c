@@ -286,8 +286,17 @@ static enum errc raw_result(struct prom_eval *e, const struct prom_node *n, stru
 enum errc promql_eval(struct query *q, const struct promql *p, const struct prom_request *r, struct prom_result *out,
                       struct error *err)
 {
-    struct prom_eval e = {
-        .q = q, .a = &q->arena, .p = p, .r = r, .out = out, .err = err, .start = r->start, .step = r->step, .steps = 1};
+    struct prom_scratch scratch = {0};
+    struct prom_eval e = {.scratch = &scratch,
+                          .q = q,
+                          .a = &q->arena,
+                          .p = p,
+                          .r = r,
+                          .out = out,
+                          .err = err,
+                          .start = r->start,
+                          .step = r->step,
+                          .steps = 1};
     const struct prom_node *n = p->root;
     *out = (struct prom_result){.type = n->type, .steps = 1};
     if (!r->instant) {

@@ -92,7 +92,7 @@ static void put(struct buf *out, double v, int low, int high)
 
 void prom_float_v(struct buf *out, double v)
 {
-    put(out, v, -4, 21);
+    put(out, v, -4, 6);
 }
 void prom_float_f(struct buf *out, double v)
 {

@@ -299,7 +299,7 @@ static struct prom_node *brackets(struct prom_parser *p, struct prom_node *inner
                       inner->at ? "@" : "offset");
         return NULL;
     }
-    if (sub && inner->type != PROM_VECTOR && inner->type != PROM_SCALAR) {
+    if (sub && inner->type != PROM_VECTOR) {
         prom_lex_fail(&p->l, inner->from, "subquery is only allowed on instant vector, got %s instead",
                       prom_type_text(inner->type));
         return NULL;

@@ -70,7 +70,7 @@ static bool one_matcher(struct prom_parser *p, struct prom_node *n)
         return false;
     if (p->l.token != TOK_STRING)
         return prom_unexpected(p, "label matching", "string in quotes");
-    if (n->name.p && op == MATCH_EQ && slice_eq(name, SLICE("__name__")))
+    if (n->name.p && slice_eq(name, SLICE("__name__")))
         return prom_lex_fail(&p->l, at, "metric name must not be set twice: \"%.*s\" or \"%.*s\"", (int)slice_cut(n->name, 60).n,
                              n->name.p, (int)slice_cut(p->l.text, 60).n, p->l.text.p);
     if (!add_matcher(p, n, op, name, p->l.text, at))

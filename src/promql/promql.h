@@ -32,7 +32,7 @@ void promql_print_pretty(const struct prom_node *n, struct buf *out);
 void promql_json(const struct prom_node *n, struct jw *w);
 // A whole number of milliseconds as 1h30m.
 void prom_duration_put(struct buf *out, int64_t ms);
-// A float as Go's %v prints it (exponent below 1e-4 and from 1e21 on), and as its 'f' format (never an exponent).
+// A float as Go's %v prints it (exponent below 1e-4 and from 1e6 on), and as its 'f' format (never an exponent).
 void prom_float_v(struct buf *out, double v);
 void prom_float_f(struct buf *out, double v);
 // As in JSON answers: 'f', but an exponent below 1e-6 and from 1e21 on.
