@@ -142,6 +142,45 @@ static void file(struct mapping *m, const struct sonde_config_node *n, const cha
         map_put(m, "SONDE_OTLP_FILE", slice_str(text + 7), to->line, false);
 }
 
+static const struct sonde_config_node *but_endpoint(const struct sonde_config_node *n)
+{
+    while (n && n->key && strcmp(n->key, "endpoint") == 0)
+        n = n->next;
+    return n;
+}
+
+// All of both but entries named endpoint.
+static bool same(const struct sonde_config_node *a, const struct sonde_config_node *b)
+{
+    const struct sonde_config_node *x = but_endpoint(a ? a->first : NULL), *y = but_endpoint(b ? b->first : NULL);
+    bool empty = !a || !b || a->type == SONDE_NODE_NULL || b->type == SONDE_NODE_NULL; // as a map without entries
+    if (!empty && (a->type != b->type || strcmp(a->text ? a->text : "", b->text ? b->text : "") != 0))
+        return false;
+    while (x && y && strcmp(x->key ? x->key : "", y->key ? y->key : "") == 0 && same(x, y)) {
+        x = but_endpoint(x->next);
+        y = but_endpoint(y->next);
+    }
+    return !x && !y;
+}
+
+// What is sent to one destination of a signal goes to the others in the same way.
+static void otlp_more(struct mapping *m, const char *signal, const struct map_otlp *first, const char *kind,
+                      const struct sonde_config_node *properties, const struct sonde_config_node *n)
+{
+    const struct sonde_config_node *to = sonde_config_get(properties, "endpoint");
+    char name[64];
+    snprintf(name, sizeof name, "SONDE_OTLP_%s_ENDPOINTS", signal);
+    if (strcmp(first->kind, kind) != 0 || !same(first->properties, properties))
+        map_note(
+            m, n,
+            "a further OTLP exporter of a signal must be as the first but for its endpoint (the same keys in the same order); "
+            "it is left out");
+    else if (!to || !to->text || !*to->text || strchr(to->text, ','))
+        map_note(m, n, "a further OTLP exporter of a signal needs an endpoint of its own; it is left out");
+    else
+        map_put(m, name, slice_str(to->text), to->line, true);
+}
+
 void map_exporter(struct mapping *m, const char *signal, const char *kind, const struct sonde_config_node *n)
 {
     static const char *const known[][3] = {
@@ -161,13 +200,15 @@ void map_exporter(struct mapping *m, const char *signal, const char *kind, const
         return;
     }
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        struct setting_found before;
+        struct map_otlp *first = &m->otlp[signal[0] == 'T' ? 0 : signal[0] == 'L' ? 1 : 2];
         if (strcmp(name, known[i][0]) != 0)
             continue;
-        if (known[i][2] && config_file_setting(list, &before) && strstr(before.text, "otlp")) {
-            map_note(m, n, "a second OTLP exporter of one signal is left out; SONDE_OTLP_ENDPOINTS names more destinations");
+        if (known[i][2] && first->kind) {
+            otlp_more(m, signal, first, known[i][2], properties, n);
             return;
         }
+        if (known[i][2])
+            *first = (struct map_otlp){known[i][2], properties};
         map_put(m, list, slice_str(known[i][1]), n->line, true);
         if (known[i][2])
             otlp(m, signal, known[i][2], properties, n->line);

@@ -222,12 +222,16 @@ static void read_endpoints(struct export_queue *q)
     if (!v.n)
         v = q->protocol == PROTOCOL_GRPC ? SLICE("http://localhost:4317") : SLICE("http://localhost:4318");
     add_otlp(q, v, own);
-    const char *more = env_get("SONDE_OTLP_ENDPOINTS");
-    v = slice_str(more ? more : "");
-    while (v.n && slice_split(&v, ',', &part)) {
-        part = slice_trim(part);
-        if (part.n)
-            add_otlp(q, part, false);
+    static const char *const own_list[] = {"SONDE_OTLP_TRACES_ENDPOINTS", "SONDE_OTLP_LOGS_ENDPOINTS",
+                                           "SONDE_OTLP_METRICS_ENDPOINTS"};
+    const char *more[] = {env_get("SONDE_OTLP_ENDPOINTS"), env_get(own_list[q->signal])};
+    for (int i = 0; i < 2; i++) {
+        v = slice_str(more[i] ? more[i] : "");
+        while (v.n && slice_split(&v, ',', &part)) {
+            part = slice_trim(part);
+            if (part.n)
+                add_otlp(q, part, i == 1);
+        }
     }
 }
 

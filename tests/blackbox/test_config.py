@@ -239,13 +239,19 @@ tracer_provider:
             endpoint: http://127.0.0.1:{s.server_address[1]}/own/path
             headers: [{{name: x-key, value: "a,b"}}]
             encoding: json
+    - batch:
+        exporter:
+          otlp_http:
+            endpoint: http://127.0.0.1:{s.server_address[1]}/second
+            headers: [{{name: x-key, value: "a,b"}}]
+            encoding: json
 """)
     w = worker({"OTEL_CONFIG_FILE": str(path), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_RESOURCE_ATTRIBUTES": "no=no"})
     code, err = w.end()
     s.shutdown()
     s.server_close()
     assert code == 0
-    assert {path for path, _, _ in s.got} == {"/own/path"}, err  # spans alone: the file has no logger provider
+    assert {path for path, _, _ in s.got} == {"/own/path", "/second"}, err  # spans alone: the file has no logger provider
     headers = {k.lower(): v for k, v in s.got[0][1].items()}
     assert headers["x-key"] == "a,b" and headers["content-type"] == "application/json"
     resource = json.loads(s.got[0][2])["resourceSpans"][0]

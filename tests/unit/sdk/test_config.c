@@ -315,6 +315,30 @@ static const struct {
      false, false, true},
     {"file_format: '1.0'\npropagator: {composite: [tracecontext, b3multi]}", "OTEL_PROPAGATORS", "tracecontext,b3multi", false,
      false, false},
+    // a further OTLP exporter: as the first but for its endpoint, or none
+    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: {endpoint: 'http://a/v1/traces', "
+     "headers: [{name: k, value: v}]}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces', headers: [{name: k, "
+     "value: v}]}}}}]}",
+     "SONDE_OTLP_TRACES_ENDPOINTS", "http://b/v1/traces", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: }}}, {batch: {exporter: {otlp_http: "
+     "{endpoint: 'http://b/v1/traces'}}}}]}",
+     "SONDE_OTLP_TRACES_ENDPOINTS", "http://b/v1/traces", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: {endpoint: 'http://a/v1/traces', "
+     "headers: [{name: k, value: v}]}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces'}}}}]}",
+     "SONDE_OTLP_TRACES_ENDPOINTS", "(none)", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: {endpoint: 'http://a/v1/traces', "
+     "headers: [{name: k, value: v}]}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces', headers: [{name: k, "
+     "value: w}]}}}}]}",
+     "SONDE_OTLP_TRACES_ENDPOINTS", "(none)", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: }}}, {batch: {exporter: {otlp_grpc: "
+     "{endpoint: 'http://b:4317'}}}}]}",
+     "SONDE_OTLP_TRACES_ENDPOINTS", "(none)", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: }}}, {batch: {exporter: {otlp_http: "
+     "}}}]}",
+     "SONDE_OTLP_TRACES_ENDPOINTS", "(none)", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_file/development: {output_stream: "
+     "'file:///tmp/x'}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces'}}}}]}",
+     "OTEL_TRACES_EXPORTER", "otlp/file,otlp", true, false, false},
 };
 
 static void test_small_files(void **state)
