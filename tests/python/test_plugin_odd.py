@@ -200,6 +200,20 @@ import time; time.sleep(600)'''), "noisy", ready_log="^ready$")
     report.decode()
 
 
+def test_json_lines_are_told_as_text(suite):
+    line = {"time": "2026-11-23T00:41:23.257315Z", "level": "ERROR", "file": "a.rs", "line": 7, "target": "llm::http", "message": "no worker\n8", "n": 2, "why": "a b"}
+    (suite.path / "said.txt").write_text(json.dumps(line) + "\nup\n" + "x" * 600 + "end\n")
+    suite.makepyfile(PROCESS + """
+def test_x(managed_process):
+    managed_process(["cat", "said.txt", "absent.txt"], "w").process.wait()
+    assert False
+""")
+    suite.runpytest_subprocess("--sonde-dir", "out").assert_outcomes(failed=1)
+    report = (suite.path / "out/test_x/report.txt").read_text()
+    told = '[W] 2026-11-23T00:41:23.257315Z ERROR llm::http: no worker\\n8 n=2 why="a b"'
+    assert f"\n  {told}\n" in report and f"w.log.txt:1: {told}\n" in report and "x…\n" in report, report
+
+
 def test_readiness_in_all_its_forms(suite):
     suite.makepyfile(PROCESS + """
 def test_all_that_is_asked(managed_process, free_port):

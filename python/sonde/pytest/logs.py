@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import datetime
 import json
 import logging
@@ -16,7 +17,9 @@ from .._trace import _current
 from .folder import ATTEMPT
 
 REPORTS = ("report.txt", "flaky.txt")
-WHOLE, LINE, TAIL = 64 << 20, 64 << 10, 256 << 10  # bytes read of a large file, of a line, of the end
+WHOLE, LINE, TAIL = 16 << 20, 64 << 10, 256 << 10  # bytes read of a large file, of a line, of the end
+BEFORE = 50  # lines that are looked at for the time of one that has none
+SHOWN = 400  # characters of a line in a report
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?")
@@ -107,16 +110,19 @@ def _logs(folder: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def error_lines(folder: pathlib.Path, most: int = 40) -> List[ErrorLine]:
-    """The error lines of all logs below the folder, in order of time; a line without a time stands where its file's last one did."""
+    """The error lines of all logs below the folder, in order of time; a line without a time has that of a line
+    shortly before it."""
     first: List[ErrorLine] = []
     for path in _logs(folder):
-        last, found = "", 0
+        found = 0
         ends: Deque[ErrorLine] = collections.deque(maxlen=most)
+        before: Deque[str] = collections.deque(maxlen=BEFORE)
         for number, line in enumerate(_lines(path), 1):
-            last = _time_of(line) or last
+            before.append(line)
             if _is_error(line):
                 found += 1
-                one = ErrorLine(last, str(path.relative_to(folder)), number, line[:500])
+                last = next((t for t in map(_time_of, reversed(before)) if t), "")
+                one = ErrorLine(last, str(path.relative_to(folder)), number, told(line))
                 if found <= most:
                     first.append(one)
                 else:
@@ -133,17 +139,18 @@ def _readable(line: str) -> str:
     return line
 
 
-def _lines(path: pathlib.Path) -> Iterator[str]:
+def _lines(path: pathlib.Path, whole: int = 0) -> Iterator[str]:
     """Its lines; of a large file those of its beginning and of its end, of a long line the beginning."""
+    whole = whole or WHOLE
     try:
         size = path.stat().st_size
         with open(path, "rb") as f:
-            yield from _lines_of(f, min(size, WHOLE // 2) if size > WHOLE else size)
-            if size > WHOLE:
-                yield f"({size - WHOLE} bytes are left out here: the file is large)"
-                f.seek(size - WHOLE // 2)
+            yield from _lines_of(f, min(size, whole // 2) if size > whole else size)
+            if size > whole:
+                yield f"({size - whole} bytes are left out here: the file is large)"
+                f.seek(size - whole // 2)
                 f.readline()
-                yield from _lines_of(f, WHOLE)
+                yield from _lines_of(f, whole)
     except OSError as e:
         yield f"ERROR cannot read {path.name}: {e.strerror}"
 
@@ -158,6 +165,19 @@ def _lines_of(f: BinaryIO, n: int) -> Iterator[str]:
         while len(rest) == LINE and not rest.endswith(b"\n"):
             rest = f.readline(LINE)
         yield _readable(raw.rstrip(b"\r\n").decode(errors="replace"))
+
+
+def told(line: str) -> str:
+    """As a person reads it: a JSON line as text, the message before its fields; cut at SHOWN characters."""
+    prefix, brace, rest = line.partition("{")
+    if brace and (not prefix or prefix.startswith("[")) and rest.endswith("}"):
+        with contextlib.suppress(ValueError):
+            found = json.loads(brace + rest)
+            head = [str(found.pop(k, "")) for k in ("time", "level", "target", "message")]
+            fields = " ".join(f"{k}={v if isinstance(v, str) and v.isalnum() else json.dumps(v, ensure_ascii=False)}"
+                              for k, v in found.items() if k not in ("file", "line") and not k.startswith("otel."))
+            line = f"{prefix}{head[0]} {head[1]} {head[2]}: {head[3]} {fields}".replace("\n", "\\n").rstrip()
+    return line if len(line) <= SHOWN else line[:SHOWN - 1] + "…"
 
 
 def faults(folder: pathlib.Path) -> List[str]:
@@ -177,14 +197,14 @@ def tail(path: pathlib.Path, n: int = 20) -> List[str]:
         return []
     if lines and not lines[-1]:
         lines.pop()
-    return [_readable(line.rstrip("\r"))[-500:] for line in (lines[1:] if size > TAIL and len(lines) > 1 else lines)[-n:]]
+    return [told(_readable(line.rstrip("\r"))) for line in (lines[1:] if size > TAIL and len(lines) > 1 else lines)[-n:]]
 
 
 def shapes(folder: pathlib.Path) -> Dict[str, int]:
     """Lines by shape: time cut off, numbers and ids masked."""
     out: Dict[str, int] = {}
     for path in _logs(folder):
-        for line in _lines(path):
+        for line in _lines(path, WHOLE // 4):
             text = _TIME.sub("", line)[:300].strip()
             for pattern, mask in _SHAPES:
                 text = pattern.sub(mask, text)

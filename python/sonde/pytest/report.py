@@ -36,7 +36,9 @@ def of_failure(root: pathlib.Path, state: State, kept: bool) -> str:
     server = state.server if state.server is not None and state.server.running else None
     if server is not None:
         parts += _requests(server)
-    parts += _list("what differs from the last run that passed", logs.differences(_recall(root, state), logs.shapes(state.folder)))
+    passed = _recall(root, state)
+    if passed:
+        parts += _list("what differs from the last run that passed", logs.differences(passed, logs.shapes(state.folder)))
     if kept:
         parts.append(f"to open it: sonde results {shlex.quote(str(state.folder))}")
         if state.server is not None:
@@ -72,9 +74,11 @@ def _one_request(server: SondeServer, r: Dict[str, Any]) -> str:
         failure = server.request(id, 1).get("failure") if r.get("status") == "error" else None
         if failure:
             line += f"\n    {failure.get('service') or failure.get('where')}: {failure.get('what')}: {failure.get('why')}"
-    phases = r.get("phases") or []
+    phases: Dict[str, float] = {}
+    for p in r.get("phases") or []:
+        phases[str(p.get("name"))] = phases.get(str(p.get("name")), 0.0) + _seconds(p) * 1000
     if phases:
-        line += "\n    " + ", ".join(f"{p.get('name')} {_seconds(p) * 1000:.1f} ms" for p in phases)
+        line += "\n    " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in phases.items() if ms >= 0.05 or len(phases) == 1)
     return line
 
 
