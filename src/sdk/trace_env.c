@@ -5,6 +5,32 @@
 #include "sdk/sdk.h"
 #include <stdio.h>
 
+enum { RATE_DEFAULT = 100 };
+// OTEL_TRACES_SAMPLER; those from RATIO on are asked.
+enum word {
+    ON,
+    OFF,
+    PARENT_ON,
+    PARENT_OFF,
+    PARENT_RATIO,
+    RATIO,
+    PROBABILITY,
+    PARENT_PROBABILITY,
+    RATELIMITED,
+    PARENT_RATELIMITED,
+    UNKNOWN,
+    NONE
+};
+static const char *const words[UNKNOWN] = {"always_on",
+                                           "always_off",
+                                           "parentbased_always_on",
+                                           "parentbased_always_off",
+                                           "parentbased_traceidratio",
+                                           "traceidratio",
+                                           "probability",
+                                           "parentbased_probability",
+                                           "ratelimited",
+                                           "parentbased_ratelimited"};
 static enum trace_mode env_mode = TRACE_PARENT;
 static const struct sonde_sampler *env_sampler;
 
@@ -40,30 +66,55 @@ static void use_ratio(double ratio)
     }
 }
 
-static void sampler(struct buf *notes)
+// New traces a second.
+static double rate(struct buf *notes)
 {
-    static const char *const words[] = {
-        "always_on", "always_off", "parentbased_always_on", "parentbased_always_off", "traceidratio", "parentbased_traceidratio"};
+    struct slice v = value_of("OTEL_TRACES_SAMPLER_ARG");
+    double per_second;
+    if (!v.n)
+        return RATE_DEFAULT;
+    if (slice_to_f64(v, &per_second) && per_second >= 0)
+        return per_second;
+    buf_printf(notes, "sonde: OTEL_TRACES_SAMPLER_ARG: '%.*s' is not a number of traces a second; %d is used\n",
+               (int)(v.n < 100 ? v.n : 100), v.p, RATE_DEFAULT);
+    return RATE_DEFAULT;
+}
+
+// A sampler that has to be asked; null without memory.
+static const struct sonde_sampler *asked(enum word w, double ratio, struct buf *notes)
+{
+    bool limited = w == RATELIMITED || w == PARENT_RATELIMITED;
+    const struct sonde_sampler *s = limited      ? sonde_sampler_rate(rate(notes))
+                                    : w == RATIO ? sonde_sampler_ratio(ratio)
+                                                 : sonde_sampler_probability(ratio);
+    bool parent = w == PARENT_RATELIMITED || w == PARENT_PROBABILITY;
+    return s && parent ? sonde_sampler_parent_based(&(struct sonde_parent_based){.root = s}) : s;
+}
+
+static enum word sampler_word(struct buf *notes)
+{
     struct slice v = value_of("OTEL_TRACES_SAMPLER");
-    double ratio = 1;
-    size_t i = 0;
-    while (i < 6 && !slice_ieq(v, slice_str(words[i])))
-        i++;
-    if (v.n && i == 6)
+    for (int i = 0; i < UNKNOWN; i++)
+        if (slice_ieq(v, slice_str(words[i])))
+            return (enum word)i;
+    if (v.n)
         buf_printf(notes, "sonde: OTEL_TRACES_SAMPLER: '%.*s' is not known here; parentbased_always_on is used\n",
                    (int)(v.n < 100 ? v.n : 100), v.p);
+    return v.n ? UNKNOWN : NONE;
+}
+
+static void sampler(struct buf *notes)
+{
+    enum word w = sampler_word(notes);
+    double ratio = 1;
     bool given = share(notes, "OTEL_TRACES_SAMPLE_RATIO", "all traces are sampled", &ratio);
-    if (i == 4 || i == 5)
+    if (w == RATIO || w == PARENT_RATIO || w == PROBABILITY || w == PARENT_PROBABILITY)
         share(notes, "OTEL_TRACES_SAMPLER_ARG", given ? "OTEL_TRACES_SAMPLE_RATIO holds" : "1 is used", &ratio);
-    use_ratio(i == 5 || !v.n ? ratio : 1);
-    env_mode = TRACE_PARENT;
+    use_ratio(w == PARENT_RATIO || w == NONE ? ratio : 1);
+    env_mode = w == ON ? TRACE_ON : w == OFF ? TRACE_OFF : w == PARENT_OFF ? TRACE_PARENT_OFF : TRACE_PARENT;
     env_sampler = NULL;
-    if (i == 0 || i == 1) {
-        env_mode = i == 0 ? TRACE_ON : TRACE_OFF;
-    } else if (i == 3) {
-        env_mode = TRACE_PARENT_OFF;
-    } else if (i == 4) {
-        env_sampler = sonde_sampler_ratio(ratio);
+    if (w >= RATIO && w < UNKNOWN) {
+        env_sampler = asked(w, ratio, notes);
         env_mode = env_sampler ? TRACE_ASK : TRACE_ON;
     }
 }
