@@ -164,6 +164,38 @@ static enum errc compact(struct table *t, void *arg)
     return ERR_OK;
 }
 
+static enum errc count_resources(struct table *t, void *arg)
+{
+    size_t *sum = arg;
+    pthread_mutex_lock(&t->lock);
+    for (uint32_t i = 0; i < t->n_parts; i++)
+        *sum += part_resource_memory(t->parts[i]);
+    pthread_mutex_unlock(&t->lock);
+    return ERR_OK;
+}
+
+// The oldest parts' first: new ones are asked for more often.
+static enum errc drop_resources(struct table *t, void *arg)
+{
+    size_t *sum = arg;
+    pthread_mutex_lock(&t->lock); // references to parts are taken under it
+    for (uint32_t i = 0; i<t->n_parts && * sum> t->store->opt.resource_cache / 2; i++) {
+        size_t n = part_resource_memory(t->parts[i]);
+        if (n && part_forget_resources(t->parts[i]))
+            *sum -= n < *sum ? n : *sum;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return ERR_OK;
+}
+
+static void trim_resources(struct store *s)
+{
+    size_t sum = 0;
+    tables_each(s, count_resources, &sum);
+    if (sum > s->opt.resource_cache)
+        tables_each(s, drop_resources, &sum);
+}
+
 static void flush_and_trim(struct store *s, struct pass *p)
 {
     // Many tables below their own limit can be too much together.
@@ -191,6 +223,7 @@ static enum errc run_pass(struct store *s, bool all, struct error *err)
         int64_t oldest = clock_wall_ns() - s->opt.retention_ns;
         tables_each(s, drop_old, &oldest);
     }
+    trim_resources(s);
     if (!all && (!p.flushed || ++s->busy_passes >= BUSY_PASSES)) {
         s->busy_passes = 0;
         tables_each(s, compact, &p);

@@ -67,6 +67,10 @@ void part_unref(struct part *p);  // null is fine
 void part_remove(struct part *p); // the file goes when nobody reads it any more
 // The table of resources, n_resources; loads it once. fd: the open file, or -1.
 enum errc part_resources(struct part *p, int fd, struct error *err);
+size_t part_resource_memory(const struct part *p); // of the table, once loaded
+// Gives the table back if nobody but the caller refers to the part; false if somebody does. Nobody may take a reference
+// meanwhile.
+bool part_forget_resources(struct part *p);
 int part_file(const struct part *p, struct error *err); // opens for reading; -1 and an error, or -1 for one in memory
 
 // Reading one block, column by column, into `out`, a batch that belongs to the cursor.

@@ -383,3 +383,20 @@ enum errc part_resources(struct part *p, int fd, struct error *err)
     pthread_mutex_unlock(&p->lock);
     return rc;
 }
+
+size_t part_resource_memory(const struct part *p)
+{
+    return __atomic_load_n(&p->resources, __ATOMIC_ACQUIRE) ? p->resource_arena.used : 0;
+}
+
+bool part_forget_resources(struct part *p)
+{
+    if (__atomic_load_n(&p->refs, __ATOMIC_ACQUIRE) > 1)
+        return false;
+    pthread_mutex_lock(&p->lock);
+    __atomic_store_n(&p->resources, NULL, __ATOMIC_RELEASE);
+    p->resource_min = p->resource_max = NULL;
+    arena_free(&p->resource_arena);
+    pthread_mutex_unlock(&p->lock);
+    return true;
+}

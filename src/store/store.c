@@ -18,6 +18,7 @@ void store_options_default(struct store_options *o)
         .head_max_log_bytes = MIB(8),
         .wal_segment_bytes = MIB(8),
         .wal_keep_bytes = MIB(32),
+        .resource_cache = MIB(256),
         .discover_service = true,
     };
 }

@@ -22,6 +22,7 @@ struct store_options {
                                // as 64 bytes more): what a restart has to read again
     size_t wal_segment_bytes;  // default 8 MiB
     size_t wal_keep_bytes;     // covered requests kept for the filter of repeated ones (default 32 MiB)
+    size_t resource_cache;     // lists of resources that parts keep for the next query (default 256 MiB)
     bool discover_service;     // passed to wire_decode on replay: must equal what receivers use
 };
 void store_options_default(struct store_options *o);

@@ -162,6 +162,34 @@ static void samples_come_back_from_the_log(void **state)
     temp_remove(other);
 }
 
+static void no_cache(struct store_options *o)
+{
+    o->resource_cache = 0;
+}
+
+static void lists_of_series_are_given_back(void **state)
+{
+    char *dir = temp_dir();
+    struct store *s = open_with(dir, no_cache);
+    for (unsigned step = 0; step < STEPS; step++) {
+        append(s, SERIES, step);
+        if (step % 10 == 9)
+            OK(store_flush(s, NULL));
+    }
+    for (int round = 0; round < 3; round++) {
+        check_all(s); // loads them
+        OK(store_flush(s, NULL));
+        struct table *t = table_find(s, SLICE_NONE, SIGNAL_SAMPLE);
+        pthread_mutex_lock(&t->lock);
+        assert_true(t->n_parts > 0);
+        for (uint32_t i = 0; i < t->n_parts; i++)
+            assert_int_equal(part_resource_memory(t->parts[i]), 0);
+        pthread_mutex_unlock(&t->lock);
+    }
+    store_close(s);
+    temp_remove(dir);
+}
+
 // ---- bytes ----------------------------------------------------------------------------------------------------------
 static uint64_t dice(void)
 {
@@ -264,11 +292,9 @@ static void times_come_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(samples_in_head_part_and_log),
-        cmocka_unit_test(samples_come_back_from_the_log),
-        cmocka_unit_test(values_keep_their_bits),
-        cmocka_unit_test(regular_values_are_small),
-        cmocka_unit_test(times_come_back),
+        cmocka_unit_test(samples_in_head_part_and_log),   cmocka_unit_test(samples_come_back_from_the_log),
+        cmocka_unit_test(lists_of_series_are_given_back), cmocka_unit_test(values_keep_their_bits),
+        cmocka_unit_test(regular_values_are_small),       cmocka_unit_test(times_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
