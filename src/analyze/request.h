@@ -3,6 +3,7 @@
 // that broke after a 200, errors on requests that were served).
 #pragma once
 #include "analyze/trace.h"
+#include "analyze/trace_set.h"
 
 enum role { ROLE_OTHER, ROLE_FRONTEND, ROLE_PREFILL, ROLE_DECODE };
 const char *role_text(enum role r);
@@ -85,11 +86,6 @@ enum errc request_analyze(const struct trace *t, const struct request_logs *logs
                           struct request *out, struct error *err);
 
 // ---- finding --------------------------------------------------------------------------------------------------------
-struct trace_ref {
-    struct id128 id;
-    int64_t time; // of the earliest span or record seen
-};
-
 struct trace_refs {
     struct trace_ref *at; // newest first
     size_t n;

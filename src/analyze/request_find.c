@@ -13,64 +13,15 @@ static const int64_t LOG_SLACK_NS = 10000000000; // records around the spans of 
 
 // ---- a set of traces ------------------------------------------------------------------------------------------------
 
-struct ref_set {
-    struct trace_ref *at; // open addressing, zero id = free
-    size_t n, size;
-};
-
-static enum errc refs_grow(struct ref_set *s, struct error *err)
+static enum errc refs_add(struct trace_set *s, struct id128 id, int64_t time, struct error *err)
 {
-    size_t size = s->size ? 2 * s->size : 256;
-    struct trace_ref *bigger = calloc(size, sizeof *bigger);
-    if (!bigger)
-        return ERR(err, NOMEM, "no memory for a search over %zu traces", s->n);
-    for (size_t i = 0; i < s->size; i++) {
-        if (id128_zero(s->at[i].id))
-            continue;
-        size_t k = s->at[i].id.lo & (size - 1);
-        while (!id128_zero(bigger[k].id))
-            k = (k + 1) & (size - 1);
-        bigger[k] = s->at[i];
-    }
-    free(s->at);
-    s->at = bigger;
-    s->size = size;
-    return ERR_OK;
+    return s->n < TRACE_REFS_MAX ? trace_set_add(s, id, time, err) : ERR_OK;
 }
 
-static enum errc refs_add(struct ref_set *s, struct id128 id, int64_t time, struct error *err)
+static void refs_finish(struct trace_set *s, size_t max, struct trace_refs *out)
 {
-    if (id128_zero(id) || s->n >= TRACE_REFS_MAX)
-        return ERR_OK;
-    if (2 * (s->n + 1) > s->size)
-        TRY(refs_grow(s, err));
-    size_t k = id.lo & (s->size - 1);
-    while (!id128_zero(s->at[k].id) && !id128_eq(s->at[k].id, id))
-        k = (k + 1) & (s->size - 1);
-    if (id128_zero(s->at[k].id)) {
-        s->at[k] = (struct trace_ref){id, time};
-        s->n++;
-    } else if (time < s->at[k].time) {
-        s->at[k].time = time;
-    }
-    return ERR_OK;
-}
-
-static int newest_first(const void *x, const void *y)
-{
-    const struct trace_ref *a = x, *b = y;
-    return a->time != b->time ? (a->time < b->time ? 1 : -1) : id128_cmp(a->id, b->id);
-}
-
-static void refs_finish(struct ref_set *s, size_t max, struct trace_refs *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s->size; i++)
-        if (!id128_zero(s->at[i].id))
-            s->at[n++] = s->at[i];
-    if (n)
-        qsort(s->at, n, sizeof *s->at, newest_first);
-    *out = (struct trace_refs){.at = s->at, .n = n < max ? n : max, .truncated = n > max};
+    trace_set_sort(s);
+    *out = (struct trace_refs){.at = s->at, .n = s->n < max ? s->n : max, .truncated = s->n > max};
 }
 
 void trace_refs_free(struct trace_refs *r)
@@ -133,7 +84,7 @@ static bool json_line_trace(struct slice line, struct slice id, struct id128 *tr
 }
 
 static enum errc find_in(struct store *s, struct slice tenant, enum signal signal, struct slice id, int64_t from, int64_t to,
-                         struct budget *budget, struct ref_set *set, struct error *err)
+                         struct budget *budget, struct trace_set *set, struct error *err)
 {
     struct scan_request q = {.tenant = tenant,
                              .signal = signal,
@@ -169,7 +120,7 @@ out:
 }
 
 // A trace id is known when it has a span, whenever that was.
-static enum errc find_trace(struct store *s, struct slice tenant, struct id128 id, struct budget *budget, struct ref_set *set,
+static enum errc find_trace(struct store *s, struct slice tenant, struct id128 id, struct budget *budget, struct trace_set *set,
                             struct error *err)
 {
     struct scan_request q = {.tenant = tenant,
@@ -195,7 +146,7 @@ out:
 enum errc request_find(struct store *s, struct slice tenant, struct slice id, int64_t from, int64_t to, struct budget *budget,
                        struct trace_refs *out, struct error *err)
 {
-    struct ref_set set = {0};
+    struct trace_set set = {0};
     struct id128 trace;
     enum errc rc = ERR_OK;
     *out = (struct trace_refs){0};
@@ -214,7 +165,7 @@ out:
     if (rc == ERR_OK)
         refs_finish(&set, TRACE_REFS_MAX, out);
     else
-        free(set.at);
+        trace_set_free(&set);
     return rc;
 }
 
@@ -250,7 +201,7 @@ enum errc request_list(struct store *s, struct slice tenant, int64_t from, int64
                              .attrs = attrs,
                              .n_attrs = sizeof attrs / sizeof *attrs,
                              .budget = budget};
-    struct ref_set set = {0};
+    struct trace_set set = {0};
     struct scan *scan = NULL;
     struct scan_batch part;
     enum errc rc;
@@ -277,7 +228,7 @@ out:
     if (rc == ERR_OK)
         refs_finish(&set, max, out);
     else
-        free(set.at);
+        trace_set_free(&set);
     return rc;
 }
 

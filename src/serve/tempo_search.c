@@ -1,5 +1,6 @@
 // /api/search: traces with a span that matches, newest first.
 #include "analyze/trace.h"
+#include "analyze/trace_set.h"
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "serve/tempo_api.h"
@@ -21,57 +22,8 @@ struct search {
     size_t n_names;
 };
 
-struct candidate {
-    struct id128 id;
-    int64_t time; // earliest matching span seen
-};
-
-struct candidates {
-    struct candidate *at; // open addressing, zero id = free
-    size_t n, size;
-};
-
-static enum errc candidate_add(struct candidates *c, struct id128 id, int64_t time, struct error *err)
-{
-    if (2 * (c->n + 1) > c->size) {
-        size_t size = c->size ? 2 * c->size : 1024;
-        if (size * sizeof *c->at > MAX_QUERY_MEMORY)
-            return ERR(err, LIMIT, "more than %zu traces match: narrow the time range or the query", c->n);
-        struct candidate *bigger = calloc(size, sizeof *bigger);
-        if (!bigger)
-            return ERR(err, NOMEM, "no memory for a search over %zu traces", c->n);
-        for (size_t i = 0; i < c->size; i++) {
-            if (id128_zero(c->at[i].id))
-                continue;
-            size_t k = c->at[i].id.lo & (size - 1);
-            while (!id128_zero(bigger[k].id))
-                k = (k + 1) & (size - 1);
-            bigger[k] = c->at[i];
-        }
-        free(c->at);
-        c->at = bigger;
-        c->size = size;
-    }
-    size_t k = id.lo & (c->size - 1);
-    while (!id128_zero(c->at[k].id) && !id128_eq(c->at[k].id, id))
-        k = (k + 1) & (c->size - 1);
-    if (id128_zero(c->at[k].id)) {
-        c->at[k] = (struct candidate){id, time};
-        c->n++;
-    } else if (time < c->at[k].time) {
-        c->at[k].time = time;
-    }
-    return ERR_OK;
-}
-
-static int newest_first(const void *x, const void *y)
-{
-    const struct candidate *a = x, *b = y;
-    return a->time != b->time ? (a->time < b->time ? 1 : -1) : id128_cmp(a->id, b->id);
-}
-
-// All traces with a matching span in the range, newest first, in c->at[0 … c->n-1].
-static enum errc find_candidates(struct query_job *job, struct search *s, struct candidates *c, struct error *err)
+// All traces with a matching span in the range, newest first.
+static enum errc find_candidates(struct query_job *job, struct search *s, struct trace_set *c, struct error *err)
 {
     struct scan_request q = {.tenant = job->tenant,
                              .signal = SIGNAL_SPAN,
@@ -94,15 +46,10 @@ static enum errc find_candidates(struct query_job *job, struct search *s, struct
         s->inspected_spans += part.n_rows;
         for (uint32_t i = 0; i < part.n_rows; i++)
             if (traceql_match(s->q, part.batch, part.rows[i]))
-                GO(candidate_add(c, column_id128(part.batch->field[FIELD_TRACE_ID], part.rows[i]), part.batch->time[part.rows[i]],
+                GO(trace_set_add(c, column_id128(part.batch->field[FIELD_TRACE_ID], part.rows[i]), part.batch->time[part.rows[i]],
                                  err));
     }
-    size_t n = 0;
-    for (size_t i = 0; i < c->size; i++)
-        if (!id128_zero(c->at[i].id))
-            c->at[n++] = c->at[i];
-    if (n)
-        qsort(c->at, n, sizeof *c->at, newest_first);
+    trace_set_sort(c);
 out:
     scan_close(scan);
     return rc;
@@ -310,7 +257,7 @@ static void write_trace(struct jw *w, const struct search *s, const struct trace
     jw_obj_end(w);
 }
 
-static enum errc write_search(struct query_job *job, struct search *s, const struct candidates *c, struct buf *out,
+static enum errc write_search(struct query_job *job, struct search *s, const struct trace_set *c, struct buf *out,
                               struct error *err)
 {
     struct jw w = jw_to(out);
@@ -471,7 +418,7 @@ void tempo_search(struct query_job *job)
 {
     struct error err = {0};
     struct search s;
-    struct candidates c = {0};
+    struct trace_set c = {0};
     struct buf out;
     buf_init(&out, MAX_TEMPO_ANSWER);
     enum errc rc = read_search(job, &s, &err);
@@ -484,6 +431,6 @@ void tempo_search(struct query_job *job)
         http_reply(job->req, 200, SLICE("application/json"), buf_slice(&out));
     else
         server_reply_error(job->req, &err);
-    free(c.at);
+    trace_set_free(&c);
     buf_free(&out);
 }
