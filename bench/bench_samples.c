@@ -114,21 +114,26 @@ static double cpu(clockid_t c)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static bool first_series(void *arg, const struct resource *r)
+static bool first_target(void *arg, const struct resource *r)
 {
     (void)arg;
     return slice_eq(resource_label(r, SLICE("instance")), SLICE("10.0.12.3:9100"));
 }
 
-static uint64_t scan(struct store *s, bool all)
+static bool first_metric(void *arg, const struct resource *r)
+{
+    (void)arg;
+    return slice_eq(resource_label(r, SLICE("__name__")), SLICE("http_request_duration_seconds_bucket_2"));
+}
+
+static uint64_t scan(struct store *s, bool (*match)(void *arg, const struct resource *r))
 {
     struct scan_request q = {.signal = SIGNAL_SAMPLE, .from = INT64_MIN, .to = INT64_MAX, .fields = 1ull << FIELD_VALUE};
     struct scan *sc;
     struct scan_batch part;
     struct error err = {0};
     uint64_t rows = 0;
-    if (!all)
-        q.match = first_series;
+    q.match = match;
     if (store_scan(s, &q, &sc, &err) != ERR_OK)
         die("scan", &err);
     while (scan_next(sc, &part, &err) == ERR_OK && part.batch)
@@ -221,10 +226,13 @@ int main(int argc, char **argv)
     }
     merge = cpu(CLOCK_PROCESS_CPUTIME_ID) - merge;
     int64_t began = clock_mono_ns();
-    uint64_t one = scan(s, false);
+    uint64_t one = scan(s, first_target);
     double one_ms = (double)(clock_mono_ns() - began) / 1e6;
     began = clock_mono_ns();
-    uint64_t rows = scan(s, true);
+    uint64_t metric = scan(s, first_metric);
+    double metric_ms = (double)(clock_mono_ns() - began) / 1e6;
+    began = clock_mono_ns();
+    uint64_t rows = scan(s, NULL);
     double all_s = (double)(clock_mono_ns() - began) / 1e9;
     struct {
         const char *key, *text;
@@ -242,11 +250,12 @@ int main(int argc, char **argv)
                {"parts", "parts", (double)st.parts},
                {"bytes_per_sample", "bytes a sample on disk", (double)st.bytes_disk / (double)st.rows_parts},
                {"target_ms", "ms to read the samples of one target", one_ms},
+               {"metric_ms", "ms to read one metric of all targets", metric_ms},
                {"scan_samples_per_s", "samples/s scanned", (double)rows / all_s}};
     size_t n = sizeof row / sizeof *row;
     for (size_t i = 0; i < n; i++)
         printf("%14.2f  %s\n", row[i].v, row[i].text);
-    if (one != (uint64_t)PER_TARGET * n_rounds || rows != samples) {
+    if (one != (uint64_t)PER_TARGET * n_rounds || metric != samples / PER_TARGET * 12 || rows != samples) {
         fprintf(stderr, "read %llu of %llu, %llu of all %llu\n", (unsigned long long)one,
                 (unsigned long long)PER_TARGET * n_rounds, (unsigned long long)rows, (unsigned long long)samples);
         return 1;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The figures: libsonde (bench_log, bench_span, bench_loss), the store (bench_store), the server (bench_server.py), each beside the
+# The figures: libsonde (bench_log, bench_span, bench_loss), the store (bench_store, bench_samples), the server (bench_server.py), each beside the
 # machine's floor, as text and in BUILD/bench.json. About three minutes; runs on whatever else the machine is doing, so compare ratios.
 #   scripts/bench.sh [BUILD_DIR]      BENCH_RUNS (default 3)
 set -euo pipefail
@@ -24,6 +24,7 @@ program bench_log "$out/lines"
 program bench_span
 program bench_loss "$out/loss"
 program bench_store --seconds 2 "$out/store"
+program bench_samples "$out/samples"
 python3 bench/bench_server.py "$build" --runs "$runs" --dir "$out" --json "$out/server.json"
 
 python3 - "$out" "$build/bench.json" <<'PY'
@@ -36,11 +37,11 @@ def spread(name):
     return {k: {"low": min(r[k] for r in runs), "median": sorted(r[k] for r in runs)[len(runs) // 2], "high": max(r[k] for r in runs)}
             if isinstance(v, (int, float)) and not isinstance(v, bool) else v for k, v in runs[-1].items()}
 
-log, span, loss, store = (spread(name) for name in ("bench_log", "bench_span", "bench_loss", "bench_store"))
-json.dump({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(), "log": log, "span": span, "loss": loss, "store": store,
+log, span, loss, store, samples = (spread("bench_" + name) for name in ("log", "span", "loss", "store", "samples"))
+json.dump({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count(), "log": log, "span": span, "loss": loss, "store": store, "samples": samples,
            "server": json.load(open(f"{out}/server.json"))}, open(target, "w"), indent=1)
 print(f"\nall figures: {os.path.relpath(target)}; lowest and highest of the runs:")
-for title, figures in (("bench_log", log), ("bench_span", span), ("bench_loss", loss), ("bench_store", store)):
+for title, figures in (("bench_log", log), ("bench_span", span), ("bench_loss", loss), ("bench_store", store), ("bench_samples", samples)):
     for k, v in figures.items():
         if isinstance(v, dict):
             print(f"  {title:<12}{k:<32}{v['low']:>14,.1f} … {v['high']:,.1f}")
