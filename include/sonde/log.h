@@ -475,7 +475,7 @@ static_assert(sizeof(long long) == 8, "elements are read as 64 bits");
 template <class T> auto type_of(const T &v) -> decltype((void)v.size(), data_type(v.data()));
 template <class T> auto arg_of(const T &v) -> decltype((void)data_type(v.data()), sonde_arg_data(v.data(), v.size()))
 {
-    return sonde_arg_data(v.data(), v.size());
+    return sonde_arg_data(v.data() ? static_cast<const void *>(v.data()) : "", v.size()); // nothing in it is not nothing
 }
 // std::chrono::duration
 template <class T, class P = typename T::period>

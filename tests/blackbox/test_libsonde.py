@@ -111,7 +111,7 @@ def test_hosts_in_cxx(installed, rings, compiler):
     program = installed.compile(f"host-{compiler}", "headers.cc", compiler=compiler, standard="c++17")
     out = run(program, rings=rings)
     assert out.returncode == 0, out
-    assert messages(out.stderr) == ['from C++ worker="w-1" n=1 f=0.5 b=true'] and " WARN work: " in out.stderr
+    assert messages(out.stderr) == ['from C++ worker="w-1" n=1 f=0.5 b=true', 'empty text="" list=[]'] and " WARN work: " in out.stderr
 
 
 def test_clang_and_warnings_of_others(installed):
