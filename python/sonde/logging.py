@@ -41,9 +41,6 @@ def _level(number: int) -> int:
     return 4 if number >= 10 else 5
 
 
-_LEVELS = {50: 1, 40: 1, 30: 2, 20: 3, 10: 4, TRACE: 5}
-
-
 def _causes(e: BaseException) -> list[str]:
     """What led to it, and what a group holds with what led to that."""
     out: list[str] = []
@@ -147,60 +144,9 @@ class Handler(logging.Handler):
             self.handleError(record)
 
 
-# ---- the short way: no LogRecord where libsonde's handler is the only one that would see it -----------------------------------
-_log_by_record = logging.Logger._log
-_source = logging._srcfile
-
-
-def _log(self: logging.Logger, level: int, msg: object, args: Any, exc_info: Any = None, extra: Optional[Mapping[str, object]] = None,
-         stack_info: bool = False, stacklevel: int = 1) -> None:
-    handler = _only_handler(self)
-    if handler is None or exc_info or stack_info or stacklevel != 1 or self.filters:
-        return _log_by_record(self, level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
-    frame: Any = sys._getframe(2)
-    code = frame.f_code
-    while code.co_filename == _source and frame.f_back is not None:  # a LoggerAdapter, logging.info()
-        frame = frame.f_back
-        code = frame.f_code
-    message: object = None
-    try:
-        message = msg
-        if args:
-            if len(args) == 1 and args[0] and isinstance(args[0], Mapping):
-                args = args[0]
-            message = str(msg) % args
-        if handler._prefix or not isinstance(message, str):
-            message = f"{handler._prefix}{message}"
-    except Exception:
-        handler = None
-    if handler is None:  # out of the block above, so that what is wrong is said once
-        return _log_by_record(self, level, msg, args, exc_info, extra, stack_info, stacklevel + 1)
-    name = self.name
-    if name == "root":
-        name = os.path.splitext(os.path.basename(code.co_filename))[0]
-    function = code.co_name
-    if extra:
-        for key in extra:
-            if key in _OWN:
-                raise KeyError(f"Attempt to overwrite {key!r} in LogRecord")
-    _sonde.log(_LEVELS.get(level) or _level(level), name if function == "<module>" else f"{name}.{function}", code.co_filename, frame.f_lineno, message,
-               None if not extra else extra if isinstance(extra, dict) else dict(extra), _current.get())
-
-
-def _only_handler(logger: logging.Logger) -> Optional[Handler]:
-    """libsonde's handler, if a record of this logger would go to it alone and unchanged."""
-    at: Optional[logging.Logger] = logger
-    found: Optional[Handler] = None
-    while at is not None:
-        for handler in at.handlers:
-            if type(handler) is not Handler or handler.filters or handler.formatter is not None or handler.level:
-                return None
-            if found is None:
-                found = handler  # of several the first tells it
-        at = at.parent if at.propagate else None
-    if type(logger).makeRecord is not logging.Logger.makeRecord or logging.getLogRecordFactory() is not logging.LogRecord:
-        return None
-    return found
+# The short way (logger.c): no LogRecord where libsonde's handler is the only one that would see it.
+_log = _sonde.logger_method(logging.Logger, logging.RootLogger, Handler, logging.Logger._log, sys._getframe,
+                            _current.get, vars(logging), logging.LogRecord, _OWN)
 
 
 def _flight_level() -> int:
@@ -238,7 +184,8 @@ def configure(service_name: Optional[str] = None, worker_id: Union[int, str, Non
     handler = Handler(prefix(service_name, worker_id))
     root.addHandler(handler)
     root.setLevel(1)
-    logging.Logger._log = _log  # type: ignore[method-assign]
+    if _log is not None:
+        setattr(logging.Logger, "_log", _log)
     if _flight_level() > 1:  # not everything is kept: a call below is to cost little, and to be asked for each time
         logging.Logger.isEnabledFor = _is_enabled_for  # type: ignore[method-assign]
     if capture_warnings:

@@ -38,6 +38,9 @@ enum { LEVEL_OF_SPAN = 0 }; // as level: the call site of spans that start there
 PyObject *py_log(PyObject *self, PyObject *const *args, Py_ssize_t n);
 PyObject *py_enabled(PyObject *self, PyObject *const *args, Py_ssize_t n);
 
+// ---- logger.c ----
+PyObject *py_logger_method(PyObject *self, PyObject *args);
+
 // ---- span.c ----
 int span_ready(PyObject *module); // adds the types Span and Context
 // The span's handle; null when o is none or has ended.

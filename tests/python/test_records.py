@@ -221,3 +221,61 @@ for name in ("name", "message", "asctime", "args", "other"):
     except KeyError as e: print(e.args[0])
 """)
     assert code == 0 and out.splitlines() == [f"Attempt to overwrite {n!r} in LogRecord" for n in ("name", "message", "asctime", "args")] and lines[0]["other"] == 1
+
+
+def test_the_short_way_sees_what_the_long_way_would(run):
+    lines = only(run, """
+import collections, importlib, logging, sonde.logging, types
+sonde.logging.configure("s")
+log = logging.getLogger("a.b")
+seen = []
+class Other(logging.Handler):
+    def emit(self, r): seen.append(r.getMessage())
+def both(what):
+    log.info(what)
+both("alone")
+other = Other(); logging.getLogger("a").addHandler(other); both("beside another"); logging.getLogger("a").removeHandler(other)
+logging.root.handlers.append(other); both("in the list of the root"); logging.root.handlers.remove(other)
+log.propagate = False; both("nowhere"); log.propagate = True
+log.addFilter(lambda r: seen.append("filter") or True); both("filtered"); log.filters.clear()
+plain = logging.getLogRecordFactory()
+def factory(*a, **k):
+    r = plain(*a, **k); r.made = True; return r
+logging.setLogRecordFactory(factory); both("by a factory"); logging.setLogRecordFactory(plain)
+class Mine(logging.Logger):
+    def makeRecord(self, *a, **k):
+        r = super().makeRecord(*a, **k); r.mine = True; return r
+class Property(logging.Logger):
+    @property
+    def handlers(self): return [x for x in self.own]
+    @handlers.setter
+    def handlers(self, v): self.own = v
+for cls in (Mine, Property):
+    logging.setLoggerClass(cls); logging.getLogger(cls.__name__).info("of a class"); logging.setLoggerClass(logging.Logger)
+log.info("user %(name)s", collections.ChainMap({"name": "x"}))
+log.info("extra", extra=types.MappingProxyType({"k": 1}))
+log.info("no", exc_info=None, stack_info=False)
+def outer(): helper()
+def helper(): log.info("level", stacklevel=2)
+outer()
+exec(compile("\\n\\nlog.info('compiled')", "/made/up.py", "exec"))
+importlib.reload(sonde.logging); sonde.logging.configure("again"); both("reloaded")
+print(seen)
+""")
+    assert [(x["message"].split("] ")[1], x["target"]) for x in lines] == [
+        ("alone", "a.b.both"), ("beside another", "a.b.both"), ("in the list of the root", "a.b.both"), ("filtered", "a.b.both"), ("by a factory", "a.b.both"),
+        ("of a class", "Mine"), ("of a class", "Property"), ("user x", "a.b"), ("extra", "a.b"), ("no", "a.b"), ("level", "a.b.outer"), ("compiled", "a.b"),
+        ("reloaded", "a.b.both")]
+    assert (lines[4]["made"], lines[5]["mine"], lines[8]["k"]) == (True, True, 1)
+    assert (lines[11]["file"], lines[11]["line"]) == ("/made/up.py", 3) and lines[12]["message"].startswith("[again] ")
+
+
+def test_the_same_line_of_many_functions(run):
+    lines = only(run, """
+import logging, sonde.logging
+sonde.logging.configure()
+for i in range(10000):                         # more places than are kept near
+    code = compile(f"def f{i}(): log.info('x')\\nf{i}()", f"{i}.py", "exec")
+    exec(code, {"log": logging.getLogger("n")})
+""", timeout=120)
+    assert [x["target"] for x in lines] == [f"n.f{i}" for i in range(10000)]
