@@ -74,4 +74,7 @@ format: setup ## clang-format every C file
 clean: ## remove what was built
 	rm -rf $(BUILD) build-address build-thread build-fuzz
 
-.PHONY: help setup all check interop demo demo-dynamo bench bench-peers bench-python soak fuzz asan tsan analyze install docs format clean
+check-engines: setup ## the Python package with the real vLLM and SGLang (7 GB from PyPI; no GPU)
+	@mkdir -p $(BUILD) && scripts/engines_env.sh $(BUILD)
+
+.PHONY: help setup all check interop check-engines demo demo-dynamo bench bench-peers bench-python soak fuzz asan tsan analyze install docs format clean
