@@ -1,11 +1,8 @@
 #include "results/results.h"
 #include "base/alloc.h"
-#include "base/utf8.h"
 #include "results/find.h"
 #include "results/logscan.h"
 #include <ctype.h>
-#include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,74 +10,6 @@ const char *result_kind_text(enum result_kind kind)
 {
     static const char *const text[] = {"logs", "pytest", "legacy", "aiperf", "junit"};
     return text[kind];
-}
-
-enum { NOTE_MAX = 512 };
-
-// Names of files may hold any bytes: what is shown is UTF-8.
-static struct slice clean(struct arena *a, struct slice s)
-{
-    struct buf b;
-    if (utf8_valid(s))
-        return arena_dup(a, s);
-    buf_init(&b, s.n * 3 + 1);
-    utf8_append_clean(&b, s);
-    struct slice copy = arena_dup(a, buf_slice(&b));
-    buf_free(&b);
-    return copy;
-}
-
-static void keep_note(struct arena *a, struct result *r, const char *text, size_t n)
-{
-    if (!r->note)
-        r->note = ARENA_ARRAY(a, struct slice, RESULTS_NOTES);
-    if (!r->note || r->n_notes == RESULTS_NOTES)
-        return;
-    struct slice copy = clean(a, slice_of(text, n < NOTE_MAX ? n : NOTE_MAX - 1));
-    if (copy.p)
-        r->note[r->n_notes++] = copy;
-}
-
-void result_note(struct arena *a, struct result *r, const char *fmt, ...)
-{
-    char text[NOTE_MAX];
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    if (n >= 0)
-        keep_note(a, r, text, (size_t)n);
-}
-
-void result_unreadable(struct arena *a, struct result *r, struct slice name, const char *fmt, ...)
-{
-    char text[NOTE_MAX];
-    va_list args;
-    int head = snprintf(text, sizeof text, "%.*s ", (int)(name.n < NOTE_MAX / 2 ? name.n : NOTE_MAX / 2), name.p);
-    va_start(args, fmt);
-    int n = vsnprintf(text + head, sizeof text - (size_t)head, fmt, args);
-    va_end(args);
-    r->unreadable++;
-    if (n >= 0)
-        keep_note(a, r, text, (size_t)(head + n));
-}
-
-bool result_text(struct arena *a, struct result *r, const struct file *f, size_t max, struct slice *out)
-{
-    struct textfile t;
-    int failed = f->size > max ? EFBIG : textfile_open(f->path, &t);
-    *out = SLICE("");
-    if (failed) {
-        result_unreadable(a, r, f->name, "cannot be read: %s", textfile_error(failed));
-        return false;
-    }
-    if (t.cut_short)
-        result_unreadable(a, r, f->name, "is a gzip that breaks before its end: read as far as it goes");
-    bool fits = t.text.n <= max && (t.text.n == 0 || (*out = arena_dup(a, t.text)).p);
-    if (!fits)
-        result_unreadable(a, r, f->name, "cannot be read: it does not fit into memory");
-    textfile_close(&t);
-    return fits;
 }
 
 bool client_number(struct slice name, uint32_t *number)
@@ -147,6 +76,21 @@ static bool is_load(struct slice name)
     return slice_split(&rest, '/', &part) && client_number(part, &number);
 }
 
+static bool holds(const struct folder *f, struct slice name)
+{
+    for (uint32_t i = 0; i < f->n; i++)
+        if (slice_eq(f->file[i].plain, name))
+            return true;
+    return false;
+}
+
+// What the pytest plug-in wrote a second time: the test's log as JSON, and its reports, which show lines of other files.
+static bool is_copy(struct slice name, bool log_too)
+{
+    return slice_eq(name, SLICE("report.txt")) || slice_eq(name, SLICE("flaky.txt")) ||
+           (log_too && slice_eq(name, SLICE("test.log.jsonl")));
+}
+
 // What the logs say beside what the clients said; the most frequent first.
 static enum errc add_classes(struct arena *a, struct result *r, const struct result_class *found, uint32_t n)
 {
@@ -169,10 +113,11 @@ static enum errc read_logs(struct arena *a, struct result *r, const struct folde
     struct logscan_file *file = ARENA_ARRAY(a, struct logscan_file, f->n + 1);
     struct result_class *found;
     uint32_t n = 0, n_found;
+    bool marked = holds(f, SLICE(RESULT_MARK)), logged = holds(f, SLICE("test.log.txt"));
     if (!file)
         return ERR_NOMEM;
     for (uint32_t i = 0; i < f->n; i++)
-        if (is_log(f->file[i].plain) && !is_load(f->file[i].plain))
+        if (is_log(f->file[i].plain) && !is_load(f->file[i].plain) && !(marked && is_copy(f->file[i].plain, logged)))
             file[n++] = (struct logscan_file){.path = f->file[i].path, .name = f->file[i].name};
     TRY(logscan(a, file, n, o->threads, &found, &n_found));
     TRY(add_classes(a, r, found, n_found));
@@ -219,8 +164,8 @@ static enum errc read_result(struct arena *a, struct result *r, const struct fou
                              struct error *err)
 {
     const struct folder *files = &f->files;
-    *r = (struct result){.path = clean(a, slice_str(f->path)),
-                         .name = clean(a, slice_str(f->name)),
+    *r = (struct result){.path = result_clean(a, slice_str(f->path)),
+                         .name = result_clean(a, slice_str(f->name)),
                          .startup = NAN,
                          .recovery = NAN,
                          .seconds = NAN};
@@ -336,7 +281,7 @@ enum errc results_read(struct results *r, char *const *dirs, uint32_t n, const s
     *r = (struct results){.path = SLICE("")};
     arena_init(&r->arena, RESULTS_MEMORY);
     for (uint32_t i = 0; rc == ERR_OK && i < n; i++) {
-        struct slice dir = clean(&r->arena, slice_str(dirs[i]));
+        struct slice dir = result_clean(&r->arena, slice_str(dirs[i]));
         r->path = i ? arena_printf(&r->arena, "%.*s %.*s", (int)r->path.n, r->path.p, (int)dir.n, dir.p) : dir;
         rc = read_tree(r, dirs[i], o, err);
         if (rc == ERR_NOMEM)
@@ -356,54 +301,4 @@ void results_free(struct results *r)
 {
     arena_free(&r->arena);
     *r = (struct results){.n = 0};
-}
-
-// ---- verdicts -------------------------------------------------------------------------------------------------------
-double result_success(const struct result *x)
-{
-    uint32_t ran = x->n_cases - x->cases_skipped;
-    if (x->load.total)
-        return 100.0 * (double)x->load.ok / (double)x->load.total;
-    return ran ? 100.0 * (double)(ran - x->cases_failed) / (double)ran : NAN;
-}
-
-// The first target that a result misses, said to `out`; whether it does.
-static bool miss_sla(const struct result *x, double sla, struct buf *out)
-{
-    bool load = x->kind == RESULT_AIPERF || x->kind == RESULT_LEGACY;
-    if (isnan(x->load.latency) && load)
-        buf_printf(out, "%.*s: nothing was measured, wanted is a mean latency of at most %.6g s\n", (int)x->label.n, x->label.p,
-                   sla);
-    else if (x->load.latency > sla)
-        buf_printf(out, "%.*s: mean latency %.3f s is above %.6g s\n", (int)x->label.n, x->label.p, x->load.latency, sla);
-    else
-        return false;
-    return true;
-}
-
-static bool miss_success(const struct result *x, double wanted, struct buf *out)
-{
-    double success = result_success(x);
-    bool load = x->kind == RESULT_AIPERF || x->kind == RESULT_LEGACY;
-    if (isnan(success) && load)
-        buf_printf(out, "%.*s: nothing was measured, wanted are %.6g %% that succeed\n", (int)x->label.n, x->label.p, wanted);
-    else if (success < wanted)
-        buf_printf(out, "%.*s: %.2f %% succeeded, wanted are %.6g %%\n", (int)x->label.n, x->label.p, success, wanted);
-    else
-        return false;
-    return true;
-}
-
-unsigned results_misses(const struct results *r, const struct results_options *o, struct buf *out)
-{
-    unsigned misses = 0;
-    struct buf unread;
-    buf_init(&unread, 0);
-    out = out ? out : &unread;
-    for (uint32_t i = 0; i < r->n; i++) {
-        misses += o->sla > 0 && miss_sla(&r->item[i], o->sla, out);
-        misses += o->min_success > 0 && miss_success(&r->item[i], o->min_success, out);
-    }
-    buf_free(&unread);
-    return misses;
 }

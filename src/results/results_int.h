@@ -20,6 +20,8 @@ struct folder {
     uint32_t n_clients;
 };
 
+// Any bytes as UTF-8, in a.
+struct slice result_clean(struct arena *a, struct slice s);
 // A sentence for the reader of the table; beyond RESULTS_NOTES they are dropped.
 void result_note(struct arena *a, struct result *r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 // Counts a file that cannot be read, or not whole, and says so: "<name> <why>".

@@ -303,6 +303,8 @@ def test_the_mark_of_the_pytest_plugin(tree, results):
     mark = {"nodeid": "a.py::test_x", "outcome": "failed", "message": "assert 1 == 2", "attempts": 2, "seconds": 0.25}
     tree.write("test_x/.sonde-test", json.dumps(mark))
     tree.write("test_x/test.log.txt", START)
+    for copy in ("report.txt", "flaky.txt", "test.log.jsonl"):  # what was written twice counts once
+        tree.write(f"test_x/{copy}", "2026-11-22T10:00:00Z ERROR shown again\n")
     tree.write("test_x/attempt-1/test.log.txt", "[TEST] 2026-11-22T10:00:00Z ERROR root: earlier\n")
     tree.write("test_y/.sonde-test", json.dumps({"outcome": "interrupted"}))
     tree.write("test_y/test.log.txt", START)
