@@ -222,29 +222,35 @@ static bool same_origin(const struct export_dest *a, const struct export_dest *b
     return strncmp(a->url, b->url, n) == 0 && (b->url[n] == 0 || b->url[n] == '/');
 }
 
-// Notes that the collector is away, for all signals that go there; true if that is news.
-static bool turned(struct export_dest *d, bool away)
+// Notes that the collector is away, for all signals that go there; true if that is news. An attempt that began before the last
+// change tells nothing: its answer comes late, or its thread does.
+static bool turned(struct export_dest *d, bool away, int64_t began)
 {
     struct export *e = d->e;
     pthread_mutex_lock(&e->lock);
-    bool before = d->away;
+    bool before = d->away, late = began < d->turned_at;
+    if (late || before == away) {
+        pthread_mutex_unlock(&e->lock);
+        return false;
+    }
+    int64_t now = clock_mono_ns();
     for (int i = 0; i < EXPORT_SIGNALS; i++)
         for (size_t k = 0; k < e->q[i].n_dests; k++) {
             struct export_dest *o = e->q[i].dest[k];
             if (same_origin(d, o)) {
-                before = before || o->away;
                 o->away = away;
+                o->turned_at = now;
             }
         }
     pthread_mutex_unlock(&e->lock);
-    return before != away;
+    return true;
 }
 
-static void say(struct export_dest *d, const struct export_batch *b, const struct attempt *a)
+static void say(struct export_dest *d, const struct export_batch *b, const struct attempt *a, int64_t began)
 {
     const char *at = d->url;
     if (a->outcome == RETRY) {
-        if (turned(d, true) && sdk_tells(SONDE_LEVEL_WARN))
+        if (turned(d, true, began) && sdk_tells(SONDE_LEVEL_WARN))
             SONDE_WARN("collector unreachable, export waits", SONDE_STR("endpoint", at), SONDE_STR("error", a->why));
         return;
     }
@@ -255,7 +261,7 @@ static void say(struct export_dest *d, const struct export_batch *b, const struc
                          SONDE_STR("error", a->why), SONDE_UINT("dropped", b->items), SONDE_STR("signal", d->q->word));
         return;
     }
-    if (turned(d, false) && sdk_tells(SONDE_LEVEL_INFO))
+    if (turned(d, false, began) && sdk_tells(SONDE_LEVEL_INFO))
         SONDE_INFO("collector reachable again", SONDE_STR("endpoint", at));
     if ((a->rejected || a->why[0]) && sdk_tells(SONDE_LEVEL_WARN))
         SONDE_WARN_LIMIT(SONDE_EVERY(5, 0, 10), "collector took a batch in part", SONDE_STR("endpoint", at),
@@ -332,7 +338,7 @@ static void deliver(struct export_dest *d, unsigned me, struct export_item *it, 
     int64_t took = clock_mono_ns() - start;
     if (left > 0) {
         meter_self_operation(d->q->signal, took, a.outcome == SENT);
-        say(d, it->batch, &a);
+        say(d, it->batch, &a, start);
     }
     if (it->file[0])
         spool_done(d->spool, it->file, a.outcome != RETRY);

@@ -53,6 +53,7 @@ struct export_dest {
     bool in_spool; // there may be files
     int64_t retry_at, backoff_ns;
     unsigned tried, failed; // tickets of the flushes that saw an attempt begin, and one fail
+    int64_t turned_at;      // when `away` changed last: what began before is no news
     bool away, broken;      // broken: can never deliver (no network part, bad certificate files)
 };
 

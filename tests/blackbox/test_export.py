@@ -85,8 +85,9 @@ def from_json(kind, data):
 
 
 class Http:
-    """answers: what to do with the next requests, (status, headers, body) or a callable; then all is well."""
+    """answers: what to do with the next requests, (status, headers, body); then all is well. decide: says it by the signal."""
     protocol = "http/protobuf"
+    decide = None
 
     def __init__(self, context=None):
         self.got = {"traces": [], "logs": [], "metrics": [], "zipkin": []}
@@ -103,7 +104,8 @@ class Http:
                 kind = "zipkin" if "spans" in self.path else self.path.rsplit("/", 1)[1]
                 me.times.append(time.monotonic())
                 me.heads.append({k.lower(): v for k, v in self.headers.items()} | {"path": self.path})
-                status, headers, body = me.answers.pop(0) if me.answers else (200, {}, None)
+                answers = [me.decide(kind)] if me.decide else me.answers
+                status, headers, body = answers.pop(0) if answers else (200, {}, None)
                 is_json = self.headers["content-type"] == "application/json"
                 if status == 200:
                     if kind == "zipkin":
@@ -567,6 +569,35 @@ def test_it_goes_and_comes_back(run):
     second.stop()
     assert err.count("collector unreachable") == 1 and err.count("collector reachable again") == 1, err
     assert len(lines(server)) + len(lines(second)) == 30 and "shutdown 1" in out
+
+
+def test_an_answer_that_comes_late_is_no_news(run, http_server):
+    """The log records' first request is refused only when the spans' second one has found the collector again."""
+    logs_are_there, back = threading.Event(), threading.Event()
+    seen = {"logs": 0, "traces": 0}
+
+    def decide(kind):
+        seen[kind] += 1
+        if seen[kind] > 1:
+            return 200, {}, None
+        if kind == "logs":
+            logs_are_there.set()
+            assert back.wait(30)
+        else:
+            assert logs_are_there.wait(30)
+        return 503, {}, None
+
+    http_server.decide = decide
+    p = run.start("logs:1", "spans:1", "flush:30000", "shutdown:30000", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"},
+                  OTEL_EXPORTER_OTLP_TIMEOUT="60000")
+    err = ""
+    for line in p.stderr:
+        err += line
+        if "reachable again" in line:
+            back.set()
+    out = p.stdout.read()
+    assert p.wait(60) == 0 and "shutdown 1" in out, (out, err)
+    assert seen["logs"] >= 2 and err.count("collector unreachable") == 1 and err.count("collector reachable again") == 1, err
 
 
 def test_batches_by_count_and_delay(run, grpc_server):
