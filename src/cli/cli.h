@@ -21,8 +21,8 @@ struct command {
     size_t n_settings;
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
-extern const struct command cmd_serve, cmd_logs, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_results, cmd_config,
-    cmd_env, cmd_man, cmd_completion, cmd_version;
+extern const struct command cmd_serve, cmd_logs, cmd_metrics, cmd_trace, cmd_request, cmd_requests, cmd_inspect, cmd_results,
+    cmd_config, cmd_env, cmd_man, cmd_completion, cmd_version;
 void command_help(const struct command *c, struct buf *out);
 
 // ---- the tables, from which help, man pages, completion and docs/settings.md come -----------------------------------

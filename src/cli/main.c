@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct command *const commands[] = {&cmd_serve, &cmd_requests, &cmd_request,    &cmd_trace,
-                                                 &cmd_logs,  &cmd_results,  &cmd_inspect,    &cmd_config,
-                                                 &cmd_env,   &cmd_man,      &cmd_completion, &cmd_version};
+static const struct command *const commands[] = {&cmd_serve,   &cmd_requests,   &cmd_request, &cmd_trace,  &cmd_logs,
+                                                 &cmd_metrics, &cmd_results,    &cmd_inspect, &cmd_config, &cmd_env,
+                                                 &cmd_man,     &cmd_completion, &cmd_version};
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
 const struct exit_code exit_codes[EXIT_CODES_N] = {
