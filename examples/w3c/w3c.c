@@ -22,6 +22,7 @@ struct call {
     struct request *of;
     struct sonde_span *span;
     struct slice url, arguments;
+    int status; // of the reply
     struct call *next;
 };
 struct request { // one POST /test; lives in its own arena
@@ -75,11 +76,23 @@ static void answer(struct request *r)
     http_reply_text(r->req, 200, text);
 }
 
+static void on_head(struct http_call *c, int status, const struct http_header *h, size_t n, void *arg)
+{
+    (void)c, (void)h, (void)n;
+    ((struct call *)arg)->status = status;
+}
+
 static void on_done(struct http_call *c, bool ok, const struct error *why, void *arg)
 {
     (void)c;
     struct call *k = arg;
     struct request *r = k->of;
+    struct error refused = {0};
+    if (ok && k->status >= 400) {
+        snprintf(refused.msg, sizeof refused.msg, "%s answered %d", k->url.p, k->status);
+        why = &refused;
+        ok = false;
+    }
     if (!ok) {
         sonde_span_status(k->span, SONDE_STATUS_ERROR, why->msg);
         r->why = arena_dup(r->req->arena, slice_str(why->msg)).p;
@@ -103,6 +116,7 @@ static void post(struct request *r, struct call *k)
                                   .n_headers = h.n,
                                   .body = k->arguments,
                                   .timeout_ns = TIMEOUT_NS,
+                                  .on_head = on_head,
                                   .on_done = on_done,
                                   .arg = k};
     r->waiting++;

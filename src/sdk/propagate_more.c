@@ -3,6 +3,7 @@
 #include "sdk/propagate.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 // 1 to 2n hex digits of either case.
 static bool read_id(struct slice text, uint8_t *out, size_t n)
@@ -126,6 +127,17 @@ static void prefixed_extract(struct sonde_baggage *b, const struct sonde_carrier
     }
 }
 
+// Names of headers do not tell capitals apart, nor does a header of that name come twice.
+static bool told_later(const struct sonde_baggage *b, size_t i, const char *name)
+{
+    struct sonde_baggage_member m;
+    while (++i < BAGGAGE_MEMBERS && sonde_baggage_at(b, i, &m))
+        if (strcasecmp(m.name, name) == 0)
+            return true;
+    return false;
+}
+
+// A header for each member, or none: a part of a value would be another one.
 static void prefixed_inject(const struct sonde_baggage *b, const struct sonde_carrier *to, const char *prefix)
 {
     struct sonde_baggage_member m;
@@ -136,14 +148,15 @@ static void prefixed_inject(const struct sonde_baggage *b, const struct sonde_ca
         for (const char *k = m.name; *k; k++)
             plain = plain && *k > 0x20 && *k < 0x7f && !strchr("()<>@,;:\\\"/[]?={}", *k);
         snprintf(name, sizeof name, "%s%.200s", prefix, m.name);
-        for (const char *v = m.value; *v && o + 3 < sizeof value; v++) {
+        const char *v = m.value;
+        for (; *v && o + 3 < sizeof value; v++) {
             if (*v > 0x20 && *v < 0x7f && *v != '%')
                 value[o++] = *v;
             else
                 o += (size_t)snprintf(value + o, 4, "%%%02X", (uint8_t)*v);
         }
         value[o] = 0;
-        if (plain && strlen(m.name) <= 200)
+        if (plain && !*v && strlen(m.name) <= 200 && !told_later(b, i, m.name))
             carrier_set(to, name, value);
     }
 }

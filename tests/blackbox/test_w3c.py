@@ -22,7 +22,7 @@ class Receiver(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         with self.server.lock:
             self.server.seen.append((self.path, list(self.headers.items()), body))
-        self.send_response(200)
+        self.send_response(500 if self.path.endswith("/broken") else 200)
         self.send_header("content-length", "0")
         self.end_headers()
 
@@ -328,9 +328,10 @@ def test_no_call_is_made_of_half_a_body(service, body):
 def test_a_target_that_is_not_there_harms_no_other(service):
     with socket.create_server(("127.0.0.1", 0)) as s:
         gone = f"http://127.0.0.1:{s.getsockname()[1]}/"
-    calls = [{"url": gone, "arguments": []}, {"url": service.url, "arguments": []}, {"url": "ftp://x/"}]
+    calls = [{"url": gone, "arguments": []}, {"url": service.url, "arguments": []}, {"url": "ftp://x/"},
+             {"url": service.url + "/broken"}]
     answer = service.post([f"traceparent: {TP}"], json.dumps(calls).encode())
-    assert answer.startswith(b"HTTP/1.1 200") and b"2 of 3 calls failed" in answer and len(service.receiver.seen) == 1
+    assert answer.startswith(b"HTTP/1.1 200") and b"3 of 4 calls failed" in answer and len(service.receiver.seen) == 2
 
 
 def test_many_calls_and_a_large_one(service):

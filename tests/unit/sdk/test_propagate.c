@@ -119,6 +119,28 @@ static struct sonde_context sample(void)
     return c;
 }
 
+// Formats that have a header for each member: a name once, the last one, and a value whole or not at all.
+static void baggage_headers(void **state)
+{
+    (void)state;
+    static char big[2000], text[8000];
+    static struct headers h;
+    struct sonde_carrier c = {get, set, keys, &h};
+    struct sonde_baggage *b = sonde_baggage_new();
+    struct sonde_context out = {{0}}, in = sample();
+    fill(&h, "baggage: a=1,b=2,A=3,c=%20,a=4");
+    const struct sonde_propagator *w3c = sonde_propagator_named("baggage"), *p = sonde_propagator_named("jaeger");
+    CHECK(w3c->extract(w3c, &out, b, &c) || sonde_baggage_get(b, "b"));
+    memset(big, ' ', sizeof big - 1); // three characters each in a header
+    sonde_baggage_set(b, "big", big, NULL);
+    h.n = 0;
+    p->inject(p, &in, b, &c);
+    print(&h, text, sizeof text);
+    CHECK_STR(slice_str(text), "uber-trace-id: " ID ":" SPAN ":0:1|uberctx-b: 2|uberctx-c: %20|uberctx-a: 4");
+    sonde_baggage_free(b);
+    check_done();
+}
+
 static void out_again(void **state)
 {
     (void)state;
@@ -383,8 +405,9 @@ int main(void)
     if (CHILD_TSAN)
         return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formats), cmocka_unit_test(out_again),   cmocka_unit_test(composites),   cmocka_unit_test(environment),
-        cmocka_unit_test(members), cmocka_unit_test(request_ids), cmocka_unit_test(environments), cmocka_unit_test(binary),
+        cmocka_unit_test(formats),     cmocka_unit_test(baggage_headers), cmocka_unit_test(out_again),
+        cmocka_unit_test(composites),  cmocka_unit_test(environment),     cmocka_unit_test(members),
+        cmocka_unit_test(request_ids), cmocka_unit_test(environments),    cmocka_unit_test(binary),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
