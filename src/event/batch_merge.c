@@ -59,7 +59,6 @@ struct merge {
     uint32_t *ranks; // number of one bits before each word
 };
 
-// Resources of all inputs into the output, sorted; each input's rows get the rank of theirs.
 struct ranked {
     struct resource r;
     uint32_t old;
@@ -85,21 +84,38 @@ static int series_order(const void *a, const void *b)
     return x->n_labels != y->n_labels ? (x->n_labels > y->n_labels ? 1 : -1) : resource_order(a, b);
 }
 
+// The resources that rows have, into the output. number: of each input's resources in turn, the number there. A block of a part
+// brings the whole part's list and has rows of a few.
+static bool copy_resources(struct merge *m, uint32_t *number)
+{
+    for (size_t i = 0; i < m->n_in; i++) {
+        const struct batch *in = m->in[i];
+        for (uint32_t r = 0; r < in->rows; r++) {
+            uint32_t *to = &number[in->resource[r]];
+            if (*to == UINT32_MAX)
+                *to = batch_resource_copy(m->out, &in->resources[in->resource[r]]);
+        }
+        number += in->n_resources;
+    }
+    return !m->out->failed;
+}
+
 static bool rank_resources(struct merge *m)
 {
     struct batch *out = m->out;
     size_t most = 1;
     for (size_t i = 0; i < m->n_in; i++)
         most += m->in[i]->n_resources;
-    uint32_t *number = malloc(most * sizeof *number); // of each input resource in turn; in order of arrival
-    struct ranked *sorted = malloc(most * sizeof *sorted);
-    uint32_t *rank = malloc(most * sizeof *rank);
-    bool ok = number && sorted && rank;
-    size_t at = 0;
-    for (size_t i = 0; ok && i < m->n_in; i++)
-        for (uint32_t k = 0; k < m->in[i]->n_resources; k++)
-            number[at++] = batch_resource_copy(out, &m->in[i]->resources[k]);
-    ok = ok && !out->failed;
+    uint32_t *number = malloc(most * sizeof *number), *rank = NULL;
+    struct ranked *sorted = NULL;
+    if (number)
+        memset(number, 0xff, most * sizeof *number);
+    bool ok = number && copy_resources(m, number);
+    if (ok) {
+        sorted = malloc((out->n_resources + 1u) * sizeof *sorted);
+        rank = malloc((out->n_resources + 1u) * sizeof *rank);
+        ok = sorted && rank;
+    }
     if (ok) {
         for (uint32_t i = 0; i < out->n_resources; i++)
             sorted[i] = (struct ranked){out->resources[i], i};
@@ -110,7 +126,7 @@ static bool rank_resources(struct merge *m)
         }
         out->resource_index = NULL; // numbers have changed; nothing is added any more
         out->resource_index_size = 0;
-        at = 0;
+        size_t at = 0;
         for (size_t i = 0; i < m->n_in; i++) {
             const struct batch *in = m->in[i];
             for (uint32_t r = 0; r < in->rows; r++)
