@@ -132,6 +132,8 @@ struct bspan *span_begin(struct span_table *t, const struct rec *r, const struct
     s->has_parent = r->v[0].u != 0;
     s->flags = (uint8_t)r->v[1].u;
     s->kind = (uint8_t)(r->v[1].u >> 8);
+    if (s->kind < SONDE_KIND_INTERNAL || s->kind > SONDE_KIND_CONSUMER)
+        s->kind = SONDE_KIND_INTERNAL;
     s->remote = r->v[1].u >> 16 & 1;
     s->inherited = r->v[1].u & REC_INHERITED;
     s->keep = r->v[1].u & REC_KEEP;

@@ -32,6 +32,18 @@ static int create(void *arg)
     return seen_fails;
 }
 
+// A number that is no kind would not even be one byte of a message.
+static int kinds(void *arg)
+{
+    (void)arg;
+    seen_start();
+    static const int kind[] = {0, 6, 99, 200, -1, SONDE_KIND_CONSUMER};
+    for (size_t i = 0; i < CHECK_ROWS(kind); i++)
+        sonde_span_end(sonde_span_start("op", (enum sonde_kind)kind[i], NULL));
+    EXPECT_STR(seen_all(), "op\nop\nop\nop\nop\nop kind=5\n");
+    return seen_fails;
+}
+
 static int attributes(void *arg)
 {
     (void)arg;
@@ -563,6 +575,7 @@ static void dropped_spans_of_one_handle(void **state)
         alone(fn);                  \
     }
 ALONE(create)
+ALONE(kinds)
 ALONE(attributes)
 ALONE(events_and_links)
 ALONE(statuses)
@@ -586,6 +599,7 @@ int main(void)
         return 77;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(create_),
+        cmocka_unit_test(kinds_),
         cmocka_unit_test(attributes_),
         cmocka_unit_test(events_and_links_),
         cmocka_unit_test(statuses_),
