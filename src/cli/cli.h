@@ -51,7 +51,7 @@ void sdk_settings_man(struct buf *out, void (*put)(struct buf *out, struct slice
 
 // Says "sonde: message" on stderr; returns the exit code that fits the error.
 int cli_fail(const struct error *err);
-// Writes everything to stdout; a closed pipe ends quietly.
+// Writes everything to stdout; a closed pipe ends quietly. On a terminal control characters are shown instead of obeyed.
 void cli_write(struct slice s);
 
 // ---- options of the commands that ask a server ----------------------------------------------------------------------

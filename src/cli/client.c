@@ -70,7 +70,7 @@ int cli_fail(const struct error *err)
     }
 }
 
-void cli_write(struct slice s)
+static void write_all(struct slice s)
 {
     while (s.n) {
         ssize_t n = write(STDOUT_FILENO, s.p, s.n);
@@ -79,6 +79,49 @@ void cli_write(struct slice s)
         if (n < 0)
             exit(errno == EPIPE ? 0 : EXIT_DATA);
         s = slice_from(s, (size_t)n);
+    }
+}
+
+// Bytes at the front of s that a terminal may get as they are: no control characters but tab, line end and the setting of
+// colours (ESC [ digits ; … m), which log lines of many programs hold.
+static size_t harmless(struct slice s)
+{
+    size_t i = 0;
+    while (i < s.n) {
+        unsigned char c = (unsigned char)s.p[i];
+        size_t end = i + 2;
+        if (c == 0x1b && s.n - i > 2 && s.p[i + 1] == '[') {
+            while (end < s.n && (s.p[end] == ';' || (s.p[end] >= '0' && s.p[end] <= '9')))
+                end++;
+            if (end == s.n || s.p[end] != 'm')
+                return i;
+            i = end + 1;
+            continue;
+        }
+        bool c1 = c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0;
+        if ((c < 0x20 && c != '\t' && c != '\n') || c == 0x7f || c1)
+            return i;
+        i++;
+    }
+    return i;
+}
+
+void cli_write(struct slice s)
+{
+    if (!isatty(STDOUT_FILENO)) {
+        write_all(s);
+        return;
+    }
+    while (s.n) { // what came from somebody's log must not drive the terminal: it is shown as a picture
+        size_t n = harmless(s);
+        write_all(slice_cut(s, n));
+        s = slice_from(s, n);
+        if (!s.n)
+            return;
+        unsigned char c = (unsigned char)s.p[0];
+        const char picture[] = {(char)0xe2, (char)0x90, (char)(c == 0x7f ? 0xa1 : 0x80 + c)}; // U+2400 + c; DEL U+2421
+        write_all(c == 0xc2 ? SLICE("\xef\xbf\xbd") : slice_of(picture, sizeof picture));
+        s = slice_from(s, c == 0xc2 ? 2 : 1);
     }
 }
 
