@@ -78,7 +78,8 @@ struct ring_head {
     char service[128];
     char program[128];
     uint8_t build_id_n, build_id[RING_BUILD_ID_MAX]; // the linker's, of the program; 0 bytes: it has none
-    struct ring_limit limit[RING_LIMITS] __attribute__((aligned(1024)));
+    uint8_t reserved[559];
+    struct ring_limit limit[RING_LIMITS];
 };
 
 struct ring_chunk {
