@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from types import TracebackType
+from typing import Any, Optional
 
 from . import _sonde
 from ._trace import _current
 
 ERROR, WARN, INFO, DEBUG, TRACE = 1, 2, 3, 4, 5
+_FRAMES_MAX, _CAUSES_MAX = 64, 16
 
 
 def _write(level: int, message: object, fields: dict[str, Any], depth: int = 2) -> bool:
@@ -52,16 +54,43 @@ def trace(message: object, /, **fields: Any) -> bool:
 
 
 def exception(message: object, /, **fields: Any) -> bool:
-    """A record of level ERROR with the exception that is being handled: exception.type, exception.message, exception.stacktrace."""
+    """A record of level ERROR with the exception that is being handled: with its frames and causes."""
     e = sys.exc_info()[1]
     if e is not None:
         fields = {**exception_fields(e), **fields}
     return _write(ERROR, message, fields)
 
 
-def exception_fields(e: BaseException) -> dict[str, Any]:
-    """What is told of an exception, its causes included."""
-    return {"exception.type": type_name(e), "exception.message": text(e), "exception.stacktrace": stack(e)}
+def _causes(e: BaseException) -> list[str]:
+    """What led to it, and what a group holds with what led to that."""
+    out: list[str] = []
+    seen = {id(e)}
+    todo: list[BaseException] = [e]
+    while todo and len(out) < _CAUSES_MAX:
+        at = todo.pop(0)
+        if at is not e:
+            out.append(f"{type_name(at)}: {text(at)}")
+        link = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+        for one in ([link] if link is not None else []) + list(getattr(at, "exceptions", ())):
+            if isinstance(one, BaseException) and id(one) not in seen:
+                seen.add(id(one))
+                todo.append(one)
+    return out
+
+
+def exception_fields(e: BaseException, tb: Optional[TracebackType] = None) -> dict[str, Any]:
+    """The fields that tell of an exception: exception.type, .message, .stacktrace, .frames (the innermost last), .causes. tb: its
+    traceback, where that is not its own."""
+    import traceback
+    tb = tb or e.__traceback__
+    out: dict[str, Any] = {"exception.type": type_name(e), "exception.message": text(e), "exception.stacktrace": stack(e, tb)}
+    frames = [f"{f.name} ({f.filename}:{f.lineno})" for f in traceback.StackSummary.extract(traceback.walk_tb(tb), lookup_lines=False)][-_FRAMES_MAX:]
+    if frames:
+        out["exception.frames"] = frames
+    causes = _causes(e)
+    if causes:
+        out["exception.causes"] = causes
+    return out
 
 
 def text(o: object) -> str:
@@ -72,13 +101,14 @@ def text(o: object) -> str:
         return f"<{type(o).__name__}: {type(e).__name__} from __str__>"
 
 
-def stack(e: BaseException) -> str:
+def stack(e: BaseException, tb: Optional[TracebackType] = None) -> str:
     """Its traceback with those of its causes, as Python prints it."""
     import traceback
+    tb = tb or e.__traceback__
     try:
-        return "".join(traceback.format_exception(type(e), e, e.__traceback__))
+        return "".join(traceback.format_exception(type(e), e, tb))
     except Exception:  # a part of it raises when it is told
-        return "".join(traceback.format_tb(e.__traceback__))
+        return "".join(traceback.format_tb(tb))
 
 
 def type_name(e: BaseException) -> str:

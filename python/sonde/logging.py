@@ -10,14 +10,12 @@ ids of the current span. Levels: CRITICAL and ERROR are ERROR, WARNING is WARN, 
 from __future__ import annotations
 
 import logging
-import os
 import sys
-import traceback
 from typing import Any, Mapping, Optional, Union
 
 from . import _sonde
 from ._life import init
-from ._log import text, type_name
+from ._log import exception_fields, text
 from ._trace import Span, _current, span_of
 
 __all__ = ["Handler", "TRACE", "configure", "configure_dynamo_logging", "prefix"]
@@ -28,7 +26,6 @@ _OWN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"mes
 _TOLD = "_sonde"  # in a record that one of several handlers of libsonde has told
 _PLAIN = _OWN | {"taskName", _TOLD}
 _PLAIN_COUNT = len(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
-_FRAMES_MAX, _CAUSES_MAX = 64, 16
 
 
 def _level(number: int) -> int:
@@ -41,43 +38,8 @@ def _level(number: int) -> int:
     return 4 if number >= 10 else 5
 
 
-def _causes(e: BaseException) -> list[str]:
-    """What led to it, and what a group holds with what led to that."""
-    out: list[str] = []
-    seen = {id(e)}
-    todo: list[BaseException] = [e]
-    while todo and len(out) < _CAUSES_MAX:
-        at = todo.pop(0)
-        if at is not e:
-            out.append(f"{type_name(at)}: {text(at)}")
-        link = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
-        for one in ([link] if link is not None else []) + list(getattr(at, "exceptions", ())):
-            if isinstance(one, BaseException) and id(one) not in seen:
-                seen.add(id(one))
-                todo.append(one)
-    return out
-
-
-def exception_fields(info: Any) -> dict[str, Any]:
-    """The fields that tell of an exception: exception.type, .message, .stacktrace, .frames (the innermost last), .causes."""
-    e = info[1]
-    if e is None:
-        return {}
-    try:
-        frames = [f"{f.name} ({f.filename}:{f.lineno})" for f in traceback.extract_tb(info[2])][-_FRAMES_MAX:]
-        out: dict[str, Any] = {
-            "exception.type": type_name(e),
-            "exception.message": text(e),
-            "exception.stacktrace": "".join(traceback.format_exception(info[0], e, info[2])),
-        }
-    except Exception as broken:  # a traceback that cannot be told
-        return {"exception.type": type_name(e), "exception.message": f"<{type_name(broken)} while telling it>"}
-    if frames:
-        out["exception.frames"] = frames
-    causes = _causes(e)
-    if causes:
-        out["exception.causes"] = causes
-    return out
+def _fields_of(info: Any) -> dict[str, Any]:
+    return {} if info[1] is None else exception_fields(info[1], info[2])
 
 
 def prefix(service_name: Optional[str], worker_id: Union[int, str, None]) -> str:
@@ -123,7 +85,7 @@ class Handler(logging.Handler):
             if len(d) > _PLAIN_COUNT:
                 fields = {k: v for k, v in d.items() if k not in _PLAIN}
             if record.exc_info and self.formatter is None:
-                fields = {**exception_fields(record.exc_info), **(fields or {})}
+                fields = {**_fields_of(record.exc_info), **(fields or {})}
             if record.stack_info and self.formatter is None:
                 fields = {**(fields or {}), "stack_info": record.stack_info}
             span, made = _current.get(), None
@@ -145,7 +107,10 @@ class Handler(logging.Handler):
 
 
 # The short way (logger.c): no LogRecord where libsonde's handler is the only one that would see it.
-_log = _sonde.logger_method(logging.Logger, logging.RootLogger, Handler, logging.Logger._log, sys._getframe,
+# A step that somebody has replaced, before us or later, is one that looks: such records go the long way.
+_STEPS = tuple(f if getattr(getattr(f, "__code__", None), "co_filename", None) == logging._srcfile else object() for f in (
+    getattr(logging.Logger, name) for name in ("makeRecord", "findCaller", "handle", "callHandlers")))
+_log = _sonde.logger_method(logging.Logger, _STEPS, Handler, logging.Logger._log, sys._getframe,
                             _current.get, vars(logging), logging.LogRecord, _OWN)
 
 

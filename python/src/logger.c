@@ -3,19 +3,22 @@
 #include "module.h"
 #include <string.h>
 
+// The methods through which a record goes, by which it is told whether somebody put another in their place.
+enum { N_STEPS = 4 };
 // What Python's side gives, once in a process: by the interpreter that asks first. References are never given back.
 static struct {
     PyInterpreterState *owner;
-    PyObject *logger, *root_logger, *handler; // types
-    PyObject *by_record;                      // Logger._log as it was
-    PyObject *getframe, *current;             // sys._getframe, ContextVar.get of the current span
-    PyObject *factory_of, *record;            // vars(logging), logging.LogRecord
-    PyObject *own;                            // names that extra= may not have
-    PyObject *source;                         // file of the logging module
-    PyObject *one, *nothing;                  // 1 and ()
+    PyObject *logger, *handler;    // types
+    PyObject *steps[N_STEPS];      // methods of Logger as they were
+    PyObject *by_record;           // Logger._log as it was
+    PyObject *getframe, *current;  // sys._getframe, ContextVar.get of the current span
+    PyObject *factory_of, *record; // vars(logging), logging.LogRecord
+    PyObject *own;                 // names that extra= may not have
+    PyObject *source;              // file of the logging module
+    PyObject *one, *nothing;       // 1 and ()
 } setup;
 
-static PyObject *s_handlers, *s_propagate, *s_parent, *s_filters, *s_formatter, *s_level, *s_prefix, *s_name, *s_make_record,
+static PyObject *s_handlers, *s_propagate, *s_parent, *s_filters, *s_formatter, *s_level, *s_prefix, *s_name, *s_steps[N_STEPS],
     *s_factory;
 
 // ---- whether nobody else looks ----------------------------------------------------------------------------------------
@@ -100,16 +103,12 @@ static PyObject *only_handler(PyObject *logger)
     return NULL;
 }
 
+// Nothing on a record's way was replaced: by a class, by one who looks at records there (Sentry), by a factory, by a filter.
 static bool makes_plain_records(PyObject *logger)
 {
-    PyObject *type = (PyObject *)Py_TYPE(logger);
-    if (type != setup.logger && type != setup.root_logger) {
-        PyObject *plain = PyObject_GetAttr(setup.logger, s_make_record);
-        bool is = plain && is_same(type, s_make_record, plain);
-        Py_XDECREF(plain);
-        if (!is)
+    for (size_t i = 0; i < N_STEPS; i++)
+        if (!is_same((PyObject *)Py_TYPE(logger), s_steps[i], setup.steps[i]))
             return false;
-    }
     return PyDict_GetItem(setup.factory_of, s_factory) == setup.record && is_empty_list(logger, s_filters);
 }
 
@@ -348,7 +347,8 @@ static bool names_ready(void)
         const char *text;
     } names[] = {{&s_handlers, "handlers"},        {&s_propagate, "propagate"}, {&s_parent, "parent"},
                  {&s_filters, "filters"},          {&s_formatter, "formatter"}, {&s_level, "level"},
-                 {&s_prefix, "_prefix"},           {&s_name, "name"},           {&s_make_record, "makeRecord"},
+                 {&s_prefix, "_prefix"},           {&s_name, "name"},           {&s_steps[0], "makeRecord"},
+                 {&s_steps[1], "findCaller"},      {&s_steps[2], "handle"},     {&s_steps[3], "callHandlers"},
                  {&s_factory, "_logRecordFactory"}};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!*names[i].to && !(*names[i].to = PyUnicode_InternFromString(names[i].text)))
@@ -360,7 +360,7 @@ PyObject *py_logger_method(PyObject *self, PyObject *args)
 {
     PyObject *v[9];
     (void)self;
-    if (!PyArg_ParseTuple(args, "O!O!O!OOOO!O!O!", &PyType_Type, &v[0], &PyType_Type, &v[1], &PyType_Type, &v[2], &v[3], &v[4],
+    if (!PyArg_ParseTuple(args, "O!O!O!OOOO!O!O!", &PyType_Type, &v[0], &PyTuple_Type, &v[1], &PyType_Type, &v[2], &v[3], &v[4],
                           &v[5], &PyDict_Type, &v[6], &PyType_Type, &v[7], &PyFrozenSet_Type, &v[8]))
         return NULL;
     if (PyObject_TypeCheck(v[3], &PyMethodDescr_Type) && setup.by_record)
@@ -368,15 +368,22 @@ PyObject *py_logger_method(PyObject *self, PyObject *args)
     PyObject *source = PyDict_GetItemString(v[6], "_srcfile");
     if ((setup.owner && setup.owner != PyInterpreterState_Get()) || !source || !PyUnicode_Check(source))
         Py_RETURN_NONE; // another interpreter's: it goes the long way
+    if (PyTuple_Size(v[1]) != N_STEPS) {
+        PyErr_SetString(PyExc_ValueError, "steps are makeRecord, findCaller, handle and callHandlers");
+        return NULL;
+    }
     if (!names_ready() || (!setup.one && !(setup.one = PyLong_FromLong(1))) ||
         (!setup.nothing && !(setup.nothing = PyTuple_New(0))))
         return NULL;
-    PyObject **to[] = {&setup.logger,  &setup.root_logger, &setup.handler, &setup.by_record, &setup.getframe,
-                       &setup.current, &setup.factory_of,  &setup.record,  &setup.own};
+    PyObject *steps;
+    PyObject **to[] = {&setup.logger,     &steps,        &setup.handler, &setup.by_record, &setup.getframe, &setup.current,
+                       &setup.factory_of, &setup.record, &setup.own};
     for (size_t i = 0; i < 9; i++) {
         Py_INCREF(v[i]);
         *to[i] = v[i];
     }
+    for (Py_ssize_t i = 0; i < N_STEPS; i++)
+        setup.steps[i] = PyTuple_GetItem(steps, i);
     Py_INCREF(source);
     setup.source = source;
     setup.owner = PyInterpreterState_Get();

@@ -65,7 +65,7 @@ static PyMethodDef methods[] = {
     {"log", (PyCFunction)(void (*)(void))py_log, METH_FASTCALL,
      "log(level, target, file, line, message, fields=None, span=None)"},
     {"logger_method", py_logger_method, METH_VARARGS,
-     "logger_method(Logger, RootLogger, Handler, by_record, getframe, current, vars, LogRecord, own): a Logger._log that makes a "
+     "logger_method(Logger, steps, Handler, by_record, getframe, current, vars, LogRecord, own): a Logger._log that makes a "
      "record "
      "where another handler looks at it, else none. None: another interpreter of this process has it."},
     {"enabled", (PyCFunction)(void (*)(void))py_enabled, METH_FASTCALL, "enabled(level, target)"},

@@ -224,7 +224,7 @@ for name in ("name", "message", "asctime", "args", "other"):
 
 
 def test_the_short_way_sees_what_the_long_way_would(run):
-    lines = only(run, """
+    code, out, lines = run("""
 import collections, importlib, logging, sonde.logging, types
 sonde.logging.configure("s")
 log = logging.getLogger("a.b")
@@ -250,6 +250,12 @@ class Property(logging.Logger):
     def handlers(self): return [x for x in self.own]
     @handlers.setter
     def handlers(self, v): self.own = v
+was = logging.Logger.callHandlers
+def patched(self, r): seen.append("patched"); return was(self, r)
+logging.Logger.callHandlers = patched; both("seen by a patch"); logging.Logger.callHandlers = was
+class Caller(logging.Logger):
+    def findCaller(self, *a, **k): return "other.py", 7, "elsewhere", None
+logging.setLoggerClass(Caller); logging.getLogger("c").info("found"); logging.setLoggerClass(logging.Logger)
 for cls in (Mine, Property):
     logging.setLoggerClass(cls); logging.getLogger(cls.__name__).info("of a class"); logging.setLoggerClass(logging.Logger)
 log.info("user %(name)s", collections.ChainMap({"name": "x"}))
@@ -262,12 +268,14 @@ exec(compile("\\n\\nlog.info('compiled')", "/made/up.py", "exec"))
 importlib.reload(sonde.logging); sonde.logging.configure("again"); both("reloaded")
 print(seen)
 """)
+    assert code == 0, run.other
     assert [(x["message"].split("] ")[1], x["target"]) for x in lines] == [
         ("alone", "a.b.both"), ("beside another", "a.b.both"), ("in the list of the root", "a.b.both"), ("filtered", "a.b.both"), ("by a factory", "a.b.both"),
-        ("of a class", "Mine"), ("of a class", "Property"), ("user x", "a.b"), ("extra", "a.b"), ("no", "a.b"), ("level", "a.b.outer"), ("compiled", "a.b"),
+        ("seen by a patch", "a.b.both"), ("found", "c.elsewhere"), ("of a class", "Mine"), ("of a class", "Property"), ("user x", "a.b"), ("extra", "a.b"), ("no", "a.b"), ("level", "a.b.outer"), ("compiled", "a.b"),
         ("reloaded", "a.b.both")]
-    assert (lines[4]["made"], lines[5]["mine"], lines[8]["k"]) == (True, True, 1)
-    assert (lines[11]["file"], lines[11]["line"]) == ("/made/up.py", 3) and lines[12]["message"].startswith("[again] ")
+    assert (lines[4]["made"], lines[7]["mine"], lines[10]["k"]) == (True, True, 1)
+    assert eval(out) == ["beside another", "in the list of the root", "filter", "patched"]
+    assert (lines[13]["file"], lines[13]["line"]) == ("/made/up.py", 3) and lines[14]["message"].startswith("[again] ")
 
 
 def test_the_same_line_of_many_functions(run):
@@ -279,3 +287,20 @@ for i in range(10000):                         # more places than are kept near
     exec(code, {"log": logging.getLogger("n")})
 """, timeout=120)
     assert [x["target"] for x in lines] == [f"n.f{i}" for i in range(10000)]
+
+
+@pytest.mark.parametrize("tell", ["sonde.exception('x')", "logging.exception('x')", "raise"])
+def test_every_way_to_tell_an_exception_tells_frames_and_causes(run, tell):
+    code, _, lines = run(f"""
+import logging, sonde, sonde.logging, sonde.crash
+sonde.logging.configure()
+sonde.crash.enable()
+def inner(): return {{}}["k"]
+try:
+    try: inner()
+    except KeyError as e: raise ValueError("bad") from e
+except ValueError: {tell}
+""")
+    (x,) = [x for x in lines if "exception.type" in x]
+    assert code == (tell == "raise") and (x["exception.type"], x["exception.causes"]) == ("ValueError", ["KeyError: 'k'"])
+    assert x["exception.frames"][-1].endswith("program.py:8)") and "KeyError" in x["exception.stacktrace"]
