@@ -316,6 +316,50 @@ static enum errc parse(struct prom_api_call *c)
     return rc;
 }
 
+// ---- targets --------------------------------------------------------------------------------------------------------
+
+// What is scraped shows in the series `up`, whoever scrapes it: ourselves, or an agent that writes to us.
+static enum errc targets(struct prom_api_call *c)
+{
+    struct promql *p = NULL;
+    struct prom_request r;
+    enum errc rc;
+    struct jw w = jw_to(&c->out);
+    prom_request_default(&r);
+    r.instant = true;
+    r.start = r.end = c->now;
+    GO(promql_parse(&p, SLICE("up"), &c->err));
+    GO(promql_eval(&c->q, p, &r, &c->res, &c->err));
+    buf_str(&c->out, "{\"activeTargets\":");
+    jw_arr(&w);
+    for (uint32_t i = 0; i < c->res.vector.n; i++) {
+        const struct prom_series *s = &c->res.vector.s[i];
+        struct slice job = SLICE("");
+        for (uint32_t l = 0; l < s->n; l++)
+            job = slice_eq(s->l[l].name, SLICE("job")) ? s->l[l].value : job;
+        bool up = s->has[0] == PROM_HAS_FLOAT && s->v[0] == 1;
+        jw_obj(&w);
+        JW_KEY(&w, "discoveredLabels");
+        jw_raw(&w, SLICE("{}"));
+        JW_KEY(&w, "labels");
+        jw_raw(&w, SLICE(""));
+        prom_put_labels(&c->out, s->l + (s->n && slice_eq(s->l[0].name, SLICE("__name__"))),
+                        s->n - (s->n && slice_eq(s->l[0].name, SLICE("__name__"))));
+        JW_KEY(&w, "scrapePool");
+        jw_str(&w, job);
+        JW_KEY(&w, "health");
+        jw_str(&w, up ? SLICE("up") : SLICE("down"));
+        JW_KEY(&w, "lastError");
+        jw_str(&w, up ? SLICE("") : SLICE("the target's page could not be fetched or read"));
+        jw_obj_end(&w);
+    }
+    jw_arr_end(&w);
+    buf_str(&c->out, ",\"droppedTargets\":[],\"droppedTargetCounts\":{}}");
+out:
+    promql_free(p);
+    return rc;
+}
+
 // ---- routes ---------------------------------------------------------------------------------------------------------
 
 #define CALL(name, fn)                      \
@@ -333,6 +377,7 @@ CALL(run_series, prom_series_get)
 CALL(run_metadata, prom_metadata)
 CALL(run_exemplars, prom_exemplars)
 CALL(run_tsdb, prom_tsdb)
+CALL(run_targets, targets)
 
 #define CONSTANT(name, text)                                                                                       \
     static void name(struct query_job *job)                                                                        \
@@ -362,6 +407,7 @@ size_t prom_routes(struct server *s, struct http_route *out, size_t max)
         {"GET", "/api/v1/metadata", run_metadata, "type, unit and help of metrics"},
         {"GET", "/api/v1/query_exemplars", run_exemplars, "exemplars, with the ids of their traces"},
         {"POST", "/api/v1/query_exemplars", run_exemplars, "exemplars, with the ids of their traces"},
+        {"GET", "/api/v1/targets", run_targets, "what is scraped, from the series up"},
         {"GET", "/api/v1/rules", rules, "none: rules are not evaluated"},
         {"GET", "/api/v1/alerts", alerts, "none"},
         {"GET", "/api/v1/alertmanagers", alertmanagers, "none"},

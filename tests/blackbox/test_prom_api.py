@@ -130,6 +130,14 @@ def test_what_grafana_asks_first(filled):
     assert tsdb["headStats"]["numSeries"] == 3 and tsdb["seriesCountByMetricName"] == [{"name": "up", "value": 3}]
 
 
+def test_targets_are_the_series_up(server):
+    now = int(time.time())
+    assert server.json("/api/v1/targets")["data"] == {"activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {}}
+    send(server, [({"__name__": "up", "job": "a", "instance": "x:1"}, [(now * 1000, 1.0)]), ({"__name__": "up", "job": "b", "instance": "y:2"}, [(now * 1000, 0.0)])])
+    found = server.json("/api/v1/targets")["data"]["activeTargets"]
+    assert [(t["labels"], t["scrapePool"], t["health"]) for t in found] == [({"job": "a", "instance": "x:1"}, "a", "up"), ({"job": "b", "instance": "y:2"}, "b", "down")]
+
+
 def otlp(server, metrics):
     body = json.dumps({"resourceMetrics": [{"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "decode"}}]}, "scopeMetrics": [{"metrics": metrics}]}]})
     assert server.call("/v1/metrics", body.encode(), {"content-type": "application/json"})[0] == 200

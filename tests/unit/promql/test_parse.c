@@ -16,7 +16,7 @@ static void prints(void **state)
         {"{\"plain\"}", "plain"},
         {"a:b:c[5m]", NULL},
         {"x[90m] offset -90s", "x[1h30m] offset -1m30s"},
-        {"x[1d2h3m4s5ms]", "x[1d2h3m4s5ms]"},
+        {"x[1d2h3m4s5ms]", "x[26h3m4s5ms]"},
         {"x[300]", "x[5m]"},
         {"x @ 3", "x @ 3.000"},
         {"x @ start() offset 1w", NULL},
