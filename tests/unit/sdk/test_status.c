@@ -413,16 +413,16 @@ static int canary(void *arg)
     }
     CHECK_INT(asked, 0);
     CHECK(!sonde_status_is_ready());
-    CHECK(becomes(true, 3000));
+    CHECK(becomes(true, 30000));
     CHECK_INT(asked, 1);
     CHECK_STR(slice_str(payload_seen), arg ? "other" : "{\"prompt\":\"hi\"}");
     answer_well = 0;
-    CHECK(becomes(false, 3000));
+    CHECK(becomes(false, 30000));
     answer_well = 1;
-    CHECK(becomes(true, 3000));
+    CHECK(becomes(true, 30000));
     answer_ms = 2500; // too late: not ready as soon as the time is over, and afterwards
     int before = asked;
-    CHECK(becomes(false, 4000));
+    CHECK(becomes(false, 30000));
     CHECK_INT(asked, before + 1);
     sonde_endpoint_remove(e); // waits for it
     CHECK_INT(sonde_status_is_ready(), 0);
@@ -464,10 +464,11 @@ static int debug(void *arg)
     CHECK_INT(call("PUT", "/debug/level", "debug for 5 minutes", NULL, NULL)->status, 400);
     CHECK_INT(call("POST", "/debug/level", "trace", "origin", "http://evil.example")->status, 403);
     CHECK(strstr(get("/debug/level")->body, "\"filter\":\"info,x=debug\""));
-    CHECK_INT(call("PUT", "/debug/level", "debug for 300ms\n", NULL, NULL)->status, 200);
+    CHECK_INT(call("PUT", "/debug/level", "debug for 2000ms\n", NULL, NULL)->status, 200);
     CHECK(strstr(answer.body, "\"filter\":\"debug\",\"then\":\"info,x=debug\""));
     SONDE_DEBUG("deep line");
-    usleep(600000);
+    for (int i = 0; i < 300 && strstr(get("/debug/level")->body, "\"filter\":\"debug\""); i++)
+        usleep(100000);
     SONDE_DEBUG("too late line");
     CHECK(strstr(get("/debug/level")->body, "\"filter\":\"info,x=debug\""));
     CHECK(strstr(get("/debug/config")->body, "\"DYN_LOG\":{\"from\":\"sonde_set_filter\",\"value\":\"info,x=debug\"}"));
@@ -616,7 +617,7 @@ static void test_fork_and_end(void **state)
     in_child(forked, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, NULL);
     int64_t from = clock_mono_ns();
     in_child(ends, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, NULL);
-    CHECK(clock_mono_ns() - from < 5000000000);
+    CHECK(clock_mono_ns() - from < 30000000000);
     check_done();
 }
 
