@@ -37,8 +37,10 @@ static enum errc one_series(struct prom_eval *e, const struct prom_node *n, prom
         w.n_h = hists.to - hists.from;
         if (!w.n && !w.n_h)
             continue;
-        w.t = raw->t + floats.from, w.v = raw->v + floats.from;
-        w.ht = raw->ht + hists.from, w.h = raw->h + hists.from;
+        if (w.n)
+            w.t = raw->t + floats.from, w.v = raw->v + floats.from;
+        if (w.n_h)
+            w.ht = raw->ht + hists.from, w.h = raw->h + hists.from;
         for (int p = 0; p < 2; p++)
             w.param[p] = params[p].n ? params[p].s[0].v[step] : NAN;
         int has = fn(e, n, &w, &v, &h);

@@ -1,42 +1,29 @@
 // Numbers, durations and quoted strings as Prometheus writes them.
 #include "base/buf.h"
 #include "promql/promql.h"
+#include "promql/shortest.h"
 #include <math.h>
 #include <stdlib.h>
 
 struct digits {
-    char d[64]; // without a point, no zero at the ends
+    char d[32]; // without a point, no zero at the ends
     int n, exp; // value = 0.d × 10^exp
     bool negative;
 };
 
-// Takes the shortest text apart that reads back the same.
+// The fewest digits that read back the same.
 static void take_apart(double v, struct digits *out)
 {
-    char text[64];
-    struct buf b = {.p = text, .cap = sizeof text, .max = sizeof text};
-    bool point = false;
+    char text[32];
+    int n = prom_shortest(fabs(v), text), exp = 0, i = 0;
     *out = (struct digits){.negative = signbit(v)};
-    buf_f64(&b, fabs(v));
-    for (size_t i = 0; i < b.n; i++) {
-        if (text[i] == 'e' || text[i] == 'E') {
-            char tail[16] = "";
-            memcpy(tail, text + i + 1, b.n - i - 1 < sizeof tail - 1 ? b.n - i - 1 : sizeof tail - 1);
-            out->exp += atoi(tail);
-            break;
-        }
-        if (text[i] == '.') {
-            point = true;
-            continue;
-        }
-        if (out->n == 0 && text[i] == '0') {
-            out->exp -= point;
-            continue;
-        }
-        out->exp += !point;
-        out->d[out->n++] = text[i];
-    }
-    while (out->n && out->d[out->n - 1] == '0')
+    for (; i < n && text[i] != 'e'; i++)
+        if (text[i] != '.')
+            out->d[out->n++] = text[i];
+    for (int k = i + 2; k < n; k++)
+        exp = exp * 10 + (text[k] - '0');
+    out->exp = (i + 1 < n && text[i + 1] == '-' ? -exp : exp) + 1;
+    while (out->n > 1 && out->d[out->n - 1] == '0')
         out->n--;
 }
 
@@ -61,11 +48,15 @@ static void plain(struct buf *out, const struct digits *d)
         buf_str(out, "0.");
     for (int i = d->exp; i < 0; i++)
         buf_char(out, '0');
-    for (int i = 0; i < d->n || i < d->exp; i++) {
-        if (i == d->exp && i > 0)
-            buf_char(out, '.');
-        buf_char(out, i < d->n ? d->d[i] : '0');
+    if (d->exp > 0 && d->exp < d->n) {
+        buf_put(out, d->d, (size_t)d->exp);
+        buf_char(out, '.');
+        buf_put(out, d->d + d->exp, (size_t)(d->n - d->exp));
+        return;
     }
+    buf_put(out, d->d, (size_t)d->n);
+    for (int i = d->n; i < d->exp; i++)
+        buf_char(out, '0');
 }
 
 static void scientific(struct buf *out, const struct digits *d)
