@@ -75,6 +75,8 @@ int textfile_open(const char *path, struct textfile *t)
     }
     if (slice_starts(t->text, SLICE("\xef\xbb\xbf")))
         t->text = slice_from(t->text, 3);
+    if (rc)
+        textfile_close(t);
     return rc;
 }
 

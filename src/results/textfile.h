@@ -13,7 +13,8 @@ struct textfile {
 enum { TEXTFILE_BLOCK = 1 << 20 };
 #define TEXTFILE_UNPACKED_MAX ((size_t)4 << 30) // of one file
 
-// Returns errno, 0 when it went well; EBADMSG: it says it is gzip and nothing of it can be unpacked. To be closed in every case.
+// Returns errno, 0 when it went well; EBADMSG: it says it is gzip and nothing of it can be unpacked. After a failure
+// there is nothing to close.
 int textfile_open(const char *path, struct textfile *t);
 void textfile_close(struct textfile *t);
 const char *textfile_error(int error); // what to tell a person
