@@ -2,6 +2,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "promql/promql.h"
+#include <math.h>
 #include <stdlib.h>
 
 enum { LINE_MAX_CHARACTERS = 100 };
@@ -169,7 +170,10 @@ void promql_print(const struct prom_node *n, struct buf *out)
         promql_print(n->arg[0], out);
         return;
     case PROM_BINARY:
-        promql_print(n->arg[0], out);
+        if (n->op == PROM_POW && n->arg[0]->kind == PROM_NUMBER && n->arg[0]->number == INFINITY)
+            buf_str(out, "Inf"); // a sign would be taken for that of the whole power
+        else
+            promql_print(n->arg[0], out);
         buf_char(out, ' ');
         binary_middle(out, n);
         buf_char(out, ' ');
