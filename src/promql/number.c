@@ -91,7 +91,7 @@ void prom_float_f(struct buf *out, double v)
 }
 void prom_float_json(struct buf *out, double v)
 {
-    if (v == (double)(int32_t)v && (v != 0 || !signbit(v))) {
+    if (fabs(v) < 0x1p31 && v == (double)(int32_t)v && (v != 0 || !signbit(v))) {
         buf_i64(out, (int32_t)v);
         return;
     }

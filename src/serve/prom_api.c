@@ -388,6 +388,15 @@ CONSTANT(rules, "{\"groups\":[]}")
 CONSTANT(alerts, "{\"alerts\":[]}")
 CONSTANT(alertmanagers, "{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}")
 
+static void healthy(struct query_job *job)
+{
+    http_reply_text(job->req, 200, "Sonde is healthy.");
+}
+static void ready(struct query_job *job)
+{
+    http_reply_text(job->req, 200, "Sonde is ready.");
+}
+
 size_t prom_routes(struct server *s, struct http_route *out, size_t max)
 {
     static const struct query_route rows[] = {
@@ -411,6 +420,8 @@ size_t prom_routes(struct server *s, struct http_route *out, size_t max)
         {"GET", "/api/v1/rules", rules, "none: rules are not evaluated"},
         {"GET", "/api/v1/alerts", alerts, "none"},
         {"GET", "/api/v1/alertmanagers", alertmanagers, "none"},
+        {"GET", "/-/healthy", healthy, "200, as Prometheus says it"},
+        {"GET", "/-/ready", ready, "200, as Prometheus says it"},
         {"GET", "/api/v1/status/buildinfo", prom_buildinfo, "version, as Prometheus tells it"},
         {"GET", "/api/v1/status/config", prom_config, "settings as Prometheus shows its file"},
         {"GET", "/api/v1/status/flags", prom_flags, "settings"},

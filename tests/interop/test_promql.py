@@ -155,3 +155,20 @@ def test_formats(both):
         assert sa == sb, e
         if sa == 200:
             assert a["data"] == b["data"], e
+
+
+def test_promtool_asks(both, tool):
+    promtool, url = tool("promtool", "scripts/interop_tools.sh gets it"), both[1].url
+
+    def ask(*args):
+        r = subprocess.run([str(promtool), *args], capture_output=True, text=True, timeout=60)
+        assert r.returncode == 0, (args, r.stderr)
+        return r.stdout
+
+    at = str(int(END))
+    assert 'build_info{job="api", version="1.2"} => 1 @' in ask("query", "instant", f"--time={at}", url, "build_info")
+    assert ask("query", "range", f"--start={int(BEGIN)}", f"--end={at}", "--step=1m", url, "sum(node)").count(" @[") == (int(END) - int(BEGIN)) // 60 + 1
+    assert "build_info" in ask("query", "labels", f"--start={int(BEGIN)}", f"--end={at}", url, "__name__").split()
+    assert 'rack="r0"' in ask("query", "series", "--match=node", f"--start={int(BEGIN)}", f"--end={at}", url)
+    for path in ("/-/healthy", "/-/ready"):
+        assert urllib.request.urlopen(url + path, timeout=30).status == 200
