@@ -29,8 +29,8 @@
 //   /debug/config[?gpu=1]          the configuration dump (sonde/config.h)
 //   /debug/spans?n=1000            open spans with their age, the oldest first
 //   anything else                  404 and an INFO record
-// /debug/ answers 403 unless the token is sent, or the peer is this machine, asked for it by an address or localhost, and is no page
-// of a browser (it sends no Origin).
+// /debug/ answers 403 unless the token is sent, or the peer is this machine, asked for it by an address or localhost, and is no
+// page of a browser (it sends no Origin).
 //
 // What decides readiness: the endpoints of DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS, all of them, if it is set; else those with a
 // canary; else, with DYN_HEALTH_CHECK_ENABLED, all endpoints; else what sonde_status_ready said last.
