@@ -201,10 +201,9 @@ void exemplar_encode(const struct exemplar *e, struct buf *out)
 
 bool exemplar_next(struct slice *bytes, struct exemplar *out)
 {
-    struct reader r = {(const uint8_t *)bytes->p, (const uint8_t *)bytes->p + bytes->n, !bytes->n || bytes->p[0] != FORMAT};
-    if (r.bad)
+    if (!bytes->n || bytes->p[0] != FORMAT)
         return false;
-    r.p++;
+    struct reader r = {(const uint8_t *)bytes->p + 1, (const uint8_t *)bytes->p + bytes->n, false};
     out->time = unzigzag(get_varint(&r));
     out->value = get_f64(&r);
     out->n_labels = get_count(&r, 2);

@@ -1,4 +1,5 @@
-// RE2 behind a C face (regex_shim.cc; the only other C++ of the program is promql/shortest.cc). Syntax and meaning of Go's regexp.
+// RE2 behind a C face (regex_shim.cc; the only other C++ of the program is promql/shortest.cc). Syntax and meaning of Go's
+// regexp.
 #pragma once
 #include "base/error.h"
 #include "base/slice.h"

@@ -371,7 +371,7 @@ static enum errc exemplars_of(struct prom_api_call *c, const struct scan_batch *
         int64_t at = column_find_hint(b->field[FIELD_EXEMPLARS], sb->rows[i], &hint);
         struct slice bytes = at >= 0 ? b->field[FIELD_EXEMPLARS]->s[at] : SLICE_NONE;
         struct exemplar e;
-        while (bytes.n && exemplar_next(&bytes, &e)) {
+        while (exemplar_next(&bytes, &e)) {
             const struct resource *r = &b->resources[b->resource[sb->rows[i]]];
             e.time = e.time ? e.time : b->time[sb->rows[i]];
             if (e.time < from || e.time > to)
