@@ -12,11 +12,22 @@ import urllib.request
 
 import pytest
 
-from conftest import shared, wait_for
+from conftest import Server, shared, wait_for
 
 ROOT = os.environ.get("SONDE_DYNAMO")
 pytestmark = pytest.mark.skipif(not ROOT, reason="SONDE_DYNAMO names no folder for a Dynamo")
 SERVICES = {"dynamo-frontend", "dynamo-worker-prefill", "dynamo-worker-decode"}
+
+
+PAGES = {"dynamo-frontend": 8000, "prefill": 8081, "decode": 8082}
+
+
+@pytest.fixture
+def server(sonde_program, tmp_path):
+    pages = ",".join(f"{job}=http://127.0.0.1:{port}/metrics" for job, port in PAGES.items())
+    s = Server(sonde_program, tmp_path / "data", "--scrape", pages, "--scrape-interval", "1s")
+    yield s
+    s.stop()
 
 
 @pytest.fixture
@@ -62,6 +73,15 @@ def test_a_request_is_whole_and_a_lost_worker_is_told(server, dynamo, cli):
     assert int(lanes["decode"][0]["start_ns"]) < prefill_end, "the branches overlap in time"
     code, out, _ = cli("request", "acc-7")
     assert code == 0 and "handover" in out
+
+    # its pages of metrics are scraped: three targets, and the requests just sent are counted there
+    def value(query):
+        code, out, _ = cli("metrics", query, "-o", "csv")
+        return float(out.strip().splitlines()[-1].split(",")[-1]) if code == 0 else -1
+
+    wait_for(lambda: value("sum(up)") == len(PAGES), 30)
+    wait_for(lambda: value("sum(dynamo_frontend_requests_total)") >= 50, 30)
+    assert 0 < value("histogram_quantile(0.5, sum by (le) (dynamo_frontend_time_to_first_token_seconds_bucket))") < 60
 
     threads = [threading.Thread(target=chat, args=(name, stream, 400)) for name, stream in [("lost-u", False), ("lost-s", True)]]
     [t.start() for t in threads]
