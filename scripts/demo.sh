@@ -85,7 +85,7 @@ watch_over() {
     shift 2
     (
         trap '' INT TERM
-        while [ ! -e "$dir/stopping" ]; do
+        while [ -d "$dir" ] && [ ! -e "$dir/stopping" ]; do
             pid=$(cat "$dir/$name.pid")
             while kill -0 "$pid" 2>/dev/null && [ ! -e "$dir/stopping" ]; do sleep 0.2; done
             [ -e "$dir/stopping" ] && break
@@ -186,12 +186,18 @@ cat <<TEXT
 
   Load of $rate requests a second is running, some of them go wrong (add -H 'x-sonde-fault: hang' to yours).
 TEXT
+# From here on a signal only sets a flag: a bash that stops everything within a trap may wait for a child that it has reaped already.
+asked=
+trap 'asked=1' INT TERM
+serving=$(cat "$dir/serve.pid")
 if [ "$seconds" -gt 0 ]; then
     say "  Stops by itself after $seconds s."
-    while [ $((SECONDS - began)) -lt "$seconds" ]; do sleep 0.2; done
 else
     say "  Ctrl-C stops everything."
-    while kill -0 "$(cat "$dir/serve.pid")" 2>/dev/null; do sleep 0.5; done
-    fail "sonde serve ended" serve
 fi
+until [ -n "$asked" ] || { [ "$seconds" -gt 0 ] && [ $((SECONDS - began)) -ge "$seconds" ]; }; do
+    kill -0 "$serving" 2>/dev/null || fail "sonde serve ended" serve
+    sleep 0.2
+done
+[ -n "$asked" ] && say "" && say "stopping …"
 stop 0
