@@ -262,7 +262,8 @@ SONDE_API bool sonde_reader_shutdown(struct sonde_reader *r, unsigned timeout_ms
 // Instruments on a page: names and keys sanitised, the unit's word and _total appended, labels otel_scope_name, _version,
 // _schema_url and otel_scope_<attribute>, a family target_info with the resource. Keys that become the same are joined, their
 // values separated by ";". Of instruments that become one family with different types the first stays; other help texts are left
-// out. All with a warning in the log, once. Of exponential histograms a page shows count and sum.
+// out. All with a warning in the log, once. In text, exponential histograms have classic buckets at the powers of two; their own
+// are in protobuf.
 struct sonde_meter_page_options {
     bool no_scope_labels, no_target_info, no_total, no_units;
     sonde_produce_fn *producer; // metrics of another source; its deltas become totals where a registry keeps the page

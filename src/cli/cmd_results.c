@@ -161,7 +161,7 @@ static int run(int argc, char **argv)
         return show(argv + 1, 1, &s, &o, f);
     if (words == 2)
         return two_trees(argv + 1, &o, f);
-    ERR(&err, INPUT, "results takes one folder, or two to compare: sonde results DIR");
+    ERR(&err, INPUT, "results takes one folder, or two to compare: sonde results DIR; more of them: --log-paths DIR DIR DIR");
     return cli_fail(&err);
 }
 

@@ -23,7 +23,7 @@ static int run(int argc, char **argv)
 const struct command cmd_serve = {
     .name = "serve",
     .arguments = "[OPTIONS]",
-    .about = "receive, store and answer: OTLP, Loki, Tempo, web page",
+    .about = "receive, store and answer: OTLP, Loki, Tempo, Prometheus, web page",
     .examples = "  sonde serve\n  sonde serve --data /var/lib/sonde --http 0.0.0.0:3100 --retention 7d\n  sonde serve --config "
                 "/etc/sonde.toml\n",
     .settings = serve_settings,

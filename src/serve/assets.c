@@ -104,7 +104,7 @@ size_t assets_routes(struct http_route *out, size_t max)
     static const struct http_route rows[] = {
         {.method = "GET", .path = "/", .fn = to_page, .about = "to the page"},
         {.method = "GET", .path = "/ui", .fn = to_page, .about = "to the page"},
-        {.method = "GET", .path = "/ui/{*}", .fn = page, .about = "the page: requests, one request, logs"},
+        {.method = "GET", .path = "/ui/{*}", .fn = page, .about = "the page: requests, one request, logs, metrics"},
     };
     size_t n = sizeof rows / sizeof *rows;
     if (max < n)

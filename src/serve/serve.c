@@ -25,7 +25,7 @@ const struct setting serve_settings[SERVE_SETTINGS_N] = {
     ROW("config", "SONDE_CONFIG", SETTING_CONFIG, "", "FILE", "TOML file of settings; its keys are the flags with _ for -",
         config),
     ROW("data", "SONDE_DATA", SETTING_STR, "./sonde-data", "DIR", "data directory, made if missing", data),
-    ROW("http", "SONDE_HTTP", SETTING_STR, "127.0.0.1:3100", "ADDR", "UI, Loki, Tempo and Sonde APIs, Loki push, OTLP", http),
+    ROW("http", "SONDE_HTTP", SETTING_STR, "127.0.0.1:3100", "ADDR", "page; APIs of Loki, Tempo, Prometheus; receivers", http),
     ROW("otlp-grpc", "SONDE_OTLP_GRPC", SETTING_STR, "127.0.0.1:4317", "ADDR", "OTLP over gRPC; off = none", otlp_grpc),
     ROW("otlp-http", "SONDE_OTLP_HTTP", SETTING_STR, "127.0.0.1:4318", "ADDR", "OTLP over HTTP; off = none", otlp_http),
     {.flag = "threads",

@@ -239,7 +239,7 @@ def test_folders_that_are_none(tree, results):
     code, _, err = results()
     assert code != 0 and "holds nothing that is a result" in err
     code, _, err = results(folder=False)
-    assert code == 2 and "sonde results DIR" in err
+    assert code == 2 and "sonde results DIR" in err and "--log-paths" in err
 
 
 def test_html_stands_alone_and_escapes(tree, results):
