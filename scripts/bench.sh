@@ -44,5 +44,5 @@ print(f"\nall figures: {os.path.relpath(target)}; lowest and highest of the runs
 for title, figures in (("bench_log", log), ("bench_span", span), ("bench_loss", loss), ("bench_store", store), ("bench_samples", samples)):
     for k, v in figures.items():
         if isinstance(v, dict):
-            print(f"  {title:<12}{k:<32}{v['low']:>14,.1f} … {v['high']:,.1f}")
+            print(f"  {title:<14}{k:<32}{v['low']:>14,.1f} … {v['high']:,.1f}")
 PY
