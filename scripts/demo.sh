@@ -186,7 +186,7 @@ cat <<TEXT
 
   Load of $rate requests a second is running, some of them go wrong (add -H 'x-sonde-fault: hang' to yours).
 TEXT
-# From here on a signal only sets a flag: a bash that stops everything within a trap may wait for a child that it has reaped already.
+# From here on a signal only sets a flag; everything is stopped outside of the trap.
 asked=
 trap 'asked=1' INT TERM
 serving=$(cat "$dir/serve.pid")

@@ -526,7 +526,9 @@ def test_demo_stops_by_itself_and_leaves_nothing(build_dir, tmp_path):
 
 def test_demo_stops_at_ctrl_c(build_dir, tmp_path):
     env = {**clean_env(), "DEMO_FREE_PORTS": "1", "TMPDIR": str(tmp_path)}
-    p = subprocess.Popen([str(ROOT / "scripts" / "demo.sh"), str(build_dir)], stdout=subprocess.PIPE, text=True, env=env, start_new_session=True)
+    # a shell cannot trap what was ignored when it began, as it is in tests that run in the background of a shell
+    p = subprocess.Popen([str(ROOT / "scripts" / "demo.sh"), str(build_dir)], stdout=subprocess.PIPE, text=True, env=env, start_new_session=True,
+                         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     for line in p.stdout:
         if "Ctrl-C" in line:
             break
