@@ -17,3 +17,5 @@ bool write_histogram_read(struct decode *d, struct pb *r, struct write_histogram
 void write_histogram_put(struct buf *out, uint32_t field, const struct histogram_sample *h, int64_t time_ms);
 // Milliseconds as ns; those out of range become the nearest.
 int64_t write_time(int64_t ms);
+// A Sample of either version at r's field; start_ms (may be null) is of 2.0 alone.
+bool write_sample_read(struct pb *r, double *value, int64_t *ms, int64_t *start_ms);

@@ -65,24 +65,6 @@ static bool read_exemplar(struct pb *r, struct exemplar *e)
     return !x.failed;
 }
 
-static bool read_sample(struct pb *r, double *value, int64_t *ms)
-{
-    struct pb s;
-    *value = 0;
-    *ms = 0;
-    if (!pb_message(r, &s))
-        return false;
-    while (pb_next(&s)) {
-        if (s.field == 1)
-            pb_double(&s, value);
-        else if (s.field == 2)
-            pb_i64(&s, ms);
-        else
-            pb_skip(&s);
-    }
-    return !s.failed;
-}
-
 static void clean_labels(struct decode *d, struct label *l, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
@@ -143,7 +125,8 @@ static bool read_points(struct decode *d, struct pb *r, struct label *labels, ui
             pb_skip(r);
             continue;
         }
-        if (r->field == 2 ? !read_sample(r, &s.value, &ms) : !pb_message(r, &h) || !write_histogram_read(d, &h, &hist))
+        if (r->field == 2 ? !write_sample_read(r, &s.value, &ms, NULL)
+                          : !pb_message(r, &h) || !write_histogram_read(d, &h, &hist))
             return false;
         if (refused) { // the labels are no good
             d->report->rejected++;

@@ -191,11 +191,13 @@ static void note_metadata(struct write2 *w, const struct series *s, const struct
         decode_metadata(w->d, &(struct decode_family){name, type, unit, help});
 }
 
-static bool read_sample(struct pb *r, double *value, int64_t *ms, int64_t *start_ms)
+bool write_sample_read(struct pb *r, double *value, int64_t *ms, int64_t *start_ms)
 {
     struct pb s;
     *value = 0;
-    *ms = *start_ms = 0;
+    *ms = 0;
+    if (start_ms)
+        *start_ms = 0;
     if (!pb_message(r, &s))
         return false;
     while (pb_next(&s)) {
@@ -203,7 +205,7 @@ static bool read_sample(struct pb *r, double *value, int64_t *ms, int64_t *start
             pb_double(&s, value);
         else if (s.field == 2)
             pb_i64(&s, ms);
-        else if (s.field == 3)
+        else if (s.field == 3 && start_ms)
             pb_i64(&s, start_ms);
         else
             pb_skip(&s);
@@ -227,7 +229,7 @@ static bool read_points(struct write2 *w, struct pb *r, const struct series *s, 
             continue;
         }
         bool native = r->field == 3;
-        if (native ? !pb_message(r, &h) || !write_histogram_read(d, &h, &hist) : !read_sample(r, &out.value, &ms, &start))
+        if (native ? !pb_message(r, &h) || !write_histogram_read(d, &h, &hist) : !write_sample_read(r, &out.value, &ms, &start))
             return false;
         if (wrong || hist.why) {
             decode_reject(d, 1, "%s", wrong ? wrong : hist.why);
