@@ -64,15 +64,28 @@ struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint
     return out;
 }
 
+bool batch_drops_end(const struct batch *b, const uint32_t *dropped, uint32_t n)
+{
+    return n && dropped[0] == b->rows - n; // ascending: all from there on
+}
+
 struct batch *batch_drop(struct batch *b, const uint32_t *dropped, uint32_t n)
 {
-    if (n && dropped[0] == b->rows - n) { // ascending: all from there on
+    if (batch_drops_end(b, dropped, n)) {
         batch_cut(b, b->rows - n);
         return b;
     }
     struct batch *out = batch_without(b, dropped, n);
     batch_unref(b);
     return out;
+}
+
+bool store_is_closing(struct store *s)
+{
+    pthread_mutex_lock(&s->queue_lock);
+    bool yes = s->queue_closed;
+    pthread_mutex_unlock(&s->queue_lock);
+    return yes;
 }
 
 // Makes the request independent of the caller's memory and computes what needs no lock.
@@ -118,6 +131,7 @@ static enum errc enqueue(struct store *s, struct request *q, struct error *err)
 static void request_free(struct request *q)
 {
     batch_unref(q->batch);
+    batch_unref(q->kept);
     mem_free(q);
 }
 
@@ -187,21 +201,38 @@ static void find_repeated(struct request *q)
     q->logged = n < q->batch->rows;
 }
 
-// Shows a committed request to scans.
+// What is in the log must come into the head: memory for the rows that are kept is had before.
+static enum errc make_kept(struct request *q)
+{
+    uint32_t n = q->record.n_dropped;
+    if (!q->logged || !n || batch_drops_end(q->batch, q->dropped, n))
+        return ERR_OK;
+    q->kept = batch_without(q->batch, q->dropped, n);
+    return q->kept ? ERR_OK : ERR_NOMEM;
+}
+
+// Shows a committed request to scans. Without memory for a place in the list all commits wait for it. A store that closes
+// meanwhile takes nothing more: a later request's part would cover this one, which the log still has for the next start.
 static enum errc publish(struct request *q, uint64_t sequence)
 {
     struct store *s = q->table->store;
     uint32_t n = q->record.n_dropped;
-    uint32_t kept = q->batch->rows - n;
-    atomic_fetch_add(&s->stats.appended_rows, kept);
+    atomic_fetch_add(&s->stats.appended_rows, q->batch->rows - n);
     atomic_fetch_add(&s->stats.duplicate_rows, n);
-    if (!kept)
+    if (!q->logged)
         return ERR_OK;
-    struct batch *b = q->batch;
-    q->batch = NULL;
-    if (n)
-        b = batch_drop(b, q->dropped, n);
-    return b ? table_insert(q->table, b, sequence, sequence, replay_cost(&q->record)) : ERR_NOMEM;
+    if (!q->kept && n)
+        batch_cut(q->batch, q->batch->rows - n);
+    struct batch **b = q->kept ? &q->kept : &q->batch;
+    while (table_insert(q->table, *b, sequence, sequence, replay_cost(&q->record)) != ERR_OK) {
+        s->commit_stuck = store_is_closing(s);
+        if (s->commit_stuck)
+            return ERR_NOMEM;
+        worker_wake(s);
+        worker_wait(s);
+    }
+    *b = NULL;
+    return ERR_OK;
 }
 
 // Holds commits back while flushes catch up; ERR_FULL when they cannot.
@@ -254,9 +285,12 @@ static void commit_group(struct store *s, struct request *list)
 {
     uint32_t n = 0;
     uint64_t sequence = 0;
-    enum errc rc = wait_for_room(s);
-    for (struct request *q = list; q; q = q->next, n++)
+    enum errc rc = s->commit_stuck ? ERR_CLOSED : wait_for_room(s);
+    for (struct request *q = list; q; q = q->next, n++) {
         find_repeated(q);
+        if (rc == ERR_OK)
+            rc = make_kept(q);
+    }
     if (rc == ERR_OK)
         rc = write_group(s, list, n, &sequence);
     if (rc != ERR_OK)
@@ -266,7 +300,7 @@ static void commit_group(struct store *s, struct request *list)
         enum errc one = rc;
         if (rc == ERR_OK) {
             dedup_commit(&q->table->dedup);
-            one = publish(q, sequence);
+            one = s->commit_stuck ? ERR_NOMEM : publish(q, sequence);
             sequence += q->logged;
         } else {
             dedup_forget(&q->table->dedup);

@@ -5,8 +5,8 @@
 
 enum { FIRST_SLOTS = 64 };
 
-// After a start the older generation holds what the kept segments of the log have, which may be more than one generation.
-enum { OLDER_GENERATIONS = 4 };
+// The kept segments of the log may have more than one generation: after a start one may be larger.
+enum { RESTORED = 2 };
 
 static uint32_t slot_of(const struct dedup_set *s, uint64_t hash)
 {
@@ -61,9 +61,9 @@ void dedup_add_pending(struct dedup *d, uint64_t hash)
     set_add(&d->pending, hash + (hash == 0));
 }
 
-void dedup_add(struct dedup *d, uint64_t hash)
+static void add(struct dedup *d, uint64_t hash, uint32_t generation)
 {
-    if (d->now.n >= MAX_DEDUP_ROWS) {
+    if (d->now.n >= generation) {
         set_free(&d->before);
         d->before = d->now;
         d->now = (struct dedup_set){0};
@@ -71,10 +71,14 @@ void dedup_add(struct dedup *d, uint64_t hash)
     set_add(&d->now, hash + (hash == 0));
 }
 
-void dedup_add_older(struct dedup *d, uint64_t hash)
+void dedup_add(struct dedup *d, uint64_t hash)
 {
-    if (d->before.n < OLDER_GENERATIONS * MAX_DEDUP_ROWS)
-        set_add(&d->before, hash + (hash == 0));
+    add(d, hash, MAX_DEDUP_ROWS);
+}
+
+void dedup_restore(struct dedup *d, uint64_t hash)
+{
+    add(d, hash, RESTORED * MAX_DEDUP_ROWS);
 }
 
 void dedup_commit(struct dedup *d)

@@ -18,8 +18,8 @@ struct dedup {
 bool dedup_seen(const struct dedup *d, uint64_t hash);
 void dedup_add_pending(struct dedup *d, uint64_t hash);
 void dedup_add(struct dedup *d, uint64_t hash);
-// A row older than all that were added: it joins the older generation and pushes nothing out.
-void dedup_add_older(struct dedup *d, uint64_t hash);
+// At a start, oldest first: the generations may be larger, since the log that is kept may have more rows than two.
+void dedup_restore(struct dedup *d, uint64_t hash);
 void dedup_commit(struct dedup *d); // the pending ones stay
 void dedup_forget(struct dedup *d); // the pending ones go
 void dedup_free(struct dedup *d);

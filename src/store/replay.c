@@ -239,10 +239,9 @@ static enum errc insert_items(struct replay *p, struct error *err)
     TRY(run_jobs(p, err));
     for (uint32_t i = 0; i < p->n; i++) {
         struct item *it = &p->item[i];
-        struct batch *b = it->batch;
-        it->batch = NULL;
-        if (b && table_insert(it->table, b, it->r.sequence, it->last, it->log) != ERR_OK)
+        if (it->batch && table_insert(it->table, it->batch, it->r.sequence, it->last, it->log) != ERR_OK)
             return ERR(err, NOMEM, "replaying the log: out of memory");
+        it->batch = NULL;
     }
     atomic_fetch_add(&s->stats.replayed_requests, p->n);
     if (atomic_load(&s->head_bytes) > s->opt.head_max_bytes * HEAD_PRESSURE)
@@ -264,17 +263,12 @@ static enum errc replay_one(void *arg, const struct wal_record *r, struct error 
                 (unsigned long long)r->sequence, (int)r->format);
         return ERR_OK;
     }
-    if (!table_covers(t, r->sequence))
-        return gather(p, t, r, err);
-    p->store->rebuild_filter = true;
-    return ERR_OK;
+    return table_covers(t, r->sequence) ? ERR_OK : gather(p, t, r, err);
 }
 
 enum errc store_replay(struct store *s, struct error *err)
 {
     struct replay p = {.store = s};
-    for (size_t i = 0; i < s->wal.n_segments; i++)
-        s->rebuild_filter = s->rebuild_filter || s->wal.segment[i].covered;
     enum errc rc = wal_replay(&s->wal, true, replay_one, &p, err);
     forget_items(&p);
     mem_free(p.item);
@@ -282,7 +276,7 @@ enum errc store_replay(struct store *s, struct error *err)
 }
 
 // ---- the filter, before the first commit ----------------------------------------------------------------------------
-static bool is_closing(struct store *s)
+static bool needs_no_filter(struct store *s)
 {
     pthread_mutex_lock(&s->queue_lock);
     bool yes = s->queue_closed && !s->queue;
@@ -293,16 +287,16 @@ static bool is_closing(struct store *s)
 static enum errc rebuild_one(void *arg, const struct wal_record *r, struct error *err)
 {
     struct replay *p = arg;
-    if (is_closing(p->store))
+    if (needs_no_filter(p->store))
         return ERR_CANCELLED;
     if (r) {
         struct table *t = table_of(p->store, r);
         return t && table_covers(t, r->sequence) ? gather(p, t, r, err) : ERR_OK;
     }
     enum errc rc = run_jobs(p, err);
-    for (uint32_t i = 0; i < p->n; i++) // read after newer ones: they may not push them out
+    for (uint32_t i = 0; i < p->n; i++)
         for (uint32_t k = 0; k < p->item[i].n_hashes; k++)
-            dedup_add_older(&p->item[i].table->dedup, p->item[i].hashes[k]);
+            dedup_restore(&p->item[i].table->dedup, p->item[i].hashes[k]);
     forget_items(p);
     return rc;
 }
@@ -317,7 +311,7 @@ static enum errc rebuild_head(struct table *t, void *arg)
         if (h)
             batch_row_hashes(v[i], h);
         for (uint32_t r = 0; h && r < v[i]->rows; r++)
-            dedup_add(&t->dedup, h[r]);
+            dedup_restore(&t->dedup, h[r]);
         mem_free(h);
         batch_unref(v[i]);
     }
@@ -325,14 +319,27 @@ static enum errc rebuild_head(struct table *t, void *arg)
     return ERR_OK;
 }
 
+static enum errc has_part(struct table *t, void *arg)
+{
+    pthread_mutex_lock(&t->lock);
+    *(bool *)arg |= t->n_parts > 0;
+    pthread_mutex_unlock(&t->lock);
+    return ERR_OK;
+}
+
+// From the oldest to the newest, so that what is forgotten for want of room is the oldest.
 void store_rebuild_filter(struct store *s)
 {
     struct replay p = {.store = s, .hashes = true};
     struct error err = {0};
+    enum errc rc = ERR_OK;
+    bool covered = false;
+    pthread_mutex_lock(&s->flush_lock); // no head becomes a part in between, where neither reading would find it
+    tables_each(s, has_part, &covered); // asked now: the worker may have written one since the opening
+    if (covered)
+        rc = wal_replay(&s->wal, false, rebuild_one, &p, &err);
     tables_each(s, rebuild_head, NULL);
-    if (!s->rebuild_filter)
-        return;
-    enum errc rc = wal_replay(&s->wal, false, rebuild_one, &p, &err);
+    pthread_mutex_unlock(&s->flush_lock);
     if (rc != ERR_OK && rc != ERR_CANCELLED)
         fprintf(stderr, "sonde: the filter of repeated requests is incomplete: %s\n", err.msg);
     forget_items(&p);

@@ -67,6 +67,7 @@ struct request {
     struct request *next;
     struct table *table;
     struct batch *batch; // null once in the head
+    struct batch *kept;  // its rows without the repeated ones, where those are not the last; null otherwise
     struct slice raw;    // in the batch's arena
     struct wal_record record;
     uint64_t *hashes;  // in the batch's arena, one a row
@@ -90,9 +91,9 @@ struct store {
     pthread_t log_thread;
     bool log_running;
     bool commit_failing; // the last commit failed; log thread only
+    bool commit_stuck;   // closing, and a request that stands in the log found no memory; log thread only
     bool replayed;       // set before the threads start
     bool part_lost;      // one was set aside at opening
-    bool rebuild_filter; // the log has covered requests, whose hashes the log's thread reads before its first commit
 
     pthread_mutex_t tables_lock;
     struct table **tables;
@@ -131,7 +132,7 @@ static inline size_t table_log_max(const struct table *t)
     return t->store->opt.head_max_log_bytes * (t->signal == SIGNAL_SAMPLE ? SAMPLE_LOG : 1);
 }
 // Adds committed rows of the requests first … last with their replay_cost, and merges small batches (not
-// during replay). Takes the batch over. Log thread only.
+// during replay). Takes the batch over when ERR_OK. Log thread only.
 enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_t last, size_t cost);
 // All batches of the head and of what is being flushed, one reference each. To be freed; null when out of memory.
 struct batch **table_head_batches(struct table *t, uint32_t *n);
@@ -150,10 +151,12 @@ int64_t batch_max_end(const struct batch *b);
 // ---- commit.c ----
 enum errc commit_start(struct store *s, struct error *err);
 void commit_stop(struct store *s); // completes what is queued
+bool store_is_closing(struct store *s);
 // The rows of b without those named (ascending numbers), self-contained and sealed. Null: out of memory.
 struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint32_t n);
 // The same in place of b, which is taken over and which nobody else refers to. Cheap when the last rows are dropped: so it is
 // with the metadata that a sender of metrics repeats each time.
+bool batch_drops_end(const struct batch *b, const uint32_t *dropped, uint32_t n); // the cheap case
 struct batch *batch_drop(struct batch *b, const uint32_t *dropped, uint32_t n);
 
 // ---- replay.c ----

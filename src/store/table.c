@@ -246,7 +246,6 @@ enum errc table_insert(struct table *t, struct batch *b, uint64_t first, uint64_
         struct head_batch *v = mem_realloc(h->v, cap * sizeof *v);
         if (!v) {
             pthread_mutex_unlock(&t->lock);
-            batch_unref(b);
             return ERR_NOMEM;
         }
         h->v = v;

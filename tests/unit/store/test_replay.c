@@ -131,6 +131,24 @@ static void the_filter_comes_back(void **state)
     temp_remove(dir);
 }
 
+// What the log alone had at the opening, and a flush put into a part before the filter read the log.
+static void the_filter_comes_back_after_a_flush(void **state)
+{
+    (void)state;
+    char *dir = temp_dir();
+    struct store *s = open_store(dir);
+    OK(append_lines(s, 1, 0, 100));
+    char *copy = copy_of(s, dir);
+    store_close(s);
+    s = open_store(copy);
+    OK(store_flush(s, &e_));
+    OK(append_lines(s, 1, 0, 100));
+    expect_lines(s, 100);
+    store_close(s);
+    temp_remove(copy);
+    temp_remove(dir);
+}
+
 // What a lost part had comes from the covered segments, also when the first opening after the loss is killed.
 static void a_lost_part_is_replayed(void **state)
 {
@@ -197,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_are_flushed_by_their_log),  cmocka_unit_test(a_slow_table_follows),
         cmocka_unit_test(covered_segments_are_left_alone), cmocka_unit_test(the_filter_comes_back),
+        cmocka_unit_test(the_filter_comes_back_after_a_flush),
         cmocka_unit_test(a_lost_part_is_replayed),         cmocka_unit_test(one_row_requests_are_joined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
