@@ -213,10 +213,10 @@ static void one_row_requests_are_joined(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(heads_are_flushed_by_their_log),  cmocka_unit_test(a_slow_table_follows),
-        cmocka_unit_test(covered_segments_are_left_alone), cmocka_unit_test(the_filter_comes_back),
-        cmocka_unit_test(the_filter_comes_back_after_a_flush),
-        cmocka_unit_test(a_lost_part_is_replayed),         cmocka_unit_test(one_row_requests_are_joined),
+        cmocka_unit_test(heads_are_flushed_by_their_log),      cmocka_unit_test(a_slow_table_follows),
+        cmocka_unit_test(covered_segments_are_left_alone),     cmocka_unit_test(the_filter_comes_back),
+        cmocka_unit_test(the_filter_comes_back_after_a_flush), cmocka_unit_test(a_lost_part_is_replayed),
+        cmocka_unit_test(one_row_requests_are_joined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
