@@ -2,6 +2,7 @@
 #include "sdk/env.h"
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "sdk/filter.h"
 #include "sdk/sdk.h"
 #include "sdk/settings_sdk.h"
 #include <pthread.h>
@@ -159,13 +160,16 @@ static bool whole(const struct sdk_setting *s, struct slice v, int64_t *out)
 
 static bool truth(const struct sdk_setting *s, struct slice v, bool *yes)
 {
-    static const char *const words[] = {"1", "true", "on", "yes"};
+    static const char *const words[] = {"1", "true", "on", "yes"}, *const opposites[] = {"0", "false", "off", "no"};
     *yes = false;
     if (s->type == 'b')
         return (*yes = slice_ieq(v, SLICE("true"))) || slice_ieq(v, SLICE("false"));
     for (size_t i = 0; i < 4; i++)
         *yes |= slice_ieq(v, slice_str(words[i]));
-    return true;
+    bool no = false;
+    for (size_t i = 0; i < 4; i++)
+        no |= slice_ieq(v, slice_str(opposites[i]));
+    return *yes || no || s->type == 'w';
 }
 
 // Whether the text is one of the row's values.
@@ -175,6 +179,7 @@ static bool accepts(const struct sdk_setting *s, struct slice v)
     double real;
     bool yes;
     int at;
+    unsigned level;
     struct slice rest = v, word;
     switch (s->type) {
     case 'i':
@@ -185,9 +190,12 @@ static bool accepts(const struct sdk_setting *s, struct slice v)
     case 'f':
         return slice_to_f64(v, &real) && in_bounds(s, real);
     case 'b':
+    case 'o':
         return truth(s, v, &yes);
     case 'e':
         return word_at(slice_str(s->accepted), v, &at);
+    case 'v':
+        return filter_level_word(v, &level);
     case 'l':
         while (rest.p && slice_split(&rest, ',', &word))
             if (!word_at(slice_str(s->accepted), slice_trim(word), &at))
@@ -261,6 +269,14 @@ int env_choice(const char *name)
     return v.n && word_at(slice_str(s.accepted), v, &at) ? at : -1;
 }
 
+unsigned env_level(const char *name)
+{
+    struct sdk_setting s;
+    unsigned level = 0;
+    filter_level_word(value_of(name, &s), &level);
+    return level;
+}
+
 bool env_text(const char *name, char *out, size_t n)
 {
     struct sdk_setting s;
@@ -313,9 +329,10 @@ void env_print_from(const struct env_value *v, struct buf *out)
 
 const char *sdk_setting_type(char type)
 {
-    static const char letters[] = "tpuwbimsfzel";
-    static const char words[][14] = {"text",         "path",    "URL",    "on or off", "true or false", "whole number",
-                                     "milliseconds", "seconds", "number", "size",      "one word",      "words"};
+    static const char letters[] = "tpuwobimsfzelv";
+    static const char words[][14] = {"text",          "path",         "URL",          "on or off", "on or off",
+                                     "true or false", "whole number", "milliseconds", "seconds",   "number",
+                                     "size",          "one word",     "words",        "level"};
     const char *at = strchr(letters, type);
     return words[at && *at ? at - letters : 0];
 }
@@ -323,8 +340,8 @@ const char *sdk_setting_type(char type)
 void sdk_setting_print_accepted(const struct sdk_setting *s, struct buf *out)
 {
     struct slice rest = slice_str(s->accepted), word;
-    if (s->type == 'e' || s->type == 'l') {
-        buf_str(out, s->type == 'e' ? "one of " : "any of ");
+    if (s->type == 'e' || s->type == 'l' || s->type == 'v') {
+        buf_str(out, s->type == 'l' ? "any of " : "one of ");
         for (size_t n = 0; rest.p && slice_split(&rest, ' ', &word); n++)
             buf_printf(out, "%s%.*s", n ? ", " : "", (int)word.n, word.p);
         return;

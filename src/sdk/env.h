@@ -18,8 +18,9 @@ const char *env_get_path(const char *name);
 // names setting, value, what is accepted and what is used instead, then the default.
 int64_t env_int(const char *name);                    // i, m, s, z; -1 when there is neither value nor default
 double env_real(const char *name);                    // f
-bool env_on(const char *name);                        // b, w
+bool env_on(const char *name);                        // b, o, w
 int env_choice(const char *name);                     // e: place of the word in the row, from 0; -1: none
+unsigned env_level(const char *name);                 // v: as enum sonde_level; 0: off
 bool env_text(const char *name, char *out, size_t n); // trimmed, cut to n - 1 bytes; false and "" when there is none
 // What the program said in place of the environment; null forgets it. Only told (dump, sonde env), never read.
 void env_from_program(const char *name, const char *value, const char *call);

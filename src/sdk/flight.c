@@ -21,16 +21,10 @@ static struct known {
     uint32_t written;
 } known[FLIGHT_TRACES];
 
-void flight_configure(struct buf *notes)
+void flight_configure(void)
 {
-    const char *v = env_get("SONDE_FLIGHT_LEVEL"), *retro = env_get("SONDE_RETRO");
-    struct slice word = slice_trim(slice_str(v ? v : ""));
-    sdk.flight_level = SONDE_LEVEL_TRACE;
-    if (word.n && !filter_level_word(word, &sdk.flight_level))
-        buf_printf(notes, "sonde: SONDE_FLIGHT_LEVEL: '%.*s' is none of off, error, warn, info, debug, trace; trace is used\n",
-                   (int)(word.n < 100 ? word.n : 100), word.p);
-    word = slice_trim(slice_str(retro ? retro : ""));
-    flight_retro = !(slice_ieq(word, SLICE("off")) || slice_ieq(word, SLICE("0")) || slice_ieq(word, SLICE("false")));
+    sdk.flight_level = env_level("SONDE_FLIGHT_LEVEL");
+    flight_retro = env_on("SONDE_RETRO");
 }
 
 void flight_forget(void)

@@ -17,8 +17,8 @@ enum {
 
 struct sdk;
 struct buf;
-void flight_configure(struct buf *notes); // SONDE_FLIGHT_LEVEL, SONDE_RETRO
-extern bool flight_retro;                 // whether an ERROR releases its trace
+void flight_configure(void); // SONDE_FLIGHT_LEVEL, SONDE_RETRO
+extern bool flight_retro;    // whether an ERROR releases its trace
 // A held record at p, in the chunk that is read of the lane.
 void flight_pass(struct ring *r, const struct ring_lane *l, const char *p);
 // Writes out what is held of the trace up to what the backend has read. This is the place where a verdict comes in: today that of

@@ -7,6 +7,7 @@
 #include "sdk/flight.h"
 #include "sdk/limit.h"
 #include "sdk/quiet.h"
+#include "sdk/sampler_remote.h"
 #include "sdk/status.h"
 #include "sdk/trace.h"
 #include <errno.h>
@@ -73,16 +74,6 @@ void sdk_note(const char *text, size_t n)
     }
 }
 
-bool sdk_truthy(const char *name)
-{
-    static const char *const words[] = {"1", "true", "on", "yes"};
-    const char *v = env_get(name);
-    for (size_t i = 0; v && i < 4; i++)
-        if (slice_ieq(slice_str(v), slice_str(words[i])))
-            return true;
-    return false;
-}
-
 static bool console_jsonl(struct buf *notes)
 {
     const char *v = env_get("DYN_LOGGING_CONSOLE_FORMAT");
@@ -94,7 +85,7 @@ static bool console_jsonl(struct buf *notes)
     if (word.n)
         buf_printf(notes, "sonde: DYN_LOGGING_CONSOLE_FORMAT: '%.*s' is neither readable nor jsonl; readable is used\n",
                    (int)(word.n < 100 ? word.n : 100), word.p);
-    return word.n == 0 && sdk_truthy("DYN_LOGGING_JSONL");
+    return word.n == 0 && env_on("DYN_LOGGING_JSONL");
 }
 
 // The service's name as the environment says it: OTEL_SERVICE_NAME, else service.name of OTEL_RESOURCE_ATTRIBUTES.
@@ -127,10 +118,10 @@ static void configure(void)
     style->jsonl = console_jsonl(&notes);
     const char *no_color = env_get("NO_COLOR"), *term = env_get("TERM");
     style->color = !style->jsonl && isatty(STDERR_FILENO) && !(no_color && *no_color) &&
-                   !sdk_truthy("DYN_SDK_DISABLE_ANSI_LOGGING") && !(term && strcmp(term, "dumb") == 0);
-    style->local_tz = sdk_truthy("DYN_LOG_USE_LOCAL_TZ");
-    style->span_events = sdk_truthy("DYN_LOGGING_SPAN_EVENTS");
-    flight_configure(&notes);
+                   !env_on("DYN_SDK_DISABLE_ANSI_LOGGING") && !(term && strcmp(term, "dumb") == 0);
+    style->local_tz = env_on("DYN_LOG_USE_LOCAL_TZ");
+    style->span_events = env_on("DYN_LOGGING_SPAN_EVENTS");
+    flight_configure();
     sinks_configure(style, &notes);
     sdk.span_events = style->span_events && sinks_events();
     trace_configure(&notes);
@@ -254,6 +245,7 @@ static void after_fork_child(void)
     if (sdk.ring)
         ring_forget(sdk.ring);
     export_forked(sdk.export);
+    sampler_remote_forked();
     sdk.parents.ring = sdk.ring;
     sdk.parents.export = sdk.export;
     sdk.parents.pipe = sdk.pipe;
@@ -302,10 +294,9 @@ __attribute__((destructor)) static void unloaded(void)
 
 static size_t ring_size(void)
 {
+    int64_t earlier = env_int("SONDE_RING_SIZE"); // without a default
     const char *v = env_get("SONDE_RING_BYTES");
-    v = v && *v ? v : env_get("SONDE_RING_SIZE"); // its earlier name
-    uint64_t bytes;
-    return v && slice_to_u64(slice_str(v), &bytes) && bytes <= MIB(64) ? (size_t)bytes : MIB(8);
+    return (size_t)(earlier >= 0 && !(v && *v) ? earlier : env_int("SONDE_RING_BYTES"));
 }
 
 // Records that came to no ring. It takes those over that were lost while there was none.
@@ -361,6 +352,7 @@ static void start_locked(void)
     sdk.export = export_new(sdk.service, sdk.resource);
     export_attach(sdk.export, &sdk.pipe);
     backend_start();
+    sampler_remote_start();
 }
 
 void sdk_start(void)
@@ -439,9 +431,10 @@ static bool shut_down(unsigned timeout_ms)
     bool ok = backend_flush(until);
     backend_stop(until);
     ok = export_stop(sdk.export, until) && ok;
+    sampler_remote_stop(until);
     if (ok && sdk.ring) {
         sdk.ring->head->clean = 1;
-        if (sdk.ring->path[0] && !sdk_truthy("SONDE_RING_KEEP")) {
+        if (sdk.ring->path[0] && !env_on("SONDE_RING_KEEP")) {
             unlink(sdk.ring->path);
             sdk.ring->path[0] = 0;
         }

@@ -108,7 +108,6 @@ void sdk_span_forget(void);                        // the calling thread ends
 bool sdk_tells(unsigned level);                    // of itself: OTEL_LOG_LEVEL none, error, warn, info (default), debug
 void sdk_note(const char *text, size_t n);         // plain lines to stderr (configuration complaints)
 void sdk_held_level(void);                         // after a change of sinks
-bool sdk_truthy(const char *name);                 // 1, true, on, yes in any case
 
 // backend.c
 void backend_start(void);

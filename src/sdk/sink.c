@@ -610,7 +610,6 @@ static void stderr_loss(struct sonde_sink_options *o, struct buf *notes)
 void sinks_configure(const struct line_style *style, struct buf *notes)
 {
     struct sonde_sink_options o = {.kind = SONDE_SINK_STDERR};
-    const char *off = env_get("SONDE_LOG_STDERR");
     bool ok;
     plain = *style;
     tell_ring();
@@ -619,7 +618,7 @@ void sinks_configure(const struct line_style *style, struct buf *notes)
     env_read = true;
     stderr_loss(&o, notes);
     set_up(&sinks[0], &o, NULL);
-    sinks[0].on = !(off && slice_ieq(slice_trim(slice_str(off)), SLICE("off")));
+    sinks[0].on = env_on("SONDE_LOG_STDERR");
     if (sink_env_file(&o, notes)) {
         struct filter *f = own_filter(o.filter, "SONDE_LOG_FILE_FILTER", &ok);
         if (strlen(o.path) >= SINK_PATH_MAX)

@@ -64,7 +64,6 @@ struct sink_loss {
     unsigned block_ms, drop_below;
 };
 bool sink_loss_word(struct slice word, struct sink_loss *out);
-bool sink_size_word(struct slice word, uint64_t *bytes);
 bool sink_time_word(struct slice word, unsigned *seconds);
 // The file sink of the environment; false: none is asked for, or it makes no sense (told in notes).
 bool sink_env_file(struct sonde_sink_options *out, struct buf *notes);

@@ -17,7 +17,7 @@ static void test_rows(void **state)
         struct sdk_setting s = sdk_setting(i);
         check_row("%s", s.name);
         CHECK_INT(sdk_setting_find(s.name), i); // found, and found first: no doubles
-        CHECK(strchr("tpuwbimsfzel", s.type));
+        CHECK(strchr("tpuwobimsfzelv", s.type));
         CHECK(s.type != 'e' || s.accepted[0]);
         struct slice rest = slice_str(s.accepted), min, max;
         int64_t n;
@@ -113,6 +113,19 @@ static const struct value_row {
     {"SONDE_LOG_FILE_ROTATE_SIZE", "2k", 2048, false},
     {"SONDE_LOG_FILE_ROTATE_SIZE", "1G", 1 << 30, false},
     {"SONDE_LOG_FILE_ROTATE_SIZE", "1T", -1, true},
+    {"SONDE_LOG_FILE_ROTATE_SIZE", "0", -1, true},
+    {"SONDE_RING_BYTES", "1M", 1 << 20, false},
+    {"SONDE_RING_BYTES", "65M", 8 << 20, true},
+    {"SONDE_LOG_STDERR", NULL, 1, false},
+    {"SONDE_LOG_STDERR", "No", 0, false},
+    {"SONDE_LOG_STDERR", " 1 ", 1, false},
+    {"SONDE_LOG_STDERR", "quiet", 1, true},
+    {"SONDE_RING_KEEP", NULL, 0, false},
+    {"SONDE_RING_KEEP", "keep", 0, true},
+    {"SONDE_FLIGHT_LEVEL", NULL, 5, false},
+    {"SONDE_FLIGHT_LEVEL", "Warning", 2, false},
+    {"SONDE_FLIGHT_LEVEL", "0", 0, false},
+    {"SONDE_FLIGHT_LEVEL", "loud", 5, true},
     {"OTEL_TRACES_SAMPLE_RATIO", "0.25", 0.25, false},
     {"OTEL_TRACES_SAMPLE_RATIO", "1.5", 1, true},
     {"OTEL_TRACES_SAMPLE_RATIO", "NaN", 1, true},
@@ -137,10 +150,11 @@ static int read_value(void *arg)
 {
     const struct value_row *r = arg;
     struct sdk_setting s = sdk_setting((size_t)sdk_setting_find(r->name));
-    double got = s.type == 'e'          ? env_choice(r->name)
-                 : s.type == 'f'        ? env_real(r->name)
-                 : strchr("bw", s.type) ? env_on(r->name)
-                                        : (double)env_int(r->name);
+    double got = s.type == 'e'           ? env_choice(r->name)
+                 : s.type == 'f'         ? env_real(r->name)
+                 : s.type == 'v'         ? env_level(r->name)
+                 : strchr("bow", s.type) ? env_on(r->name)
+                                         : (double)env_int(r->name);
     for (int again = 0; again < 3; again++) // one warning is enough
         s.type == 'e' ? (void)env_choice(r->name) : (void)env_int(r->name);
     return got == r->want ? 0 : 1;
