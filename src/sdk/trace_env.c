@@ -175,7 +175,7 @@ static void limits(struct buf *notes)
 void trace_configure(struct buf *notes)
 {
     trace.disabled = slice_ieq(value_of("OTEL_SDK_DISABLED"), SLICE("true"));
-    trace.keep_errors = sdk_truthy("SONDE_TRACES_KEEP_ERRORS");
+    trace.keep_errors = env_on("SONDE_TRACES_KEEP_ERRORS");
     limits(notes);
     const struct sonde_sampler *before = env_sampler;
     sampler(notes);
