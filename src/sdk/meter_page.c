@@ -41,11 +41,6 @@ struct writer {
 };
 
 // ---- names ----------------------------------------------------------------------------------------------------------
-static bool ends_in(struct slice s, struct slice end)
-{
-    return s.n > end.n && memcmp(s.p + s.n - end.n, end.p, end.n) == 0 && s.p[s.n - end.n - 1] == '_';
-}
-
 static bool row_fill(struct writer *w, const struct sonde_metric_data *d, struct row *r)
 {
     const struct sonde_meter_page_options *o = &w->page->o;
@@ -169,23 +164,6 @@ static int by_labels(const void *a, const void *b)
 }
 
 // ---- lines ----------------------------------------------------------------------------------------------------------
-static void start(struct writer *w, struct slice name, const char *suffix, struct slice labels, struct slice le)
-{
-    buf_add(w->b, name);
-    buf_str(w->b, suffix);
-    if (labels.n || le.n) {
-        buf_char(w->b, '{');
-        buf_add(w->b, labels);
-        if (le.n) {
-            buf_str(w->b, labels.n ? ",le=\"" : "le=\"");
-            buf_add(w->b, le);
-            buf_char(w->b, '"');
-        }
-        buf_char(w->b, '}');
-    }
-    buf_char(w->b, ' ');
-}
-
 // The first exemplar of a value in (from, to]; its own attributes as far as OpenMetrics has room for them.
 static void end(struct writer *w, const struct sonde_point *p, double from, double to)
 {
@@ -223,61 +201,29 @@ static void end(struct writer *w, const struct sonde_point *p, double from, doub
     buf_char(b, '\n');
 }
 
-struct le_line {
-    struct writer *w;
-    struct slice name, labels;
-};
-static void le_write(void *arg, double bound, uint64_t up_to)
-{
-    struct le_line *l = arg;
-    char text[64];
-    struct buf le = {.p = text, .cap = sizeof text, .max = sizeof text};
-    if (l->w->om)
-        metric_text_f64_om(&le, bound);
-    else
-        buf_f64(&le, bound);
-    start(l->w, l->name, "_bucket", l->labels, buf_slice(&le));
-    buf_u64(l->w->b, up_to);
-    buf_char(l->w->b, '\n');
-}
-
 static void histogram(struct writer *w, struct slice name, const struct row_line *l)
 {
     const struct sonde_point *p = l->p;
+    const double *bounds = l->d->bounds;
+    size_t n = l->d->n_bounds;
     bool explicit = l->d->kind == SONDE_DATA_HISTOGRAM;
+    struct metric_text_buckets h = {w->b, name, l->labels, w->om};
     if (w->histograms)
         w->histograms[w->n_histograms++] = explicit ? NULL : p;
-    uint64_t below = p->zero;
+    uint64_t up_to = explicit ? 0 : p->zero;
     for (size_t i = 0; !explicit && i < p->negative.n; i++)
-        below += p->negative.counts[i];
+        up_to += p->negative.counts[i];
     if (!explicit)
-        metric_native_classic(p->scale, below, p->positive.offset, p->positive.counts, p->positive.n, le_write,
-                              &(struct le_line){w, name, l->labels});
-    uint64_t up_to = 0;
-    char le[64];
-    for (size_t i = 0; explicit && i < l->d->n_bounds; i++) {
-        struct buf text = {.p = le, .cap = sizeof le, .max = sizeof le};
-        if (w->om)
-            metric_text_f64_om(&text, l->d->bounds[i]);
-        else
-            buf_f64(&text, l->d->bounds[i]);
+        metric_native_classic(p->scale, up_to, p->positive.offset, p->positive.counts, p->positive.n, metric_text_bucket_line,
+                              &h);
+    for (size_t i = 0; explicit && i < n; i++) {
         up_to += p->counts[i];
-        start(w, name, "_bucket", l->labels, buf_slice(&text));
-        buf_u64(w->b, up_to);
-        end(w, p, i ? l->d->bounds[i - 1] : -INFINITY, l->d->bounds[i]);
+        metric_text_bucket(&h, bounds[i], up_to);
+        end(w, p, i ? bounds[i - 1] : -INFINITY, bounds[i]);
     }
-    start(w, name, "_bucket", l->labels, SLICE("+Inf"));
-    buf_u64(w->b, p->count);
-    end(w, p, explicit && l->d->n_bounds ? l->d->bounds[l->d->n_bounds - 1] : -INFINITY, INFINITY);
-    bool rising = explicit ? !l->d->n_bounds || l->d->bounds[0] >= 0 : p->negative.n == 0;
-    if (w->om && (!rising || p->sum < 0))
-        return; // OpenMetrics has a sum only where it cannot fall
-    start(w, name, "_sum", l->labels, SLICE_NONE);
-    buf_f64(w->b, p->sum);
-    buf_char(w->b, '\n');
-    start(w, name, "_count", l->labels, SLICE_NONE);
-    buf_u64(w->b, p->count);
-    buf_char(w->b, '\n');
+    metric_text_bucket(&h, INFINITY, p->count);
+    end(w, p, explicit && n ? bounds[n - 1] : -INFINITY, INFINITY);
+    metric_text_tail(&h, p->sum, p->count, explicit ? !n || bounds[0] >= 0 : p->negative.n == 0);
 }
 
 static void point(struct writer *w, const struct row *r, struct slice name, const char *suffix, const struct row_line *l)
@@ -286,7 +232,7 @@ static void point(struct writer *w, const struct row *r, struct slice name, cons
         histogram(w, name, l);
         return;
     }
-    start(w, name, suffix, l->labels, SLICE_NONE);
+    metric_text_start(w->b, name, suffix, l->labels, SLICE_NONE);
     if (l->d->f64)
         buf_f64(w->b, l->p->f);
     else
@@ -296,15 +242,6 @@ static void point(struct writer *w, const struct row *r, struct slice name, cons
         return;
     }
     buf_char(w->b, '\n');
-}
-
-static void help(struct buf *b, const char *s, bool quotes)
-{
-    for (; *s; s++) {
-        if (*s == '\\' || *s == '\n' || (*s == '"' && quotes))
-            buf_char(b, '\\');
-        buf_char(b, *s == '\n' ? 'n' : *s == '\r' ? ' ' : *s);
-    }
 }
 
 static void warn_once(struct writer *w, const char *what, struct slice family)
@@ -325,7 +262,7 @@ static void family(struct writer *w, const struct row *r, uint32_t n)
         return;
     }
     if (w->om && r->type[0] == 'c') { // OpenMetrics names a counter without _total, and knows none that has no _total
-        if (ends_in(name, SLICE("total"))) {
+        if (metric_text_ends(name, SLICE("total"))) {
             name.n -= 6;
             suffix = "_total";
         } else {
@@ -348,23 +285,9 @@ static void family(struct writer *w, const struct row *r, uint32_t n)
     if (!l)
         return;
     qsort(l, lines, sizeof *l, by_labels);
-    if (*r->d->description) {
-        buf_str(w->b, "# HELP ");
-        buf_add(w->b, name);
-        buf_char(w->b, ' ');
-        help(w->b, r->d->description, w->om);
-        buf_char(w->b, '\n');
-    }
-    buf_str(w->b, "# TYPE ");
-    buf_add(w->b, name);
-    buf_printf(w->b, " %s\n", type);
-    if (w->om && r->unit.n && ends_in(name, r->unit)) {
-        buf_str(w->b, "# UNIT ");
-        buf_add(w->b, name);
-        buf_char(w->b, ' ');
-        buf_add(w->b, r->unit);
-        buf_char(w->b, '\n');
-    }
+    if (*r->d->description)
+        metric_text_help(w->b, name, slice_str(r->d->description), w->om);
+    metric_text_type(w->b, name, slice_str(type), w->om ? r->unit : SLICE_NONE);
     for (size_t i = 0; i < lines; i++) {
         if (i && slice_eq(l[i].labels, l[i - 1].labels)) {
             warn_once(w, "the same labels twice; one is left out", r->family);
@@ -403,7 +326,7 @@ static void target_info(struct writer *w)
     const char *name = w->om ? "target" : "target_info", *type = w->om ? "info" : "gauge";
     if (labels.n) {
         buf_printf(w->b, "# HELP %s Target metadata\n# TYPE %s %s\n", name, name, type);
-        start(w, SLICE("target_info"), "", labels, SLICE_NONE);
+        metric_text_start(w->b, SLICE("target_info"), "", labels, SLICE_NONE);
         buf_str(w->b, "1\n");
     }
     sonde_resource_free(r);

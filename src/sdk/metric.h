@@ -247,7 +247,6 @@ struct metric_series *metric_series_make(struct metric *m, const struct slice *g
 struct metric_series *metric_with(struct metric *m, const char *const *values, size_t n);
 // A copy of at most max bytes of s (may be null), as valid UTF-8; p null without memory.
 struct slice metric_text_keep(struct arena *a, const char *s, size_t max);
-void metric_text_label(struct buf *b, struct slice value); // escaped as in "…"
 
 // ---- reading (metric_read.c) ----
 enum { METRIC_NATIVE_MAX = 160, METRIC_NATIVE_SCALE = 8 };
@@ -353,7 +352,27 @@ bool metric_callback_add(struct sonde_registry *r, struct metric_callback c);
 enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out);
 // For readers of values: runs the update callbacks, takes the view, and appends what the text callbacks say to texts.
 enum errc metric_gather(struct sonde_registry *r, struct metric_view *view, struct buf *texts);
-void metric_text_f64_om(struct buf *b, double v); // OpenMetrics' canonical form: 1.0, 0.001, 1e+06
+
+// ---- lines of pages (metric_text.c); om: as OpenMetrics has them ----
+void metric_text_f64_om(struct buf *b, double v);          // OpenMetrics' canonical form: 1.0, 0.001, 1e+06
+void metric_text_label(struct buf *b, struct slice value); // escaped as in "…"
+// The line of HELP. A carriage return becomes a blank: some readers take it for the line's end.
+void metric_text_help(struct buf *b, struct slice name, struct slice help, bool om);
+bool metric_text_ends(struct slice name, struct slice end); // in _ and that word, behind something
+// The line of TYPE, and one of UNIT where the name ends in unit, as OpenMetrics wants it.
+void metric_text_type(struct buf *b, struct slice name, struct slice type, struct slice unit);
+// name, suffix, {labels,le="…"} and a blank. le may be empty.
+void metric_text_start(struct buf *b, struct slice name, const char *suffix, struct slice labels, struct slice le);
+struct metric_text_buckets { // a histogram on a page
+    struct buf *b;
+    struct slice name, labels;
+    bool om;
+};
+void metric_text_bucket(const struct metric_text_buckets *h, double le, uint64_t up_to); // without the line's end
+void metric_text_bucket_line(void *buckets, double le, uint64_t up_to);                  // a metric_le_fn
+// _sum and _count. OpenMetrics has a sum only where it cannot fall: of values that are not negative. rising: none was, as far as
+// is known.
+void metric_text_tail(const struct metric_text_buckets *h, double sum, uint64_t count, bool rising);
 
 // ---- protobuf (metric_proto.c) ----
 struct expfmt;

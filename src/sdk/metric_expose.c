@@ -8,29 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-// OpenMetrics' canonical numbers are Go's %g with a point: 0.0001, 1.0, 100000.0, 1e+06.
-void metric_text_f64_om(struct buf *b, double v)
-{
-    if (!isfinite(v)) {
-        buf_f64(b, v);
-        return;
-    }
-    char text[40];
-    int digits = 1;
-    do
-        snprintf(text, sizeof text, "%.*e", digits - 1, v);
-    while (digits++ < 17 && strtod(text, NULL) != v); // no locale sets LC_NUMERIC to a comma where strtod and snprintf disagree
-    char *e = strchr(text, 'e');
-    int exponent = atoi(e + 1);
-    if (exponent < -4 || exponent >= 6) {
-        buf_str(b, text);
-        return;
-    }
-    int decimals = digits - 2 - exponent;
-    snprintf(text, sizeof text, "%.*f", decimals > 1 ? decimals : 1, v);
-    buf_str(b, text);
-}
-
 struct page {
     struct buf *b;
     const struct metric_view *view;
@@ -38,18 +15,6 @@ struct page {
     uint64_t *count;   // SONDE_BUCKETS_MAX + 1
     bool om, proto;
 };
-
-static void help_write(struct buf *b, struct slice s, bool quotes)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (c == '\\' || c == '\n' || (c == '"' && quotes)) {
-            buf_char(b, '\\');
-            c = c == '\n' ? 'n' : c;
-        }
-        buf_char(b, c == '\r' ? ' ' : c);
-    }
-}
 
 static bool is_counter(const struct metric_family *f)
 {
@@ -86,53 +51,12 @@ static struct slice om_type(const struct page *p, const struct metric_family *f)
     return f->kind >= METRIC_HISTOGRAM ? SLICE("histogram") : SLICE("gauge");
 }
 
-static bool ends_in(struct slice s, struct slice end)
-{
-    return end.n && s.n > end.n + 1 && s.p[s.n - end.n - 1] == '_' && memcmp(s.p + s.n - end.n, end.p, end.n) == 0;
-}
-
 static void head_write(struct page *p, const struct metric_family *f)
 {
-    struct buf *b = p->b;
     p->name = p->om && is_counter(f) && !om_hidden(p, f) ? expfmt_om_name(f->name, EXPFMT_COUNTER) : f->name;
-    if (f->help.n) {
-        buf_str(b, "# HELP ");
-        buf_add(b, p->name);
-        buf_char(b, ' ');
-        help_write(b, f->help, p->om);
-        buf_char(b, '\n');
-    }
-    buf_str(b, "# TYPE ");
-    buf_add(b, p->name);
-    buf_char(b, ' ');
-    buf_add(b, om_type(p, f));
-    buf_char(b, '\n');
-    if (p->om && ends_in(p->name, f->unit)) {
-        buf_str(b, "# UNIT ");
-        buf_add(b, p->name);
-        buf_char(b, ' ');
-        buf_add(b, f->unit);
-        buf_char(b, '\n');
-    }
-}
-
-static void line_start(struct page *p, const char *suffix, struct slice labels, struct slice le)
-{
-    struct buf *b = p->b;
-    buf_add(b, p->name);
-    buf_put(b, suffix, strlen(suffix));
-    if (labels.n || le.n) {
-        buf_char(b, '{');
-        buf_add(b, labels);
-        if (le.n) {
-            buf_put(b, ",", labels.n > 0);
-            buf_put(b, "le=\"", 4);
-            buf_add(b, le);
-            buf_char(b, '"');
-        }
-        buf_char(b, '}');
-    }
-    buf_char(b, ' ');
+    if (f->help.n)
+        metric_text_help(p->b, p->name, f->help, p->om);
+    metric_text_type(p->b, p->name, om_type(p, f), p->om ? f->unit : SLICE_NONE);
 }
 
 static void line_end(struct page *p, struct metric_series *s, uint32_t exemplar)
@@ -172,66 +96,40 @@ static void number_write(struct page *p, struct metric_series *s)
     }
 }
 
-// OpenMetrics has a sum only where it cannot fall: of values that are not negative. rising: none was, as far as is known.
-static void histogram_tail(struct page *p, struct metric_series *s, double sum, uint64_t count, bool rising)
+static struct metric_text_buckets buckets_of(const struct page *p, const struct metric_series *s)
 {
-    if (p->om && (!rising || sum < 0))
-        return;
-    line_start(p, "_sum", s->labels, SLICE_NONE);
-    buf_f64(p->b, sum);
-    buf_char(p->b, '\n');
-    line_start(p, "_count", s->labels, SLICE_NONE);
-    buf_u64(p->b, count);
-    buf_char(p->b, '\n');
+    return (struct metric_text_buckets){p->b, p->name, s->labels, p->om};
 }
 
 static void histogram_write(struct page *p, struct metric_series *s)
 {
     const struct metric_bounds *bounds = s->bounds;
+    const struct metric_text_buckets h = buckets_of(p, s);
     double sum;
     uint64_t up_to = 0;
     metric_histogram_read(s, p->count, &sum);
     for (uint32_t i = 0; i <= bounds->n; i++) {
         up_to += p->count[i];
-        line_start(p, "_bucket", s->labels, p->om ? bounds->le_om[i] : bounds->le[i]);
+        metric_text_start(p->b, p->name, "_bucket", s->labels, p->om ? bounds->le_om[i] : bounds->le[i]);
         buf_u64(p->b, up_to);
         line_end(p, s, i);
     }
-    histogram_tail(p, s, sum, up_to, bounds->n == 0 || bounds->bound[0] >= 0);
-}
-
-struct le_line {
-    struct page *p;
-    struct metric_series *s;
-};
-static void le_write(void *arg, double bound, uint64_t up_to)
-{
-    struct le_line *l = arg;
-    char text[64];
-    struct buf le = {.p = text, .cap = sizeof text, .max = sizeof text};
-    if (l->p->om)
-        metric_text_f64_om(&le, bound);
-    else
-        buf_f64(&le, bound);
-    line_start(l->p, "_bucket", l->s->labels, buf_slice(&le));
-    buf_u64(l->p->b, up_to);
-    buf_char(l->p->b, '\n');
+    metric_text_tail(&h, sum, up_to, bounds->n == 0 || bounds->bound[0] >= 0);
 }
 
 // Text has no form for exponential buckets.
 static void native_write(struct page *p, struct metric_series *s)
 {
+    struct metric_text_buckets h = buckets_of(p, s);
     struct metric_native n;
     uint64_t below = 0;
     metric_native_read(s, &n);
     for (uint32_t i = 0; i < n.negative.n; i++)
         below += n.negative.count[i];
-    metric_native_classic(n.scale, below + n.zero, n.positive.min, n.positive.count, n.positive.n, le_write,
-                          &(struct le_line){p, s});
-    line_start(p, "_bucket", s->labels, SLICE("+Inf"));
-    buf_u64(p->b, n.count);
+    metric_native_classic(n.scale, below + n.zero, n.positive.min, n.positive.count, n.positive.n, metric_text_bucket_line, &h);
+    metric_text_bucket(&h, INFINITY, n.count);
     line_end(p, s, 0);
-    histogram_tail(p, s, n.sum, n.count, n.negative.n == 0);
+    metric_text_tail(&h, n.sum, n.count, n.negative.n == 0);
 }
 
 static void family_write(struct page *p, const struct metric_family_view *f)
@@ -249,7 +147,7 @@ static void family_write(struct page *p, const struct metric_family_view *f)
         } else if (s->kind == METRIC_NATIVE) {
             native_write(p, s);
         } else {
-            line_start(p, suffix, s->labels, SLICE_NONE);
+            metric_text_start(p->b, p->name, suffix, s->labels, SLICE_NONE);
             number_write(p, s);
             line_end(p, is_counter(f->family) ? s : NULL, 0);
         }

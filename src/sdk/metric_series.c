@@ -28,19 +28,6 @@ struct slice metric_text_keep(struct arena *a, const char *s, size_t max)
     return text;
 }
 
-void metric_text_label(struct buf *b, struct slice value)
-{
-    for (size_t i = 0, from = 0; i <= value.n; i++) {
-        char c = i < value.n ? value.p[i] : 0;
-        if (i < value.n && c != '\\' && c != '"' && c != '\n')
-            continue;
-        buf_put(b, value.p + from, i - from);
-        from = i + 1;
-        if (i < value.n)
-            buf_put(b, c == '\n' ? "\\n" : c == '"' ? "\\\"" : "\\\\", 2);
-    }
-}
-
 static bool labels_render(struct metric_series *s, struct arena *a)
 {
     const struct metric_family *f = s->metric->family;
