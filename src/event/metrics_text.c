@@ -2,13 +2,13 @@
 #include "event/metrics_text.h"
 #include "base/utf8.h"
 #include "event/decode.h"
+#include "event/metrics_line.h"
 #include "event/sample.h"
 
 struct page {
     struct decode *d;
     const struct metrics_text *t;
-    const char *p, *end; // of the line
-    size_t line;
+    struct metrics_line line;
     struct decode_family family; // that the last comments spoke of
     struct label labels[2 * MAX_SERIES_LABELS];
     uint32_t n;
@@ -17,120 +17,74 @@ struct page {
 
 static bool bad(struct page *g, const char *what)
 {
-    ERR(g->d->err, SYNTAX, "metrics text, line %zu: %s", g->line, what);
+    ERR(g->d->err, SYNTAX, "metrics text, line %zu: %s", g->line.number, what);
     return false;
 }
 
-static void blanks(struct page *g)
+static struct slice unescaped(struct page *g, struct slice raw, bool quotes)
 {
-    while (g->p < g->end && (*g->p == ' ' || *g->p == '\t'))
-        g->p++;
-}
-
-static struct slice word(struct page *g)
-{
-    const char *from = g->p;
-    while (g->p < g->end && *g->p != ' ' && *g->p != '\t')
-        g->p++;
-    return slice_of(from, (size_t)(g->p - from));
-}
-
-static bool name_char(char c, bool first)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':' || (!first && c >= '0' && c <= '9');
-}
-
-static struct slice bare_name(struct page *g)
-{
-    const char *from = g->p;
-    while (g->p < g->end && name_char(*g->p, g->p == from))
-        g->p++;
-    return slice_of(from, (size_t)(g->p - from));
-}
-
-static struct slice unescaped(struct page *g, struct slice raw, bool quoted)
-{
-    if (!raw.n || !memchr(raw.p, '\\', raw.n))
-        return raw;
-    char *to = arena_alloc(&g->d->b->arena, raw.n);
-    size_t n = 0;
-    if (!to) {
-        g->d->b->failed = true;
-        return SLICE("");
-    }
-    for (size_t i = 0; i < raw.n; i++) {
-        char next = raw.p[i] == '\\' && i + 1 < raw.n ? raw.p[i + 1] : 0;
-        if (next == '\\' || next == 'n' || (next == '"' && quoted)) {
-            to[n++] = next == 'n' ? '\n' : next;
-            i++;
-        } else {
-            to[n++] = raw.p[i];
-        }
-    }
-    return slice_of(to, n);
+    struct slice text = metrics_line_unescape(&g->d->b->arena, raw, quotes);
+    g->d->b->failed |= !text.p;
+    return text.p ? text : SLICE("");
 }
 
 // A quoted text at the place.
 static bool quoted(struct page *g, struct slice *out)
 {
-    const char *from = ++g->p;
-    while (g->p < g->end && *g->p != '"')
-        g->p += *g->p == '\\' && g->p + 1 < g->end ? 2 : 1;
-    if (g->p >= g->end)
+    struct slice raw;
+    if (!metrics_line_quoted(&g->line, &raw))
         return bad(g, "a quote is not closed");
-    *out = unescaped(g, slice_of(from, (size_t)(g->p++ - from)), true);
+    *out = unescaped(g, raw, true);
     return utf8_valid(*out) || bad(g, "a quoted text is not UTF-8");
 }
 
 static bool name_at(struct page *g, struct slice *out)
 {
-    if (g->p < g->end && *g->p == '"')
+    if (metrics_line_is(&g->line, '"'))
         return quoted(g, out);
-    *out = bare_name(g);
+    *out = metrics_line_name(&g->line, true);
     return out->n || bad(g, "a name was expected");
 }
 
 // {a="b", …}; a quoted name without a value is the metric's.
 static bool label_set(struct page *g, struct label *to, uint32_t *n, uint32_t max, struct slice *metric)
 {
-    g->p++;
+    struct metrics_line *l = &g->line;
+    l->p++;
     for (;;) {
-        struct label l;
-        blanks(g);
-        if (g->p < g->end && *g->p == '}')
+        struct label at;
+        metrics_line_blanks(l);
+        if (metrics_line_is(l, '}'))
             break;
-        bool in_quotes = g->p < g->end && *g->p == '"';
-        if (!name_at(g, &l.name))
+        bool in_quotes = metrics_line_is(l, '"');
+        if (!name_at(g, &at.name))
             return false;
-        blanks(g);
-        if (g->p < g->end && *g->p == '=') {
-            g->p++;
-            blanks(g);
-            if (g->p == g->end || *g->p != '"')
+        metrics_line_blanks(l);
+        if (metrics_line_take(l, '=')) {
+            metrics_line_blanks(l);
+            if (!metrics_line_is(l, '"'))
                 return bad(g, "a label's value must stand in quotes");
-            if (!quoted(g, &l.value))
+            if (!quoted(g, &at.value))
                 return false;
             if (*n == max)
                 return bad(g, "too many labels");
-            to[(*n)++] = l;
+            to[(*n)++] = at;
         } else if (in_quotes && metric && !metric->n) {
-            *metric = l.name;
+            *metric = at.name;
         } else {
             return bad(g, "'=' was expected behind a label's name");
         }
-        blanks(g);
-        if (g->p < g->end && *g->p == ',')
-            g->p++;
-        else if (g->p == g->end || *g->p != '}')
+        metrics_line_blanks(l);
+        if (!metrics_line_take(l, ',') && !metrics_line_is(l, '}'))
             return bad(g, "',' or '}' was expected behind a label");
     }
-    g->p++;
+    l->p++;
     return true;
 }
 
 static bool time_at(struct page *g, bool seconds, int64_t *ns)
 {
-    struct slice text = word(g);
+    struct slice text = metrics_line_word(&g->line);
     int64_t ms;
     double s;
     if (!seconds && slice_to_i64(text, &ms) && ms > -9000000000000 && ms < 9000000000000)
@@ -147,17 +101,17 @@ static bool exemplar_at(struct page *g, struct slice *out)
 {
     struct exemplar e = {0};
     struct buf b;
-    g->p++;
-    blanks(g);
-    if (g->p == g->end || *g->p != '{')
+    g->line.p++;
+    metrics_line_blanks(&g->line);
+    if (!metrics_line_is(&g->line, '{'))
         return bad(g, "'{' was expected behind the # of an exemplar");
     if (!label_set(g, e.labels, &e.n_labels, MAX_EXEMPLAR_LABELS, NULL))
         return false;
-    blanks(g);
-    if (!slice_to_f64(word(g), &e.value))
+    metrics_line_blanks(&g->line);
+    if (!slice_to_f64(metrics_line_word(&g->line), &e.value))
         return bad(g, "an exemplar's value is not a number");
-    blanks(g);
-    if (g->p < g->end && !time_at(g, true, &e.time))
+    metrics_line_blanks(&g->line);
+    if (g->line.p < g->line.end && !time_at(g, true, &e.time))
         return false;
     e.n_labels = labels_sort(e.labels, e.n_labels);
     buf_init(&b, MAX_HTTP_BODY);
@@ -197,24 +151,24 @@ static bool sample_line(struct page *g)
     struct sample s = {.exemplars = SLICE("")};
     int64_t time = g->t->now;
     g->n = 0;
-    if (*g->p != '{' && !name_at(g, &metric))
+    if (!metrics_line_is(&g->line, '{') && !name_at(g, &metric))
         return false;
-    blanks(g);
-    if (g->p < g->end && *g->p == '{' && !label_set(g, g->labels, &g->n, MAX_SERIES_LABELS, &metric))
+    metrics_line_blanks(&g->line);
+    if (metrics_line_is(&g->line, '{') && !label_set(g, g->labels, &g->n, MAX_SERIES_LABELS, &metric))
         return false;
     if (!metric.n)
         return bad(g, "a metric's name was expected");
-    blanks(g);
-    if (!slice_to_f64(word(g), &s.value))
+    metrics_line_blanks(&g->line);
+    if (!slice_to_f64(metrics_line_word(&g->line), &s.value))
         return bad(g, "the value is not a number");
-    blanks(g);
-    if (g->p < g->end && *g->p != '#' && !time_at(g, g->t->openmetrics, &time))
+    metrics_line_blanks(&g->line);
+    if (g->line.p < g->line.end && !metrics_line_is(&g->line, '#') && !time_at(g, g->t->openmetrics, &time))
         return false;
-    blanks(g);
-    if (g->p < g->end && *g->p == '#' && !exemplar_at(g, &s.exemplars))
+    metrics_line_blanks(&g->line);
+    if (metrics_line_is(&g->line, '#') && !exemplar_at(g, &s.exemplars))
         return false;
-    blanks(g);
-    if (g->p < g->end)
+    metrics_line_blanks(&g->line);
+    if (g->line.p < g->line.end)
         return bad(g, "something stands behind the value and its time");
     g->labels[g->n++] = (struct label){SLICE("__name__"), metric};
     add_target(g);
@@ -250,17 +204,17 @@ static bool comment(struct page *g)
     static const char *const types[] = {"counter", "gauge", "histogram", "gaugehistogram",
                                         "summary", "info",  "stateset",  "unknown"};
     struct slice name, rest, what;
-    g->p++;
-    blanks(g);
-    what = word(g);
+    g->line.p++;
+    metrics_line_blanks(&g->line);
+    what = metrics_line_word(&g->line);
     bool help = slice_eq(what, SLICE("HELP")), type = slice_eq(what, SLICE("TYPE")), unit = slice_eq(what, SLICE("UNIT"));
     if (!help && !type && !unit)
         return true; // said to people, or the end
-    blanks(g);
+    metrics_line_blanks(&g->line);
     if (!name_at(g, &name))
         return false;
-    g->p += g->p < g->end;
-    rest = slice_of(g->p, (size_t)(g->end - g->p));
+    g->line.p += g->line.p < g->line.end;
+    rest = slice_of(g->line.p, (size_t)(g->line.end - g->line.p));
     if (!slice_eq(name, g->family.name)) {
         family_end(g);
         g->family.name = name;
@@ -281,17 +235,10 @@ static bool comment(struct page *g)
 
 static bool read_lines(struct page *g)
 {
-    struct slice rest = g->d->bytes.n ? g->d->bytes : SLICE_NONE, line;
-    while (rest.p && slice_split(&rest, '\n', &line)) {
-        g->line++;
-        while (line.n && line.p[line.n - 1] == '\r')
-            line.n--;
-        g->p = line.p;
-        g->end = line.p + line.n;
-        blanks(g);
-        if (g->p < g->end && !(*g->p == '#' ? comment(g) : sample_line(g)))
+    struct slice rest = g->d->bytes.n ? g->d->bytes : SLICE_NONE;
+    while (metrics_line_next(&g->line, &rest))
+        if (!(metrics_line_is(&g->line, '#') ? comment(g) : sample_line(g)))
             return false;
-    }
     family_end(g);
     return !g->d->b->failed;
 }

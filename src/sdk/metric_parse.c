@@ -1,5 +1,6 @@
 #include "sdk/metric_parse.h"
 #include "base/utf8.h"
+#include "event/metrics_line.h"
 #include "sdk/metric.h"
 #include <math.h>
 
@@ -9,14 +10,13 @@ struct parser {
     struct expfmt *out;
     struct arena *a;
     struct error *err;
-    const char *p, *end; // of the line
-    size_t line;
+    struct metrics_line line;
     uint32_t families_cap, samples_cap, labels_cap;
 };
 
 static enum errc bad(struct parser *p, const char *what)
 {
-    return ERR(p->err, SYNTAX, "metrics text, line %zu: %s", p->line, what);
+    return ERR(p->err, SYNTAX, "metrics text, line %zu: %s", p->line.number, what);
 }
 
 static enum errc grow(struct parser *p, void **array, uint32_t n, uint32_t *cap, size_t size)
@@ -26,62 +26,17 @@ static enum errc grow(struct parser *p, void **array, uint32_t n, uint32_t *cap,
     uint32_t more = *cap ? 2 * *cap : 64;
     void *to = more > *cap ? arena_grow(p->a, *array, *cap * size, more * size) : NULL;
     if (!to)
-        return ERR(p->err, LIMIT, "metrics text, line %zu: the page is too large", p->line);
+        return ERR(p->err, LIMIT, "metrics text, line %zu: the page is too large", p->line.number);
     *array = to;
     *cap = more;
     return ERR_OK;
 }
 #define GROW(p, field) grow((p), (void **)&(p)->out->field, (p)->out->n_##field, &(p)->field##_cap, sizeof *(p)->out->field)
 
-static void blanks(struct parser *p)
+static enum errc unescape(struct parser *p, struct slice raw, bool quotes, struct slice *out)
 {
-    while (p->p < p->end && (*p->p == ' ' || *p->p == '\t'))
-        p->p++;
-}
-
-static bool name_char(char c, bool first, bool label)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (c == ':' && !label) ||
-           (!first && c >= '0' && c <= '9');
-}
-
-static struct slice name(struct parser *p, bool label)
-{
-    const char *from = p->p;
-    while (p->p < p->end && name_char(*p->p, p->p == from, label))
-        p->p++;
-    return slice_of(from, (size_t)(p->p - from));
-}
-
-static struct slice word(struct parser *p)
-{
-    const char *from = p->p;
-    while (p->p < p->end && *p->p != ' ' && *p->p != '\t')
-        p->p++;
-    return slice_of(from, (size_t)(p->p - from));
-}
-
-// raw with its escapes resolved: \\ and \n, and \" where quoted. Others stay as they are.
-static enum errc unescape(struct parser *p, struct slice raw, bool quoted, struct slice *out)
-{
-    *out = raw;
-    if (!raw.n || !memchr(raw.p, '\\', raw.n))
-        return ERR_OK;
-    char *to = arena_alloc(p->a, raw.n);
-    if (!to)
-        return ERR(p->err, LIMIT, "metrics text, line %zu: the page is too large", p->line);
-    size_t n = 0;
-    for (size_t i = 0; i < raw.n; i++) {
-        char next = raw.p[i] == '\\' && i + 1 < raw.n ? raw.p[i + 1] : 0;
-        if (next == '\\' || next == 'n' || (next == '"' && quoted)) {
-            to[n++] = next == 'n' ? '\n' : next;
-            i++;
-        } else {
-            to[n++] = raw.p[i];
-        }
-    }
-    *out = slice_of(to, n);
-    return ERR_OK;
+    *out = metrics_line_unescape(p->a, raw, quotes);
+    return out->p ? ERR_OK : ERR(p->err, LIMIT, "metrics text, line %zu: the page is too large", p->line.number);
 }
 
 static struct expfmt_family *last_family(struct parser *p)
@@ -118,28 +73,27 @@ static bool belongs(const struct expfmt_family *f, struct slice n)
 
 static enum errc comment(struct parser *p)
 {
-    p->p++;
-    blanks(p);
-    struct slice what = word(p);
+    p->line.p++;
+    metrics_line_blanks(&p->line);
+    struct slice what = metrics_line_word(&p->line);
     bool help = slice_eq(what, SLICE("HELP"));
     if (!help && !slice_eq(what, SLICE("TYPE")))
         return ERR_OK; // said to people
-    blanks(p);
-    struct slice n = name(p, false);
-    if (n.n == 0 || (p->p < p->end && *p->p != ' ' && *p->p != '\t'))
+    metrics_line_blanks(&p->line);
+    struct slice n = metrics_line_name(&p->line, true), rest;
+    if (n.n == 0 || metrics_line_word(&p->line).n)
         return bad(p, help ? "HELP needs a metric name" : "TYPE needs a metric name");
+    rest = slice_of(p->line.p, (size_t)(p->line.end - p->line.p));
     struct expfmt_family *f;
     TRY(family_for(p, n, &f));
     if (help ? f->has_help : f->has_type)
         return bad(p, help ? "a second HELP for the same metric" : "a second TYPE for the same metric");
     if (help) {
-        p->p += p->p < p->end; // one blank; further ones belong to the text
-        f->has_help = true;
-        TRY(unescape(p, slice_of(p->p, (size_t)(p->end - p->p)), false, &f->help));
+        f->has_help = true; // one blank stands before it; further ones belong to the text
+        TRY(unescape(p, slice_from(rest, rest.n > 0), false, &f->help));
         return utf8_valid(f->help) ? ERR_OK : bad(p, "a help text is not UTF-8");
     }
-    blanks(p);
-    struct slice t = slice_trim(slice_of(p->p, (size_t)(p->end - p->p)));
+    struct slice t = slice_trim(rest);
     for (uint32_t i = 0; i < sizeof type_name / sizeof *type_name; i++)
         if (slice_eq(t, slice_str(type_name[i]))) {
             f->type = (enum expfmt_type)i;
@@ -151,7 +105,7 @@ static enum errc comment(struct parser *p)
 
 static enum errc label(struct parser *p, uint32_t first)
 {
-    struct slice n = name(p, true), value;
+    struct slice n = metrics_line_name(&p->line, false), raw, value;
     if (n.n == 0)
         return bad(p, "a label name was expected");
     for (uint32_t i = first; i < p->out->n_labels; i++)
@@ -159,18 +113,15 @@ static enum errc label(struct parser *p, uint32_t first)
             return bad(p, "a label is given twice");
     if (p->out->n_labels - first >= 2 * SONDE_METRIC_LABELS_MAX)
         return bad(p, "more than 128 labels");
-    blanks(p);
-    if (p->p == p->end || *p->p++ != '=')
+    metrics_line_blanks(&p->line);
+    if (!metrics_line_take(&p->line, '='))
         return bad(p, "'=' was expected behind a label name");
-    blanks(p);
-    if (p->p == p->end || *p->p++ != '"')
+    metrics_line_blanks(&p->line);
+    if (!metrics_line_is(&p->line, '"'))
         return bad(p, "a label value must stand in quotes");
-    const char *from = p->p;
-    while (p->p < p->end && *p->p != '"')
-        p->p += *p->p == '\\' && p->p + 1 < p->end ? 2 : 1;
-    if (p->p >= p->end)
+    if (!metrics_line_quoted(&p->line, &raw))
         return bad(p, "a label value has no closing quote");
-    TRY(unescape(p, slice_of(from, (size_t)(p->p++ - from)), true, &value));
+    TRY(unescape(p, raw, true, &value));
     if (!utf8_valid(value))
         return bad(p, "a label value is not UTF-8");
     TRY(GROW(p, labels));
@@ -180,42 +131,40 @@ static enum errc label(struct parser *p, uint32_t first)
 
 static enum errc labels(struct parser *p, uint32_t first)
 {
-    p->p++; // {
+    p->line.p++; // {
     for (;;) {
-        blanks(p);
-        if (p->p < p->end && *p->p == '}')
+        metrics_line_blanks(&p->line);
+        if (metrics_line_is(&p->line, '}'))
             break;
         TRY(label(p, first));
-        blanks(p);
-        if (p->p < p->end && *p->p == ',')
-            p->p++;
-        else if (p->p == p->end || *p->p != '}')
+        metrics_line_blanks(&p->line);
+        if (!metrics_line_take(&p->line, ',') && !metrics_line_is(&p->line, '}'))
             return bad(p, "',' or '}' was expected behind a label");
     }
-    p->p++;
+    p->line.p++;
     return ERR_OK;
 }
 
 static enum errc sample(struct parser *p)
 {
-    struct expfmt_sample s = {.name = name(p, false), .first_label = p->out->n_labels};
+    struct expfmt_sample s = {.name = metrics_line_name(&p->line, true), .first_label = p->out->n_labels};
     if (s.name.n == 0)
         return bad(p, "a metric name was expected");
-    blanks(p);
-    if (p->p < p->end && *p->p == '{')
+    metrics_line_blanks(&p->line);
+    if (metrics_line_is(&p->line, '{'))
         TRY(labels(p, s.first_label));
     s.n_labels = p->out->n_labels - s.first_label;
-    blanks(p);
-    s.number = word(p);
+    metrics_line_blanks(&p->line);
+    s.number = metrics_line_word(&p->line);
     if (!slice_to_f64(s.number, &s.value))
         return bad(p, "the value is not a number");
-    blanks(p);
-    s.time = word(p);
+    metrics_line_blanks(&p->line);
+    s.time = metrics_line_word(&p->line);
     int64_t ms;
     if (s.time.n && !slice_to_i64(s.time, &ms))
         return bad(p, "the time is not a whole number of milliseconds");
-    blanks(p);
-    if (p->p < p->end)
+    metrics_line_blanks(&p->line);
+    if (p->line.p < p->line.end)
         return bad(p, "something stands behind the value and its time");
     struct expfmt_family *f = last_family(p);
     if (!f || !belongs(f, s.name)) {
@@ -232,18 +181,9 @@ enum errc expfmt_parse(struct expfmt *out, struct slice text, struct arena *a, s
 {
     *out = (struct expfmt){0};
     struct parser p = {.out = out, .a = a, .err = err};
-    struct slice rest = text.n ? text : SLICE_NONE, line;
-    while (rest.p && slice_split(&rest, '\n', &line)) {
-        p.line++;
-        while (line.n && line.p[line.n - 1] == '\r')
-            line.n--;
-        p.p = line.p;
-        p.end = line.p + line.n;
-        blanks(&p);
-        if (p.p == p.end)
-            continue;
-        TRY(*p.p == '#' ? comment(&p) : sample(&p));
-    }
+    struct slice rest = text.n ? text : SLICE_NONE;
+    while (metrics_line_next(&p.line, &rest))
+        TRY(metrics_line_is(&p.line, '#') ? comment(&p) : sample(&p));
     return ERR_OK;
 }
 
@@ -307,18 +247,6 @@ enum errc expfmt_merge(struct expfmt *e, struct arena *a)
 }
 
 // ---- writing --------------------------------------------------------------------------------------------------------
-static void help_text(struct buf *b, struct slice s, bool quotes)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        char c = s.p[i];
-        if (c == '\\' || c == '\n' || (c == '"' && quotes)) {
-            buf_char(b, '\\');
-            c = c == '\n' ? 'n' : c;
-        }
-        buf_char(b, c);
-    }
-}
-
 struct slice expfmt_om_name(struct slice n, enum expfmt_type type)
 {
     if (type == EXPFMT_COUNTER && n.n > 6 && memcmp(n.p + n.n - 6, "_total", 6) == 0)
@@ -329,20 +257,10 @@ struct slice expfmt_om_name(struct slice n, enum expfmt_type type)
 static void head(const struct expfmt_family *f, bool om, struct buf *b)
 {
     struct slice n = om ? expfmt_om_name(f->name, f->type) : f->name;
-    if (f->has_help) {
-        buf_str(b, "# HELP ");
-        buf_add(b, n);
-        buf_char(b, ' ');
-        help_text(b, f->help, om);
-        buf_char(b, '\n');
-    }
-    if (f->has_type) {
-        buf_str(b, "# TYPE ");
-        buf_add(b, n);
-        buf_char(b, ' ');
-        buf_str(b, om && f->type == EXPFMT_UNTYPED ? "unknown" : type_name[f->type]);
-        buf_char(b, '\n');
-    }
+    if (f->has_help)
+        metric_text_help(b, n, f->help, om);
+    if (f->has_type)
+        metric_text_type(b, n, slice_str(om && f->type == EXPFMT_UNTYPED ? "unknown" : type_name[f->type]), SLICE_NONE);
 }
 
 static void labels_write(const struct expfmt *e, const struct expfmt_sample *s, bool om, struct buf *b)
