@@ -54,7 +54,7 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(20)
+        code = self.process.wait(60)
         self.process.stdout.close()
         return code
 
@@ -90,7 +90,7 @@ class Server:
         return sorted((int(v[0]), v[1]) for s in doc["data"]["result"] for v in s["values"])
 
 
-def wait_for(what, seconds=10, step=0.05):
+def wait_for(what, seconds=60, step=0.05):
     """The first truthy answer of what(); fails after that many seconds."""
     end = time.monotonic() + seconds
     while True:

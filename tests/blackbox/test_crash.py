@@ -67,7 +67,7 @@ def test_kill_9_loses_nothing_and_doubles_nothing(sonde_program, tmp_path):
     time.sleep(0.3)
     stop.set()
     for p in pushers:
-        p.join(15)
+        p.join(60)
     server.kill()
     server.start()
     for p in pushers:

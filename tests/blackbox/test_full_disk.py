@@ -118,7 +118,7 @@ def test_a_full_disk(disk, server):
     sender.check()
 
     disk.make_room(server)
-    wait_for(lambda: sender.push()[0] == 204, seconds=20)
+    wait_for(lambda: sender.push()[0] == 204, seconds=60)
     for _ in range(20):
         assert sender.push()[0] == 204
     assert otlp(server)[0] == 200
@@ -144,7 +144,7 @@ def test_a_server_killed_on_a_full_disk_starts_there(disk, server):
     sender.check()
     assert server.get("/ready")[0] == 200
     disk.make_room(server)
-    wait_for(lambda: sender.push()[0] == 204, seconds=20)
+    wait_for(lambda: sender.push()[0] == 204, seconds=60)
     sender.check()
 
 
@@ -155,7 +155,7 @@ def test_flushing_on_a_full_disk_loses_nothing(disk, server):
         server.call("/flush", b"", timeout=60)  # writes parts, for which there is no room
         sender.check()
     disk.make_room(server)
-    wait_for(lambda: sender.push()[0] == 204, seconds=20)
+    wait_for(lambda: sender.push()[0] == 204, seconds=60)
     assert server.call("/flush", b"", timeout=60)[0] in (200, 204)
     sender.check()
     assert server.stop() == 0

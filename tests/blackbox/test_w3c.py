@@ -64,7 +64,7 @@ class Service:
 
     def stop(self):
         self.process.terminate()
-        assert self.process.wait(10) == 0
+        assert self.process.wait(60) == 0
         self.receiver.shutdown()
         self.receiver.server_close()
         self.process.stdout.close()

@@ -228,7 +228,7 @@ class Prometheus:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(15)
+        self.process.wait(60)
         self.log.close()
 
 
@@ -240,7 +240,7 @@ def test_prometheus_scrapes_the_trio(busy, tool, tmp_path):
             targets = (prometheus.get("targets") or {}).get("activeTargets", [])
             return len(targets) == 3 and all(t["health"] == "up" for t in targets) and targets
 
-        for t in wait_for(up, 20):
+        for t in wait_for(up, 60):
             assert t["lastError"] == ""
         wait_for(lambda: prometheus.one('sum(dynamo_frontend_requests_total{status="success"})') == 6)
         assert prometheus.one('dynamo_component_requests_total{job="decode"}') == 7

@@ -74,7 +74,7 @@ def test_a_canary_keeps_an_idle_worker_ready_and_finds_a_stuck_one(ops):
         text = get(status[name], "/metrics")[1]
         return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("dynamo_component_requests_total{"))
 
-    wait_for(lambda: served("decode") >= 1 and served("prefill") >= 1, 10)  # nobody else asks them
+    wait_for(lambda: served("decode") >= 1 and served("prefill") >= 1, 60)  # nobody else asks them
     assert get(status["decode"], "/health")[0] == get(status["prefill"], "/health")[0] == 200
     active = [line for line in get(status["prefill"], "/metrics")[1].splitlines() if line.startswith("dynamo_component_kvstats_active_blocks")]
     assert active[0].endswith(" 0"), active  # what a canary computed is not kept
