@@ -1,32 +1,14 @@
 // The store's figures for metrics: an hour of 10,000 series with a sample each 15 s, as Prometheus sends it by remote write 1.0
 // (2,000 samples a request, 9 labels a series): ingest, size on disk, reading back.
 //   bench_samples [--json] [--series N] [--rounds N] [DIR]
-#include "base/clock.h"
-#include "base/limits.h"
-#include "base/pb.h"
-#include "store/store_int.h"
-#include <ftw.h>
+#include "bench_store.h"
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { PER_REQUEST = 2000, PER_TARGET = 100, IN_FLIGHT = 8 };
+enum { PER_REQUEST = 2000, PER_TARGET = 100 };
 
-static atomic_int in_flight;
 static double *values;
 static uint32_t n_series = 10000, n_rounds = 240;
-
-static void committed(void *arg, enum errc rc)
-{
-    (void)arg;
-    if (rc != ERR_OK) {
-        fprintf(stderr, "commit: %s\n", errc_text(rc));
-        exit(1);
-    }
-    atomic_fetch_sub(&in_flight, 1);
-}
 
 static void put_label(struct buf *b, const char *name, const char *fmt, uint32_t n)
 {
@@ -95,18 +77,6 @@ static void make_request(struct buf *b, uint32_t first, int64_t ms)
     }
 }
 
-static void die(const char *what, const struct error *err)
-{
-    fprintf(stderr, "%s: %s\n", what, err->msg);
-    exit(1);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
-{
-    (void)st, (void)type, (void)f;
-    return remove(path);
-}
-
 static double cpu(clockid_t c)
 {
     struct timespec t;
@@ -128,23 +98,14 @@ static bool first_metric(void *arg, const struct resource *r)
 
 static uint64_t scan(struct store *s, bool (*match)(void *arg, const struct resource *r))
 {
-    struct scan_request q = {.signal = SIGNAL_SAMPLE, .from = INT64_MIN, .to = INT64_MAX, .fields = 1ull << FIELD_VALUE};
-    struct scan *sc;
-    struct scan_batch part;
-    struct error err = {0};
-    uint64_t rows = 0;
-    q.match = match;
-    if (store_scan(s, &q, &sc, &err) != ERR_OK)
-        die("scan", &err);
-    while (scan_next(sc, &part, &err) == ERR_OK && part.batch)
-        rows += part.n_rows;
-    scan_close(sc);
-    return rows;
+    struct scan_request q = {
+        .signal = SIGNAL_SAMPLE, .from = INT64_MIN, .to = INT64_MAX, .fields = 1ull << FIELD_VALUE, .match = match};
+    return scan_rows(s, &q);
 }
 
 int main(int argc, char **argv)
 {
-    char dir[1000] = "";
+    char dir[DIR_SIZE] = "";
     bool json = false;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
@@ -156,22 +117,10 @@ int main(int argc, char **argv)
         else
             snprintf(dir, sizeof dir, "%s", argv[i]);
     }
-    if (!*dir) {
-        const char *base = getenv("TMPDIR");
-        snprintf(dir, sizeof dir, "%s/bench-samples-XXXXXX", base ? base : "/tmp");
-        if (!mkdtemp(dir)) {
-            perror(dir);
-            return 1;
-        }
-    }
+    make_dir(dir, "bench-samples");
     values = calloc(n_series, sizeof *values);
-    struct store_options o;
-    struct store *s;
     struct error err = {0};
-    store_options_default(&o);
-    o.dir = dir;
-    if (store_open(&s, &o, &err) != ERR_OK)
-        die("open", &err);
+    struct store *s = open_dir(dir, 0);
     struct buf b;
     buf_init(&b, MAX_HTTP_BODY);
     int64_t t0 = clock_wall_ns() / 1000000;
@@ -187,9 +136,7 @@ int main(int argc, char **argv)
             make_request(&b, first, t0 + (int64_t)round * 15000);
             make += cpu(CLOCK_THREAD_CPUTIME_ID) - began;
             int64_t wall_began = clock_mono_ns();
-            while (atomic_load(&in_flight) >= IN_FLIGHT)
-                usleep(20);
-            atomic_fetch_add(&in_flight, 1);
+            wait_below(IN_FLIGHT);
             began = cpu(CLOCK_THREAD_CPUTIME_ID);
             if (wire_decode(WIRE_WRITE1, buf_slice(&b), true, &opt, &batch, &report, &err) != ERR_OK)
                 die("decode", &err);
@@ -197,8 +144,7 @@ int main(int argc, char **argv)
             samples += report.accepted;
             bytes += b.n;
             began = cpu(CLOCK_THREAD_CPUTIME_ID);
-            if (store_append(s, SLICE_NONE, WIRE_WRITE1, buf_slice(&b), opt.received_ns, batch, committed, NULL, &err) != ERR_OK)
-                die("append", &err);
+            append_batch(s, WIRE_WRITE1, &b, opt.received_ns, batch);
             append += cpu(CLOCK_THREAD_CPUTIME_ID) - began;
             wall += (double)(clock_mono_ns() - wall_began) / 1e9;
             struct store_stats st;
@@ -207,8 +153,7 @@ int main(int argc, char **argv)
                 peak = st.bytes_head > peak ? st.bytes_head : peak;
             }
         }
-    while (atomic_load(&in_flight))
-        usleep(20);
+    wait_below(1);
     all_cpu = cpu(CLOCK_PROCESS_CPUTIME_ID) - all_cpu - make;
     struct store_stats st;
     double flush = cpu(CLOCK_PROCESS_CPUTIME_ID);
@@ -234,40 +179,30 @@ int main(int argc, char **argv)
     began = clock_mono_ns();
     uint64_t rows = scan(s, NULL);
     double all_s = (double)(clock_mono_ns() - began) / 1e9;
-    struct {
-        const char *key, *text;
-        double v;
-    } row[] = {{"decode_samples_per_s", "samples/s decoded by one core", (double)samples / decode},
-               {"append_samples_per_s", "samples/s handed to the store by one core", (double)samples / append},
-               {"cpu_us_per_sample", "us of CPU a sample, all threads, until acknowledged", all_cpu / (double)samples * 1e6},
-               {"samples_per_s", "samples/s acknowledged, wall clock", (double)samples / wall},
-               {"request_bytes_per_sample", "bytes a sample in requests", (double)bytes / (double)samples},
-               {"head_peak_mib", "MiB of heads at most", (double)peak / 1048576},
-               {"flush_cpu_s", "s of CPU for the last flush", flush},
-               {"merge_cpu_s", "s of CPU for merging parts", merge},
-               {"parts_before", "parts before merging", (double)parts},
-               {"bytes_per_sample_before", "bytes a sample before merging", (double)disk / (double)samples},
-               {"parts", "parts", (double)st.parts},
-               {"bytes_per_sample", "bytes a sample on disk", (double)st.bytes_disk / (double)st.rows_parts},
-               {"target_ms", "ms to read the samples of one target", one_ms},
-               {"metric_ms", "ms to read one metric of all targets", metric_ms},
-               {"scan_samples_per_s", "samples/s scanned", (double)rows / all_s}};
-    size_t n = sizeof row / sizeof *row;
-    for (size_t i = 0; i < n; i++)
-        printf("%14.2f  %s\n", row[i].v, row[i].text);
+    const struct figure row[] = {
+        {"decode_samples_per_s", "samples/s decoded by one core", (double)samples / decode},
+        {"append_samples_per_s", "samples/s handed to the store by one core", (double)samples / append},
+        {"cpu_us_per_sample", "us of CPU a sample, all threads, until acknowledged", all_cpu / (double)samples * 1e6},
+        {"samples_per_s", "samples/s acknowledged, wall clock", (double)samples / wall},
+        {"request_bytes_per_sample", "bytes a sample in requests", (double)bytes / (double)samples},
+        {"head_peak_mib", "MiB of heads at most", (double)peak / 1048576},
+        {"flush_cpu_s", "s of CPU for the last flush", flush},
+        {"merge_cpu_s", "s of CPU for merging parts", merge},
+        {"parts_before", "parts before merging", (double)parts},
+        {"bytes_per_sample_before", "bytes a sample before merging", (double)disk / (double)samples},
+        {"parts", "parts", (double)st.parts},
+        {"bytes_per_sample", "bytes a sample on disk", (double)st.bytes_disk / (double)st.rows_parts},
+        {"target_ms", "ms to read the samples of one target", one_ms},
+        {"metric_ms", "ms to read one metric of all targets", metric_ms},
+        {"scan_samples_per_s", "samples/s scanned", (double)rows / all_s}};
+    print_figures(row, sizeof row / sizeof *row, "samples", samples, json);
     if (one != (uint64_t)PER_TARGET * n_rounds || metric != samples / PER_TARGET * 12 || rows != samples) {
         fprintf(stderr, "read %llu of %llu, %llu of all %llu\n", (unsigned long long)one,
                 (unsigned long long)PER_TARGET * n_rounds, (unsigned long long)rows, (unsigned long long)samples);
         return 1;
     }
-    if (json) {
-        printf("{\"samples\":%llu", (unsigned long long)samples);
-        for (size_t i = 0; i < n; i++)
-            printf(",\"%s\":%.3f", row[i].key, row[i].v);
-        printf("}\n");
-    }
     store_close(s);
     if (!getenv("BENCH_KEEP"))
-        nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        remove_dir(dir);
     return 0;
 }

@@ -1,28 +1,8 @@
 // The store's figures: appends with sync of Loki-protobuf-like requests of 2,000 lines, parts, scans, reopening.
 //   bench_store [--json] [--seconds N] [DIR]     last line with --json: one JSON object
-#include "base/clock.h"
-#include "base/limits.h"
-#include "base/pb.h"
-#include "store/store_int.h"
-#include <ftw.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "bench_store.h"
 
-enum { LINES = 2000, STREAMS = 8, IN_FLIGHT = 8 };
-
-static atomic_int in_flight;
-
-static void committed(void *arg, enum errc rc)
-{
-    (void)arg;
-    if (rc != ERR_OK) {
-        fprintf(stderr, "commit: %s\n", errc_text(rc));
-        exit(1);
-    }
-    atomic_fetch_sub(&in_flight, 1);
-}
+enum { LINES = 2000, STREAMS = 8 };
 
 // PushRequest { streams = 1 { labels = 1, entries = 2 { timestamp = 1 { seconds = 1, nanos = 2 }, line = 2 } } }
 static void make_push(struct buf *out, int64_t t0, unsigned request)
@@ -51,18 +31,6 @@ static void make_push(struct buf *out, int64_t t0, unsigned request)
     }
 }
 
-static void die(const char *what, const struct error *err)
-{
-    fprintf(stderr, "%s: %s\n", what, err->msg);
-    exit(1);
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
-{
-    (void)st, (void)type, (void)f;
-    return remove(path);
-}
-
 static double seconds_since(int64_t t)
 {
     return (double)(clock_mono_ns() - t) / 1e9;
@@ -81,29 +49,20 @@ static void append(struct store *s, const struct buf *push, struct figures *f, u
     struct wire_report report = {0};
     struct error err = {0};
     struct batch *b;
-    while (atomic_load(&in_flight) >= IN_FLIGHT)
-        usleep(20);
-    atomic_fetch_add(&in_flight, 1);
+    wait_below(IN_FLIGHT);
     int64_t began = clock_mono_ns();
     if (wire_decode(WIRE_LOKI_PB, buf_slice(push), true, &opt, &b, &report, &err) != ERR_OK)
         die("decode", &err);
     *decode_ns += clock_mono_ns() - began;
     f->rows += b->rows;
     *raw += push->n;
-    if (store_append(s, SLICE_NONE, WIRE_LOKI_PB, buf_slice(push), 1, b, committed, NULL, &err) != ERR_OK)
-        die("append", &err);
+    append_batch(s, WIRE_LOKI_PB, push, 1, b);
 }
 
-static struct store *open_dir(const char *dir, double *ms)
+static struct store *open_timed(const char *dir, double *ms)
 {
-    struct store_options o;
-    struct store *s;
-    struct error err = {0};
-    store_options_default(&o);
-    o.dir = dir;
     int64_t began = clock_mono_ns();
-    if (store_open(&s, &o, &err) != ERR_OK)
-        die("open", &err);
+    struct store *s = open_dir(dir, 0);
     *ms = seconds_since(began) * 1e3;
     return s;
 }
@@ -124,8 +83,7 @@ static void measure_append(struct store *s, double seconds, struct figures *f)
         int64_t began = clock_mono_ns();
         for (unsigned i = 0; i < PUSHES; i++)
             append(s, &push[i], f, &raw, &decode_ns);
-        while (atomic_load(&in_flight))
-            usleep(20);
+        wait_below(1);
         took += seconds_since(began);
         for (unsigned i = 0; i < PUSHES; i++)
             buf_free(&push[i]);
@@ -146,19 +104,11 @@ static void measure_scan(struct store *s, struct figures *f)
     struct budget b = {0};
     struct scan_request q = {
         .signal = SIGNAL_LOG, .from = INT64_MIN, .to = INT64_MAX, .fields = 1ull << FIELD_BODY, .budget = &b};
-    struct scan *scan;
-    struct scan_batch sb;
-    struct error err = {0};
-    uint64_t rows = 0;
     int64_t began = clock_mono_ns();
-    if (store_scan(s, &q, &scan, &err) != ERR_OK)
-        die("scan", &err);
-    while (scan_next(scan, &sb, &err) == ERR_OK && sb.batch)
-        rows += sb.n_rows;
-    scan_close(scan);
+    uint64_t rows = scan_rows(s, &q);
     double took = seconds_since(began);
     if (rows != f->rows) {
-        fprintf(stderr, "%llu rows scanned of %llu: %s\n", (unsigned long long)rows, (unsigned long long)f->rows, err.msg);
+        fprintf(stderr, "%llu rows scanned of %llu\n", (unsigned long long)rows, (unsigned long long)f->rows);
         exit(1);
     }
     f->scan_mb_s = (double)b.bytes / took / 1e6;
@@ -237,11 +187,8 @@ static void append_spans(struct store *s, uint32_t first)
     if (!batch_seal(b) || otlp_encode(b, NULL, 0, &raw) != ERR_OK ||
         wire_decode(WIRE_OTLP_TRACES_PB, buf_slice(&raw), true, &opt, &again, &report, &err) != ERR_OK)
         die("spans", &err);
-    while (atomic_load(&in_flight) >= IN_FLIGHT)
-        usleep(20);
-    atomic_fetch_add(&in_flight, 1);
-    if (store_append(s, SLICE_NONE, WIRE_OTLP_TRACES_PB, buf_slice(&raw), 1, again, committed, NULL, &err) != ERR_OK)
-        die("append", &err);
+    wait_below(IN_FLIGHT);
+    append_batch(s, WIRE_OTLP_TRACES_PB, &raw, 1, again);
     buf_free(&raw);
     batch_unref(b);
 }
@@ -249,7 +196,6 @@ static void append_spans(struct store *s, uint32_t first)
 static double load_traces(struct store *s)
 {
     enum { TIMES = 100 };
-    struct error err = {0};
     int64_t began = clock_mono_ns();
     for (uint32_t i = 0; i < TIMES; i++) {
         struct scan_request q = {.signal = SIGNAL_SPAN,
@@ -259,16 +205,9 @@ static double load_traces(struct store *s)
                                  .all_attrs = true,
                                  .fields = UINT64_MAX,
                                  .trace_id = trace_number(i * (SPANS / SPANS_PER_TRACE / TIMES) + i % 10)};
-        struct scan *scan;
-        struct scan_batch sb;
-        uint32_t rows = 0;
-        if (store_scan(s, &q, &scan, &err) != ERR_OK)
-            die("scan", &err);
-        while (scan_next(scan, &sb, &err) == ERR_OK && sb.batch)
-            rows += sb.n_rows;
-        scan_close(scan);
+        uint64_t rows = scan_rows(s, &q);
         if (rows != SPANS_PER_TRACE) {
-            fprintf(stderr, "trace %u has %u spans of %d: %s\n", i, rows, SPANS_PER_TRACE, err.msg);
+            fprintf(stderr, "trace %u has %llu spans of %d\n", i, (unsigned long long)rows, SPANS_PER_TRACE);
             exit(1);
         }
     }
@@ -278,58 +217,40 @@ static double load_traces(struct store *s)
 static void measure_traces(const char *dir, struct figures *f)
 {
     char path[1100];
-    struct store_options o;
-    struct store *s;
     struct error err = {0};
     snprintf(path, sizeof path, "%s-traces", dir);
-    store_options_default(&o);
-    o.dir = path;
-    o.head_max_bytes = o.head_max_log_bytes = MIB(2048); // all stays in the head
-    if (store_open(&s, &o, &err) != ERR_OK)
-        die("open", &err);
+    struct store *s = open_dir(path, MIB(2048)); // all stays in the head
     for (uint32_t i = 0; i < SPANS; i += SPANS_PER_REQUEST)
         append_spans(s, i);
-    while (atomic_load(&in_flight))
-        usleep(20);
+    wait_below(1);
     f->trace_head_us = load_traces(s);
     if (store_flush(s, &err) != ERR_OK)
         die("flush", &err);
     f->trace_parts_us = load_traces(s);
     store_close(s);
-    nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_dir(path);
 }
 
 static void print(const struct figures *f, bool json)
 {
-    const struct {
-        const char *key, *text;
-        double v;
-    } row[] = {{"append_rows_per_s", "rows/s appended, decoded and synced, one sender", f->append_rows_s},
-               {"append_mb_per_s", "MB/s of requests", f->append_mb_s},
-               {"decode_rows_per_s", "rows/s decoded (part of the above)", f->decode_rows_s},
-               {"commit_us", "us for a commit: write and sync", f->commit_us},
-               {"commit_max_ms", "ms for the slowest commit", f->commit_max_ms},
-               {"request_bytes_per_row", "bytes a row in requests", f->raw_bytes_per_row},
-               {"part_bytes_per_row", "bytes a row in parts", f->bytes_per_row},
-               {"flush_rows_per_s", "rows/s from head to part", f->flush_rows_s},
-               {"scan_rows_per_s", "rows/s scanned from parts, body only", f->scan_rows_s},
-               {"scan_mb_per_s", "MB/s of columns scanned", f->scan_mb_s},
-               {"newest_us", "us for the newest 1,000 rows", f->newest_us},
-               {"newest_blocks", "blocks read for them", f->newest_blocks},
-               {"trace_head_us", "us for a trace by its id, 500,000 spans in memory", f->trace_head_us},
-               {"trace_parts_us", "us for a trace by its id, 500,000 spans in parts", f->trace_parts_us},
-               {"replay_rows_per_s", "rows/s replayed from the log", f->replay_rows_s},
-               {"reopen_ms", "ms to reopen, all in parts", f->reopen_ms},
-               {"empty_open_ms", "ms to open an empty directory", f->empty_open_ms}};
-    size_t n = sizeof row / sizeof *row;
-    for (size_t i = 0; i < n; i++)
-        printf("%14.1f  %s\n", row[i].v, row[i].text);
-    if (!json)
-        return;
-    printf("{\"rows\":%llu", (unsigned long long)f->rows);
-    for (size_t i = 0; i < n; i++)
-        printf(",\"%s\":%.2f", row[i].key, row[i].v);
-    printf("}\n");
+    const struct figure row[] = {{"append_rows_per_s", "rows/s appended, decoded and synced, one sender", f->append_rows_s},
+                                 {"append_mb_per_s", "MB/s of requests", f->append_mb_s},
+                                 {"decode_rows_per_s", "rows/s decoded (part of the above)", f->decode_rows_s},
+                                 {"commit_us", "us for a commit: write and sync", f->commit_us},
+                                 {"commit_max_ms", "ms for the slowest commit", f->commit_max_ms},
+                                 {"request_bytes_per_row", "bytes a row in requests", f->raw_bytes_per_row},
+                                 {"part_bytes_per_row", "bytes a row in parts", f->bytes_per_row},
+                                 {"flush_rows_per_s", "rows/s from head to part", f->flush_rows_s},
+                                 {"scan_rows_per_s", "rows/s scanned from parts, body only", f->scan_rows_s},
+                                 {"scan_mb_per_s", "MB/s of columns scanned", f->scan_mb_s},
+                                 {"newest_us", "us for the newest 1,000 rows", f->newest_us},
+                                 {"newest_blocks", "blocks read for them", f->newest_blocks},
+                                 {"trace_head_us", "us for a trace by its id, 500,000 spans in memory", f->trace_head_us},
+                                 {"trace_parts_us", "us for a trace by its id, 500,000 spans in parts", f->trace_parts_us},
+                                 {"replay_rows_per_s", "rows/s replayed from the log", f->replay_rows_s},
+                                 {"reopen_ms", "ms to reopen, all in parts", f->reopen_ms},
+                                 {"empty_open_ms", "ms to open an empty directory", f->empty_open_ms}};
+    print_figures(row, sizeof row / sizeof *row, "rows", f->rows, json);
 }
 
 // Replays the log of a closed store, as if no part had any of it.
@@ -345,18 +266,18 @@ static void measure_replay(const char *dir, struct figures *f)
         exit(1);
     double ms;
     struct store_stats st;
-    struct store *s = open_dir(copy, &ms); // no parts there: all that the log has
+    struct store *s = open_timed(copy, &ms); // no parts there: all that the log has
     store_stats(s, &st);
     f->replay_rows_s = (double)(st.rows_head + st.rows_parts) / (ms / 1e3);
     store_close(s);
-    nftw(copy, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_dir(copy);
 }
 
 int main(int argc, char **argv)
 {
     bool json = false;
     double seconds = 3;
-    char dir[1000] = "";
+    char dir[DIR_SIZE] = "";
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)
             json = true;
@@ -365,18 +286,11 @@ int main(int argc, char **argv)
         else
             snprintf(dir, sizeof dir, "%s", argv[i]);
     }
-    if (!*dir) {
-        const char *base = getenv("TMPDIR");
-        snprintf(dir, sizeof dir, "%s/bench-store-XXXXXX", base ? base : "/tmp");
-        if (!mkdtemp(dir)) {
-            perror(dir);
-            return 1;
-        }
-    }
+    make_dir(dir, "bench-store");
     struct figures f = {0};
     struct error err = {0};
     struct store_stats st;
-    struct store *s = open_dir(dir, &f.empty_open_ms);
+    struct store *s = open_timed(dir, &f.empty_open_ms);
     measure_append(s, seconds, &f);
     store_stats(s, &st);
     uint64_t in_head = st.rows_head;
@@ -390,11 +304,11 @@ int main(int argc, char **argv)
     measure_scan(s, &f);
     measure_newest(s, &f);
     store_close(s);
-    s = open_dir(dir, &f.reopen_ms);
+    s = open_timed(dir, &f.reopen_ms);
     store_close(s);
     measure_replay(dir, &f);
     measure_traces(dir, &f);
-    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    remove_dir(dir);
     print(&f, json);
     return 0;
 }
