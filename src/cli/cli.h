@@ -61,8 +61,46 @@ struct client_settings {
     int64_t limit, timeout;
     const char *ca, *cert, *key;
 };
-enum { CLIENT_SETTINGS_N = 11 };
+enum { CLIENT_ROWS_N = 9, CLIENT_SETTINGS_N = CLIENT_ROWS_N + 2 };
 extern const struct setting client_settings[CLIENT_SETTINGS_N];
+// A row whose value is a member of client_settings, in a command's table; client_settings comes first in the command's structure.
+#define CLIENT_ROW(flag_, env_, type_, value_, argument_, about_, field_)                                   \
+    {                                                                                                       \
+        .flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, \
+        .offset = offsetof(struct client_settings, field_)                                                  \
+    }
+// The CLIENT_ROWS_N rows that all such commands have; outputs: the choices of -o.
+#define CLIENT_ROWS(outputs, about_output, about_limit)                                                           \
+    CLIENT_ROW("url", "SONDE_URL", SETTING_STR, "http://127.0.0.1:3100", "URL", "the server to ask", url),        \
+        CLIENT_ROW("org", "SONDE_ORG", SETTING_STR, "", "TENANT", "tenant, sent as X-Scope-OrgID", org),          \
+        {.flag = "o",                                                                                             \
+         .type = SETTING_STR,                                                                                     \
+         .value = "text",                                                                                         \
+         .argument = "FORMAT",                                                                                    \
+         .about = about_output,                                                                                   \
+         .offset = offsetof(struct client_settings, output),                                                      \
+         .choices = outputs},                                                                                     \
+        {.flag = "color",                                                                                         \
+         .type = SETTING_STR,                                                                                     \
+         .value = "auto",                                                                                         \
+         .argument = "WHEN",                                                                                      \
+         .about = "auto, always or never",                                                                        \
+         .offset = offsetof(struct client_settings, color),                                                       \
+         .choices = "auto always never"},                                                                         \
+        {.flag = "limit",                                                                                         \
+         .type = SETTING_INT,                                                                                     \
+         .value = "1000",                                                                                         \
+         .min = 1,                                                                                                \
+         .max = 1000000,                                                                                          \
+         .argument = "N",                                                                                         \
+         .about = about_limit,                                                                                    \
+         .offset = offsetof(struct client_settings, limit)},                                                      \
+        CLIENT_ROW("timeout", NULL, SETTING_DURATION, "30s", "TIME", "how long to wait for the answer", timeout), \
+        CLIENT_ROW("ca", "SONDE_CA", SETTING_STR, "", "FILE",                                                     \
+                   "https: PEM file of the authorities to trust; the system's by default", ca),                   \
+        CLIENT_ROW("cert", "SONDE_CERT", SETTING_STR, "", "FILE",                                                 \
+                   "https: PEM file of our own certificate, where the server wants one", cert),                   \
+        CLIENT_ROW("key", "SONDE_KEY", SETTING_STR, "", "FILE", "https: PEM file of its key", key)
 
 enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_JSONL };
 // Loads settings (client_settings). False: *code holds the exit code, the message was printed.

@@ -11,44 +11,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define ROW(flag_, env_, type_, value_, argument_, about_, field_)                                          \
-    {                                                                                                       \
-        .flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, \
-        .offset = offsetof(struct client_settings, field_)                                                  \
-    }
-
 const struct setting client_settings[CLIENT_SETTINGS_N] = {
-    ROW("url", "SONDE_URL", SETTING_STR, "http://127.0.0.1:3100", "URL", "the server to ask", url),
-    ROW("org", "SONDE_ORG", SETTING_STR, "", "TENANT", "tenant, sent as X-Scope-OrgID", org),
-    {.flag = "o",
-     .type = SETTING_STR,
-     .value = "text",
-     .argument = "FORMAT",
-     .about = "output: text, json (one document) or jsonl (a line each)",
-     .offset = offsetof(struct client_settings, output),
-     .choices = "text json jsonl"},
-    {.flag = "color",
-     .type = SETTING_STR,
-     .value = "auto",
-     .argument = "WHEN",
-     .about = "auto, always or never",
-     .offset = offsetof(struct client_settings, color),
-     .choices = "auto always never"},
-    ROW("since", NULL, SETTING_STR, "1h", "TIME", "from when: 15m, 3h, 2d back, or 2026-01-31T12:00:00Z", since),
-    ROW("until", NULL, SETTING_STR, "", "TIME", "until when, likewise; now by default", until),
-    {.flag = "limit",
-     .type = SETTING_INT,
-     .value = "1000",
-     .min = 1,
-     .max = 1000000,
-     .argument = "N",
-     .about = "how many at most",
-     .offset = offsetof(struct client_settings, limit)},
-    ROW("timeout", NULL, SETTING_DURATION, "30s", "TIME", "how long to wait for the answer", timeout),
-    ROW("ca", "SONDE_CA", SETTING_STR, "", "FILE", "https: PEM file of the authorities to trust; the system's by default", ca),
-    ROW("cert", "SONDE_CERT", SETTING_STR, "", "FILE", "https: PEM file of our own certificate, where the server wants one",
-        cert),
-    ROW("key", "SONDE_KEY", SETTING_STR, "", "FILE", "https: PEM file of its key", key),
+    CLIENT_ROW("since", NULL, SETTING_STR, "1h", "TIME", "from when: 15m, 3h, 2d back, or 2026-01-31T12:00:00Z", since),
+    CLIENT_ROW("until", NULL, SETTING_STR, "", "TIME", "until when, likewise; now by default", until),
+    CLIENT_ROWS("text json jsonl", "output: text, json (one document) or jsonl (a line each)", "how many at most"),
 };
 
 int cli_fail(const struct error *err)

@@ -16,49 +16,22 @@ struct metrics_settings {
     bool chart;
 };
 
-#define ROW(flag_, env_, type_, value_, argument_, about_, field_)                                          \
-    {                                                                                                       \
-        .flag = flag_, .env = env_, .type = type_, .value = value_, .argument = argument_, .about = about_, \
-        .offset = offsetof(struct metrics_settings, field_)                                                 \
+#define ROW(flag_, type_, value_, argument_, about_, field_)                                   \
+    {                                                                                          \
+        .flag = flag_, .type = type_, .value = value_, .argument = argument_, .about = about_, \
+        .offset = offsetof(struct metrics_settings, field_)                                    \
     }
 
-enum { METRICS_SETTINGS_N = 13 };
+_Static_assert(offsetof(struct metrics_settings, client) == 0, "CLIENT_ROWS want it there");
+enum { METRICS_SETTINGS_N = 4 + CLIENT_ROWS_N };
 static const struct setting metrics_settings[METRICS_SETTINGS_N] = {
-    ROW("range", NULL, SETTING_DURATION, "0", "TIME", "how far back: 15m, 3h, 2d; 0 asks for one time", range),
-    ROW("step", NULL, SETTING_DURATION, "0", "TIME", "distance of points in a range; 0 gives about 60 of them", step),
-    ROW("chart", NULL, SETTING_BOOL, "off", "", "draw the range (1h if none is given) in the terminal", chart),
-    {.flag = "o",
-     .type = SETTING_STR,
-     .value = "text",
-     .argument = "FORMAT",
-     .about = "output: text, json (one document), jsonl (a series a line) or csv",
-     .offset = offsetof(struct metrics_settings, client.output),
-     .choices = "text json jsonl csv"},
-    ROW("until", NULL, SETTING_STR, "", "TIME",
-        "when, or the end of the range: 15m back, or 2026-01-31T12:00:00Z; now by default", client.until),
-    ROW("url", "SONDE_URL", SETTING_STR, "http://127.0.0.1:3100", "URL", "the server to ask", client.url),
-    ROW("org", "SONDE_ORG", SETTING_STR, "", "TENANT", "tenant, sent as X-Scope-OrgID", client.org),
-    {.flag = "color",
-     .type = SETTING_STR,
-     .value = "auto",
-     .argument = "WHEN",
-     .about = "auto, always or never",
-     .offset = offsetof(struct metrics_settings, client.color),
-     .choices = "auto always never"},
-    {.flag = "limit",
-     .type = SETTING_INT,
-     .value = "1000",
-     .min = 1,
-     .max = 1000000,
-     .argument = "N",
-     .about = "how many series at most",
-     .offset = offsetof(struct metrics_settings, client.limit)},
-    ROW("timeout", NULL, SETTING_DURATION, "30s", "TIME", "how long to wait for the answer", client.timeout),
-    ROW("ca", "SONDE_CA", SETTING_STR, "", "FILE", "https: PEM file of the authorities to trust; the system's by default",
-        client.ca),
-    ROW("cert", "SONDE_CERT", SETTING_STR, "", "FILE", "https: PEM file of our own certificate, where the server wants one",
-        client.cert),
-    ROW("key", "SONDE_KEY", SETTING_STR, "", "FILE", "https: PEM file of its key", client.key),
+    ROW("range", SETTING_DURATION, "0", "TIME", "how far back: 15m, 3h, 2d; 0 asks for one time", range),
+    ROW("step", SETTING_DURATION, "0", "TIME", "distance of points in a range; 0 gives about 60 of them", step),
+    ROW("chart", SETTING_BOOL, "off", "", "draw the range (1h if none is given) in the terminal", chart),
+    CLIENT_ROW("until", NULL, SETTING_STR, "", "TIME",
+               "when, or the end of the range: 15m back, or 2026-01-31T12:00:00Z; now by default", until),
+    CLIENT_ROWS("text json jsonl csv", "output: text, json (one document), jsonl (a series a line) or csv",
+                "how many series at most"),
 };
 
 // ---- series of the answer -------------------------------------------------------------------------------------------
