@@ -141,49 +141,60 @@ static void read_numbers(struct metrics *m, struct pb *r, enum number kind, stru
     r->failed |= each.failed;
 }
 
-// ---- explicit histograms --------------------------------------------------------------------------------------------
-
-struct histogram {
+// What the points of histograms and summaries begin with.
+struct head {
     struct point p;
     double count, sum;
     bool has_sum;
+};
+
+// False: the field is none of these. Flags stand elsewhere in a summary.
+static bool read_head(struct pb *r, struct head *h, uint32_t flags_field)
+{
+    uint64_t u;
+    if (r->field == flags_field) {
+        pb_u32(r, &h->p.flags);
+        h->p.stale = h->p.flags & 1;
+        return true;
+    }
+    switch (r->field) {
+    case 2:
+        pb_fixed64(r, &h->p.start);
+        return true;
+    case 3:
+        pb_fixed64(r, &h->p.time);
+        return true;
+    case 4:
+        if (pb_fixed64(r, &u))
+            h->count = (double)u;
+        return true;
+    case 5:
+        h->has_sum |= pb_double(r, &h->sum);
+        return true;
+    default:
+        return false;
+    }
+}
+
+// ---- explicit histograms --------------------------------------------------------------------------------------------
+
+struct histogram {
+    struct head head;
     struct numbers counts, bounds;
 };
 
 static bool read_histogram(struct metrics *m, struct slice message, struct histogram *h)
 {
     struct pb r;
-    uint64_t u;
     decode_part(m->d, &r, message);
     while (pb_next(&r)) {
-        switch (r.field) {
-        case 2:
-            pb_fixed64(&r, &h->p.start);
-            break;
-        case 3:
-            pb_fixed64(&r, &h->p.time);
-            break;
-        case 4:
-            if (pb_fixed64(&r, &u))
-                h->count = (double)u;
-            break;
-        case 5:
-            h->has_sum |= pb_double(&r, &h->sum);
-            break;
-        case 6:
+        if (r.field == 6)
             read_numbers(m, &r, NUMBER_FIXED64, &h->counts);
-            break;
-        case 7:
+        else if (r.field == 7)
             read_numbers(m, &r, NUMBER_DOUBLE, &h->bounds);
-            break;
-        case 10:
-            pb_u32(&r, &h->p.flags);
-            break;
-        default:
+        else if (!read_head(&r, &h->head, 10))
             pb_skip(&r);
-        }
     }
-    h->p.stale = h->p.flags & 1;
     return !r.failed && !m->d->b->failed;
 }
 
@@ -212,17 +223,17 @@ static bool emit_buckets(struct metrics *m, struct slice message, const struct h
                          struct sample s)
 {
     double up_to = 0, above = -INFINITY;
-    uint32_t n = h->counts.n || h->p.stale ? h->bounds.n : 0;
+    uint32_t n = h->counts.n || h->head.p.stale ? h->bounds.n : 0;
     for (uint32_t i = 0; i <= n; i++) {
         double bound = i < n ? h->bounds.v[i] : INFINITY;
         up_to += i < h->counts.n ? h->counts.v[i] : 0;
         if (i < n && bound == INFINITY) // the bucket that comes anyway
             continue;
-        if (!h->p.stale)
-            s.value = i == n ? h->count : up_to;
+        if (!h->head.p.stale)
+            s.value = i == n ? h->head.count : up_to;
         if (!metrics_exemplars(m, message, 8, above, bound, &s.exemplars))
             return false;
-        metrics_emit(m, m->bucket_name, l, SLICE("le"), bound_text(m->d, bound), decode_time(h->p.time), &s);
+        metrics_emit(m, m->bucket_name, l, SLICE("le"), bound_text(m->d, bound), decode_time(h->head.p.time), &s);
         above = bound;
     }
     return true;
@@ -236,24 +247,24 @@ bool metrics_histogram_point(struct metrics *m, struct slice message)
     arena_reset(&m->scratch);
     if (!read_histogram(m, message, &h) || !metrics_point_labels(m, message, 9, &l))
         return false;
-    const char *wrong = h.p.stale ? NULL : histogram_wrong(&h);
+    const char *wrong = h.head.p.stale ? NULL : histogram_wrong(&h);
     if (wrong && !l.bad)
         decode_reject(d, 1, "histogram \"%.*s\": a point %s", decode_shown(m->name), m->name.p, wrong);
     if (wrong || l.bad)
         return true;
-    struct sample s = {.start = decode_time(h.p.start), .delta = m->delta, .value = h.count};
-    int64_t time = decode_time(h.p.time);
-    if (h.p.stale)
+    struct sample s = {.start = decode_time(h.head.p.start), .delta = m->delta, .value = h.head.count};
+    int64_t time = decode_time(h.head.p.time);
+    if (h.head.p.stale)
         s = (struct sample){.value = sample_from_bits(SAMPLE_STALE)};
     bool stored = metrics_emit(m, m->count_name, &l, SLICE_NONE, SLICE_NONE, time, &s);
-    metrics_count(m, &h.p, stored);
+    metrics_count(m, &h.head.p, stored);
     if (!stored)
         return true;
     if (!emit_buckets(m, message, &h, &l, s))
         return false;
-    if (h.has_sum && !h.p.stale)
-        s.value = h.sum;
-    if (h.has_sum || h.p.stale)
+    if (h.head.has_sum && !h.head.p.stale)
+        s.value = h.head.sum;
+    if (h.head.has_sum || h.head.p.stale)
         metrics_emit(m, m->sum_name, &l, SLICE_NONE, SLICE_NONE, time, &s);
     return !d->b->failed;
 }
@@ -261,8 +272,8 @@ bool metrics_histogram_point(struct metrics *m, struct slice message)
 // ---- exponential histograms -----------------------------------------------------------------------------------------
 
 struct exponential {
-    struct point p;
-    double count, sum, zero_count, zero_threshold;
+    struct head head;
+    double zero_count, zero_threshold;
     int32_t scale, offset[2];
     struct numbers counts[2]; // positive, negative
 };
@@ -295,19 +306,6 @@ static bool read_exponential(struct metrics *m, struct slice message, struct exp
     decode_part(m->d, &r, message);
     while (pb_next(&r)) {
         switch (r.field) {
-        case 2:
-            pb_fixed64(&r, &e->p.start);
-            break;
-        case 3:
-            pb_fixed64(&r, &e->p.time);
-            break;
-        case 4:
-            if (pb_fixed64(&r, &u))
-                e->count = (double)u;
-            break;
-        case 5:
-            pb_double(&r, &e->sum);
-            break;
         case 6:
             if (pb_u64(&r, &u))
                 e->scale = zigzag32(u);
@@ -320,17 +318,14 @@ static bool read_exponential(struct metrics *m, struct slice message, struct exp
         case 9:
             read_buckets(m, &r, &e->offset[r.field - 8], &e->counts[r.field - 8]);
             break;
-        case 10:
-            pb_u32(&r, &e->p.flags);
-            break;
         case 14:
             pb_double(&r, &e->zero_threshold);
             break;
         default:
-            pb_skip(&r);
+            if (!read_head(&r, &e->head, 10))
+                pb_skip(&r);
         }
     }
-    e->p.stale = e->p.flags & 1;
     return !r.failed && !m->d->b->failed;
 }
 
@@ -393,12 +388,12 @@ bool metrics_exponential_point(struct metrics *m, struct slice message)
     struct histogram_sample h = {.schema = e.scale - shift,
                                  .zero_threshold = e.zero_threshold > 0 ? e.zero_threshold : 1e-128,
                                  .zero_count = e.zero_count,
-                                 .count = e.count,
-                                 .sum = e.sum};
-    if (e.p.stale)
+                                 .count = e.head.count,
+                                 .sum = e.head.sum};
+    if (e.head.p.stale)
         h = (struct histogram_sample){.sum = sample_from_bits(SAMPLE_STALE)};
     bool fine = e.scale >= HISTOGRAM_SCHEMA_MIN && shift < 32 && e.counts[0].n + e.counts[1].n <= MAX_HISTOGRAM_BUCKETS;
-    if (fine && !e.p.stale)
+    if (fine && !e.head.p.stale)
         fine = fill_side(m, &e.counts[0], e.offset[0], shift, &h.positive) &&
                fill_side(m, &e.counts[1], e.offset[1], shift, &h.negative);
     if (!fine) {
@@ -412,11 +407,11 @@ bool metrics_exponential_point(struct metrics *m, struct slice message)
     buf_init(&b, MIB(2));
     histogram_encode(&h, &b);
     struct sample s = {
-        .histogram = batch_dup(d->b, buf_slice(&b)), .start = decode_time(e.p.start), .delta = m->delta && !e.p.stale};
+        .histogram = batch_dup(d->b, buf_slice(&b)), .start = decode_time(e.head.p.start), .delta = m->delta && !e.head.p.stale};
     buf_free(&b);
     if (!metrics_exemplars(m, message, 11, -INFINITY, INFINITY, &s.exemplars))
         return false;
-    metrics_count(m, &e.p, metrics_emit(m, m->family, &l, SLICE_NONE, SLICE_NONE, decode_time(e.p.time), &s));
+    metrics_count(m, &e.head.p, metrics_emit(m, m->family, &l, SLICE_NONE, SLICE_NONE, decode_time(e.head.p.time), &s));
     return !d->b->failed;
 }
 
@@ -442,37 +437,24 @@ static bool read_quantile(struct pb *r, double *quantile, double *value)
 bool metrics_summary_point(struct metrics *m, struct slice message)
 {
     struct decode *d = m->d;
-    struct point p = {0};
+    struct head h = {0};
     struct labels l;
     struct pb r;
-    uint64_t count = 0;
-    double sum = 0, quantile, value;
+    double quantile, value;
     decode_part(d, &r, message);
-    while (pb_next(&r)) {
-        if (r.field == 2)
-            pb_fixed64(&r, &p.start);
-        else if (r.field == 3)
-            pb_fixed64(&r, &p.time);
-        else if (r.field == 4)
-            pb_fixed64(&r, &count);
-        else if (r.field == 5)
-            pb_double(&r, &sum);
-        else if (r.field == 8)
-            pb_u32(&r, &p.flags);
-        else
+    while (pb_next(&r))
+        if (!read_head(&r, &h, 8))
             pb_skip(&r);
-    }
     if (r.failed || !metrics_point_labels(m, message, 7, &l))
         return false;
     if (l.bad)
         return true;
-    p.stale = p.flags & 1;
     double stale = sample_from_bits(SAMPLE_STALE);
-    struct sample s = {.start = p.stale ? 0 : decode_time(p.start), .value = p.stale ? stale : (double)count};
-    int64_t time = decode_time(p.time);
+    struct sample s = {.start = h.p.stale ? 0 : decode_time(h.p.start), .value = h.p.stale ? stale : h.count};
+    int64_t time = decode_time(h.p.time);
     bool stored = metrics_emit(m, m->count_name, &l, SLICE_NONE, SLICE_NONE, time, &s);
-    metrics_count(m, &p, stored);
-    s.value = p.stale ? stale : sum;
+    metrics_count(m, &h.p, stored);
+    s.value = h.p.stale ? stale : h.sum;
     if (stored)
         metrics_emit(m, m->sum_name, &l, SLICE_NONE, SLICE_NONE, time, &s);
     decode_part(d, &r, message);
@@ -483,7 +465,7 @@ bool metrics_summary_point(struct metrics *m, struct slice message)
         }
         if (!read_quantile(&r, &quantile, &value))
             return false;
-        s.value = p.stale ? stale : value;
+        s.value = h.p.stale ? stale : value;
         metrics_emit(m, m->family, &l, SLICE("quantile"), bound_text(d, quantile), time, &s);
     }
     return !r.failed && !d->b->failed;
