@@ -21,7 +21,7 @@ enum made {
 };
 
 // ---- errors ---------------------------------------------------------------------------------------------------------
-void toml_place(struct toml_parser *t, const char *at, int *line, int *column)
+static void place(struct toml_parser *t, const char *at, int *line, int *column)
 {
     if (at < t->mark) {
         t->mark = t->start;
@@ -47,7 +47,7 @@ enum errc toml_fail(struct toml_parser *t, const char *at, enum errc code, const
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    toml_place(t, at, &line, &column);
+    place(t, at, &line, &column);
     return error_raise(t->err, code, __FILE__, __LINE__, "line %d, column %d: %s", line, column, text);
 }
 
@@ -122,7 +122,7 @@ static enum errc add(struct toml_parser *t, struct toml *parent, struct slice ke
         return toml_no_memory(t);
     n->key = key;
     n->parent = parent;
-    toml_place(t, at, &n->line, &n->column);
+    place(t, at, &n->line, &n->column);
     if (parent->last)
         parent->last->next = n;
     else
@@ -376,7 +376,7 @@ static enum errc header_table(struct toml_parser *t, struct toml *table, struct 
     if (found->made == MADE_BY_HEADER)
         return toml_fail(t, at, ERR_SYNTAX, "the table %s is defined twice; first on line %d", name_of(found).text, found->line);
     found->made = MADE_BY_HEADER;
-    toml_place(t, at, &found->line, &found->column);
+    place(t, at, &found->line, &found->column);
     *out = found;
     return ERR_OK;
 }

@@ -25,7 +25,6 @@ static inline bool toml_is_digit(int c)
 }
 
 bool toml_is_bare(int c); // may stand in a key without quotes
-void toml_place(struct toml_parser *t, const char *at, int *line, int *column);
 // Raise with the place in front.
 enum errc toml_fail(struct toml_parser *t, const char *at, enum errc code, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

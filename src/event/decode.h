@@ -104,7 +104,6 @@ struct loki_stream {
     uint32_t resource; // not bad
     uint32_t refused;  // bad: entries so far
 };
-void loki_bad(struct loki_stream *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 // Adds a label while reading; too many make the stream bad.
 void loki_label(struct decode *d, struct loki_stream *s, struct slice name, struct slice value);
 // The text {a="b", c="d"} with Go's escapes.

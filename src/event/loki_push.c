@@ -3,7 +3,7 @@
 #include "event/decode.h"
 #include <stdio.h>
 
-void loki_bad(struct loki_stream *s, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) refuse(struct loki_stream *s, const char *fmt, ...)
 {
     if (s->bad)
         return; // the first reason is the one to tell
@@ -41,16 +41,16 @@ void loki_label(struct decode *d, struct loki_stream *s, struct slice name, stru
     name = decode_text(d, name);
     value = decode_text(d, value);
     if (name.n > MAX_LABEL_NAME)
-        loki_bad(s, "label name \"%.*s…\" is %zu bytes long, at most %d are allowed", decode_shown(name), name.p, name.n,
-                 MAX_LABEL_NAME);
+        refuse(s, "label name \"%.*s…\" is %zu bytes long, at most %d are allowed", decode_shown(name), name.p, name.n,
+               MAX_LABEL_NAME);
     else if (!good_name(name))
-        loki_bad(s, "label name \"%.*s\" is not valid; names are letters, digits and _, and do not start with a digit",
-                 decode_shown(name), name.p);
+        refuse(s, "label name \"%.*s\" is not valid; names are letters, digits and _, and do not start with a digit",
+               decode_shown(name), name.p);
     else if (value.n > MAX_LABEL_VALUE)
-        loki_bad(s, "value of label \"%.*s\" is %zu bytes long, at most %d are allowed", decode_shown(name), name.p, value.n,
-                 MAX_LABEL_VALUE);
+        refuse(s, "value of label \"%.*s\" is %zu bytes long, at most %d are allowed", decode_shown(name), name.p, value.n,
+               MAX_LABEL_VALUE);
     else if (s->n == MAX_STREAM_LABELS)
-        loki_bad(s, "stream has more than %d labels; send the others as structured metadata", MAX_STREAM_LABELS);
+        refuse(s, "stream has more than %d labels; send the others as structured metadata", MAX_STREAM_LABELS);
     else
         s->labels[s->n++] = (struct label){name, value};
 }
@@ -198,7 +198,7 @@ end:
 bad:
     at = (size_t)(rest.p - text.p);
     text = decode_text(d, text);
-    loki_bad(s, "labels cannot be read at byte %zu: %.*s", at, decode_shown(text), text.p);
+    refuse(s, "labels cannot be read at byte %zu: %.*s", at, decode_shown(text), text.p);
 }
 
 // ---- streams and entries --------------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ void loki_stream_ready(struct decode *d, struct loki_stream *s)
 {
     s->n = labels_sort(s->labels, s->n);
     if (!s->n)
-        loki_bad(s, "stream has no labels; at least one is needed");
+        refuse(s, "stream has no labels; at least one is needed");
     if (s->bad)
         return;
     if (d->opt->discover_service && !find_label(s, SLICE("service_name"))) {

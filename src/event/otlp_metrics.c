@@ -103,7 +103,8 @@ static bool add_labels(struct decode *d, struct labels *to, const char *prefix, 
     return true;
 }
 
-void labels_put(struct labels *l, struct slice name, struct slice value)
+// Nothing when the value is empty.
+static void labels_put(struct labels *l, struct slice name, struct slice value)
 {
     if (l->n < MAX_SERIES_LABELS + 2 && value.n)
         l->v[l->n++] = (struct label){name, value};

@@ -35,7 +35,6 @@ struct point {
     bool stale; // "no recorded value"
 };
 
-void labels_put(struct labels *l, struct slice name, struct slice value); // nothing when the value is empty
 // The labels of a point's attributes, in field `field`. False: cannot be read. out->bad: refused.
 bool metrics_point_labels(struct metrics *m, struct slice point, uint32_t field, struct labels *out);
 // A row of the series name{resource, scope, point, more}. False: refused and counted.

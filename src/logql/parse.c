@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static struct ast *expr(struct parser *p, int min); // operators that bind stronger than min; null after an error
+
 bool expect(struct parser *p, enum tok t, const char *where)
 {
     if (p->lex.tok == t) {
@@ -112,7 +114,7 @@ static struct ast *new_node(struct parser *p, int kind)
     return a;
 }
 
-bool signed_number(struct parser *p, double *out)
+static bool signed_number(struct parser *p, double *out)
 {
     double sign = 1;
     if (p->lex.tok == TOK_ADD || p->lex.tok == TOK_SUB) {
@@ -263,7 +265,7 @@ static struct ast *agg_call(struct parser *p, enum agg_fn fn)
             return NULL;
         }
     }
-    a->left = parse_expr(p, 0);
+    a->left = expr(p, 0);
     if (!a->left || !vector_only(p, a->left, agg_text(fn)) || !expect(p, TOK_RPAREN, "at the end of the aggregation"))
         return NULL;
     if (at_grouping(p) && !grouping(p, &a->group))
@@ -300,7 +302,7 @@ static struct ast *replace_call(struct parser *p)
     lex_next(&p->lex);
     if (!expect(p, TOK_LPAREN, "behind label_replace"))
         return NULL;
-    a->left = parse_expr(p, 0);
+    a->left = expr(p, 0);
     struct slice *to[] = {&a->dst, &a->replacement, &a->src, &a->regex};
     static const char *const what[] = {"the new label", "the replacement", "the source label", "the regular expression"};
     if (!a->left || !vector_only(p, a->left, "label_replace"))
@@ -478,7 +480,7 @@ static struct ast *primary(struct parser *p)
         return a && parse_selector(p, a) && parse_pipeline(p, a, false) ? a : NULL;
     case TOK_LPAREN:
         lex_next(&p->lex);
-        a = parse_expr(p, 0);
+        a = expr(p, 0);
         return a && expect(p, TOK_RPAREN, "to close the parenthesis") ? a : NULL;
     case TOK_NUMBER:
     case TOK_ADD:
@@ -493,7 +495,7 @@ static struct ast *primary(struct parser *p)
     }
 }
 
-struct ast *parse_expr(struct parser *p, int min)
+static struct ast *expr(struct parser *p, int min)
 {
     if (!deeper(p))
         return NULL;
@@ -508,7 +510,7 @@ struct ast *parse_expr(struct parser *p, int min)
         lex_next(&p->lex);
         if (!modifiers(p, a))
             return NULL;
-        a->right = parse_expr(p, op == BIN_POW ? prec - 1 : prec);
+        a->right = expr(p, op == BIN_POW ? prec - 1 : prec);
         if (!a->right || !check_legs(p, a))
             return NULL;
         left = fold(a);
@@ -539,7 +541,7 @@ enum errc logql_parse(struct logql **out, struct slice text, struct error *err)
     q->text = arena_dup(&q->arena, text);
     struct parser p = {0};
     lex_init(&p.lex, q->text, &q->arena, err ? err : &own);
-    q->root = parse_expr(&p, 0);
+    q->root = expr(&p, 0);
     if (q->root && p.lex.tok != TOK_END)
         unexpected_end(&p);
     if (!p.lex.failed && q->root) {

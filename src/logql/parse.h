@@ -9,7 +9,6 @@ struct parser {
     char found[64];
 };
 
-struct ast *parse_expr(struct parser *p, int min); // operators that bind stronger than min; null after an error
 bool parse_selector(struct parser *p, struct ast *a);
 // Stages up to the first token that starts none. unwrap: whether | unwrap is allowed.
 bool parse_pipeline(struct parser *p, struct ast *a, bool unwrap);
@@ -23,4 +22,3 @@ void *node(struct parser *p, size_t size); // zeroed
 bool push(struct parser *p, void **array, uint32_t n, size_t size);
 bool take_ident(struct parser *p, struct slice *out, const char *what);
 bool take_string(struct parser *p, struct slice *out, const char *what);
-bool signed_number(struct parser *p, double *out);

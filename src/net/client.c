@@ -38,7 +38,7 @@ void http_client_free(struct http_client *c)
 }
 
 // ---- calls ----------------------------------------------------------------------------------------------------------
-void call_attach(struct http_call *k, struct cconn *c)
+static void attach(struct http_call *k, struct cconn *c)
 {
     k->conn = c;
     k->cprev = NULL;
@@ -146,7 +146,7 @@ static enum errc place(struct http_call *k, bool fresh, struct error *err)
     struct cconn *c = fresh ? NULL : find_conn(k->client, &k->url, k->o.http2);
     if (!c)
         TRY(conn_open(k->client, &k->url, k->o.http2, &c, err));
-    call_attach(k, c);
+    attach(k, c);
     if (!c->connected)
         return ERR_OK; // started when the connection stands
     if (c->http2)

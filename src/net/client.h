@@ -82,7 +82,6 @@ struct http_client {
 // As http_client_start; borrow: the body is not copied and must live as long as the call.
 enum errc call_start(struct http_client *c, const struct http_call_options *o, bool borrow, struct http_call **out,
                      struct error *err);
-void call_attach(struct http_call *k, struct cconn *c);
 void call_detach(struct http_call *k);
 // Tells on_done and frees the call, which is no longer on a connection's list then. why: null when ok.
 void call_finish(struct http_call *k, const struct error *why);
@@ -92,7 +91,6 @@ void call_lost(struct http_call *k, const struct error *why);
 
 // client_conn.c
 enum errc conn_open(struct http_client *cl, const struct url *u, bool http2, struct cconn **out, struct error *err);
-void cconn_settle(struct cconn *c);                        // sends, watches, dies
 void cconn_kick(struct cconn *c);                          // the same, unless it is being processed already
 void cconn_lose(struct cconn *c, const struct error *why); // loses all calls
 void cconn_free(struct cconn *c);

@@ -57,6 +57,8 @@ static enum errc resolve(struct cconn *c, struct error *err)
 }
 
 // ---- TLS ------------------------------------------------------------------------------------------------------------
+static void settle(struct cconn *c);
+
 static void on_handshake_timer(struct loop_timer *t, void *arg)
 {
     struct cconn *c = arg;
@@ -65,7 +67,7 @@ static void on_handshake_timer(struct loop_timer *t, void *arg)
         (int)(TLS_HANDSHAKE_NS / 1000000000));
     c->busy = true;
     cconn_lose(c, &err);
-    cconn_settle(c);
+    settle(c);
 }
 
 static void tls_broke(struct cconn *c, struct error *why)
@@ -347,7 +349,8 @@ static bool shake(struct cconn *c)
     return c->dead || send_wire(c);
 }
 
-void cconn_settle(struct cconn *c)
+// Sends what can be sent, watches for what is awaited, and frees a connection that is dead.
+static void settle(struct cconn *c)
 {
     bool sent = true;
     if (!c->dead && c->tls && !c->connected)
@@ -371,7 +374,7 @@ void cconn_kick(struct cconn *c)
     if (c->busy)
         return;
     c->busy = true;
-    cconn_settle(c);
+    settle(c);
 }
 
 static void input(struct cconn *c, const char *p, size_t n)
@@ -439,5 +442,5 @@ static void on_io(struct loop_io *io, unsigned events, void *arg)
         on_connect(c);
     else if (events & (LOOP_READ | LOOP_HUP))
         on_readable(c);
-    cconn_settle(c);
+    settle(c);
 }

@@ -122,6 +122,3 @@ void prom_hist_scale(struct prom_hist *h, double f);
 struct prom_hist *prom_hist_add(struct arena *a, const struct prom_hist *x, const struct prom_hist *y, double sign);
 bool prom_hist_equal(const struct prom_hist *x, const struct prom_hist *y);
 bool prom_hist_reset(struct arena *a, const struct prom_hist *now, const struct prom_hist *before);
-double prom_hist_quantile(double q, const struct prom_hist *h);
-double prom_hist_fraction(double lower, double upper, const struct prom_hist *h);
-double prom_hist_variance(const struct prom_hist *h);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+static struct prom_node *expr(struct prom_parser *p, int precedence);
+
 const struct prom_op_info prom_ops[PROM_OP_COUNT] = {
 #define X(name, text, precedence, comparison, set) {text, precedence, comparison, set},
     PROM_OP_LIST(X)
@@ -33,7 +35,8 @@ bool prom_expect(struct prom_parser *p, enum prom_token t, const char *where, co
     return !p->l.failed;
 }
 
-bool prom_is_word(const struct prom_parser *p, const char *word)
+// Words of the language: case does not count.
+static bool is_word(const struct prom_parser *p, const char *word)
 {
     return p->l.token == TOK_WORD && slice_ieq(p->l.text, slice_str(word));
 }
@@ -51,7 +54,7 @@ struct prom_node *prom_node_new(struct prom_parser *p, enum prom_kind kind, enum
     return n;
 }
 
-struct prom_node **prom_args(struct prom_parser *p, uint32_t n)
+static struct prom_node **args_new(struct prom_parser *p, uint32_t n)
 {
     struct prom_node **a = ARENA_ARRAY(&p->q->arena, struct prom_node *, n + 1);
     if (!a)
@@ -59,7 +62,8 @@ struct prom_node **prom_args(struct prom_parser *p, uint32_t n)
     return a;
 }
 
-bool prom_parse_names(struct prom_parser *p, struct prom_names *out)
+// (a, b, "c")
+static bool names(struct prom_parser *p, struct prom_names *out)
 {
     struct slice found[PROM_MAX_ARGS];
     const char *where = "grouping opts";
@@ -110,7 +114,7 @@ static bool arguments(struct prom_parser *p, struct prom_node *n, const char *wh
     while (p->l.token != TOK_RPAREN) {
         if (n->n_args == PROM_MAX_ARGS)
             return prom_lex_fail(&p->l, p->l.from, "more than %d arguments", PROM_MAX_ARGS);
-        struct prom_node *a = prom_parse_expr(p, 1);
+        struct prom_node *a = expr(p, 1);
         if (!a)
             return false;
         found[n->n_args++] = a;
@@ -124,7 +128,7 @@ static bool arguments(struct prom_parser *p, struct prom_node *n, const char *wh
     }
     n->to = p->l.to;
     prom_lex_next(&p->l);
-    n->arg = prom_args(p, n->n_args);
+    n->arg = args_new(p, n->n_args);
     if (n->arg)
         memcpy(n->arg, found, n->n_args * sizeof *found);
     return n->arg && !p->l.failed;
@@ -146,12 +150,12 @@ static struct prom_node *call(struct prom_parser *p, struct slice name, uint32_t
 
 static bool grouping(struct prom_parser *p, struct prom_node *n)
 {
-    if (n->grouped || (!prom_is_word(p, "by") && !prom_is_word(p, "without")))
+    if (n->grouped || (!is_word(p, "by") && !is_word(p, "without")))
         return true;
     n->grouped = true;
-    n->without = prom_is_word(p, "without");
+    n->without = is_word(p, "without");
     prom_lex_next(&p->l);
-    return prom_parse_names(p, &n->grouping);
+    return names(p, &n->grouping);
 }
 
 static struct prom_node *aggregate(struct prom_parser *p, enum prom_agg agg, uint32_t from)
@@ -200,7 +204,7 @@ static struct prom_node *word(struct prom_parser *p)
     if (slice_ieq(text, SLICE("inf")) || slice_ieq(text, SLICE("nan")))
         return number_node(p);
     for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
-        if (prom_is_word(p, reserved[i])) {
+        if (is_word(p, reserved[i])) {
             prom_unexpected(p, NULL, NULL);
             return NULL;
         }
@@ -229,9 +233,9 @@ static struct prom_node *primary(struct prom_parser *p)
         return prom_parse_selector(p, false);
     case TOK_LPAREN:
         prom_lex_next(&p->l);
-        inner = prom_parse_expr(p, 1);
+        inner = expr(p, 1);
         n = inner ? prom_node_new(p, PROM_PAREN, inner->type, from) : NULL;
-        if (!n || !(n->arg = prom_args(p, 1)))
+        if (!n || !(n->arg = args_new(p, 1)))
             return NULL;
         n->arg[0] = inner;
         n->n_args = 1;
@@ -305,7 +309,7 @@ static struct prom_node *brackets(struct prom_parser *p, struct prom_node *inner
         return NULL;
     }
     struct prom_node *n = prom_node_new(p, sub ? PROM_SUBQUERY : PROM_RANGE, PROM_MATRIX, inner->from);
-    if (!n || !(n->arg = prom_args(p, 1)))
+    if (!n || !(n->arg = args_new(p, 1)))
         return NULL;
     n->arg[0] = inner;
     n->n_args = 1;
@@ -350,8 +354,8 @@ static bool at_modifier(struct prom_parser *p, struct prom_node *n)
     if (to->at)
         return prom_lex_fail(&p->l, p->l.from, "@ <timestamp> may not be set multiple times");
     prom_lex_next(&p->l);
-    if (prom_is_word(p, "start") || prom_is_word(p, "end")) {
-        to->at = prom_is_word(p, "start") ? PROM_AT_START : PROM_AT_END;
+    if (is_word(p, "start") || is_word(p, "end")) {
+        to->at = is_word(p, "start") ? PROM_AT_START : PROM_AT_END;
         prom_lex_next(&p->l);
         return prom_expect(p, TOK_LPAREN, "@", "\"(\"") && prom_expect(p, TOK_RPAREN, "@", "\")\"");
     }
@@ -375,7 +379,7 @@ static struct prom_node *postfix(struct prom_parser *p, struct prom_node *n)
         uint32_t before = p->l.from;
         if (p->l.token == TOK_LBRACKET)
             n = brackets(p, n);
-        else if (prom_is_word(p, "offset") ? !offset(p, n) : p->l.token == TOK_AT && !at_modifier(p, n))
+        else if (is_word(p, "offset") ? !offset(p, n) : p->l.token == TOK_AT && !at_modifier(p, n))
             return NULL;
         if (p->l.from == before || !n)
             return n;
@@ -394,7 +398,7 @@ static struct prom_node *unary(struct prom_parser *p)
     uint32_t from = p->l.from;
     bool minus = p->l.token == TOK_SUB;
     prom_lex_next(&p->l);
-    struct prom_node *inner = prom_parse_expr(p, prom_ops[PROM_MUL].precedence + 1); // -a^b is -(a^b), -a*b is (-a)*b
+    struct prom_node *inner = expr(p, prom_ops[PROM_MUL].precedence + 1); // -a^b is -(a^b), -a*b is (-a)*b
     if (!inner)
         return NULL;
     if (inner->kind == PROM_NUMBER) {
@@ -408,7 +412,7 @@ static struct prom_node *unary(struct prom_parser *p)
         return NULL;
     }
     struct prom_node *n = prom_node_new(p, PROM_UNARY, inner->type, from);
-    if (!n || !(n->arg = prom_args(p, 1)))
+    if (!n || !(n->arg = args_new(p, 1)))
         return NULL;
     n->arg[0] = inner;
     n->n_args = 1;
@@ -426,7 +430,7 @@ static int operator_at(const struct prom_parser *p)
     if (p->l.token >= TOK_EQ)
         return of[p->l.token];
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (prom_is_word(p, prom_ops[words[i]].text))
+        if (is_word(p, prom_ops[words[i]].text))
             return (int)words[i];
     return -1;
 }
@@ -434,32 +438,32 @@ static int operator_at(const struct prom_parser *p)
 static bool modifiers(struct prom_parser *p, struct prom_node *n)
 {
     n->card = prom_ops[n->op].set ? PROM_MANY_TO_MANY : PROM_ONE_TO_ONE;
-    if (prom_is_word(p, "bool")) {
+    if (is_word(p, "bool")) {
         if (!prom_ops[n->op].comparison)
             return prom_lex_fail(&p->l, p->l.from, "bool modifier can only be used on comparison operators");
         n->bool_result = true;
         prom_lex_next(&p->l);
     }
-    if (!prom_is_word(p, "on") && !prom_is_word(p, "ignoring"))
+    if (!is_word(p, "on") && !is_word(p, "ignoring"))
         return !p->l.failed;
-    n->on = prom_is_word(p, "on");
+    n->on = is_word(p, "on");
     n->ignoring = !n->on;
     prom_lex_next(&p->l);
-    if (!prom_parse_names(p, &n->match_names))
+    if (!names(p, &n->match_names))
         return false;
-    if (!prom_is_word(p, "group_left") && !prom_is_word(p, "group_right"))
+    if (!is_word(p, "group_left") && !is_word(p, "group_right"))
         return !p->l.failed;
     if (n->card == PROM_MANY_TO_MANY)
         return prom_lex_fail(&p->l, p->l.from, "no grouping allowed for \"%s\" operation", prom_ops[n->op].text);
-    n->card = prom_is_word(p, "group_left") ? PROM_MANY_TO_ONE : PROM_ONE_TO_MANY;
+    n->card = is_word(p, "group_left") ? PROM_MANY_TO_ONE : PROM_ONE_TO_MANY;
     prom_lex_next(&p->l);
-    return p->l.token != TOK_LPAREN ? !p->l.failed : prom_parse_names(p, &n->include);
+    return p->l.token != TOK_LPAREN ? !p->l.failed : names(p, &n->include);
 }
 
 static struct prom_node *binary(struct prom_parser *p, struct prom_node *left, enum prom_op op)
 {
     struct prom_node *n = prom_node_new(p, PROM_BINARY, PROM_VECTOR, left->from);
-    if (!n || !(n->arg = prom_args(p, 2)))
+    if (!n || !(n->arg = args_new(p, 2)))
         return NULL;
     n->op = op;
     prom_lex_next(&p->l);
@@ -467,7 +471,7 @@ static struct prom_node *binary(struct prom_parser *p, struct prom_node *left, e
         return NULL;
     // what stands to the right binds tighter; ^ leans to the right
     n->arg[0] = left;
-    n->arg[1] = prom_parse_expr(p, prom_ops[op].precedence + (op != PROM_POW));
+    n->arg[1] = expr(p, prom_ops[op].precedence + (op != PROM_POW));
     if (!n->arg[1])
         return NULL;
     n->n_args = 2;
@@ -475,7 +479,7 @@ static struct prom_node *binary(struct prom_parser *p, struct prom_node *left, e
     return prom_check_binary(p, n) ? n : NULL;
 }
 
-struct prom_node *prom_parse_expr(struct prom_parser *p, int precedence)
+static struct prom_node *expr(struct prom_parser *p, int precedence)
 {
     if (++p->depth > PROM_MAX_DEPTH) {
         prom_lex_fail(&p->l, p->l.from, "more than %d levels of parentheses and operators", PROM_MAX_DEPTH);
@@ -554,7 +558,7 @@ static enum errc parse(struct promql **out, struct slice text, bool selector, st
     prom_lex_init(&p.l, q->text, &q->arena, err);
     if (p.l.token == TOK_END && !p.l.failed)
         prom_lex_fail(&p.l, 0, "no expression found in input");
-    struct prom_node *root = p.l.failed ? NULL : prom_parse_expr(&p, 1);
+    struct prom_node *root = p.l.failed ? NULL : expr(&p, 1);
     if (root && p.l.token != TOK_END)
         prom_unexpected(&p, NULL, "an operator or the end");
     if (root && selector && !p.l.failed && (root->kind != PROM_SELECTOR || root->offset || root->at))

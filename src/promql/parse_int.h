@@ -13,14 +13,10 @@ struct prom_parser {
 };
 
 // All of these raise an error and return null or false when the text is wrong.
-struct prom_node *prom_parse_expr(struct prom_parser *p, int precedence);
 struct prom_node *prom_parse_selector(struct prom_parser *p, bool named);
-bool prom_parse_names(struct prom_parser *p, struct prom_names *out); // (a, b, "c")
 struct prom_node *prom_node_new(struct prom_parser *p, enum prom_kind kind, enum prom_type type, uint32_t from);
-struct prom_node **prom_args(struct prom_parser *p, uint32_t n);
 bool prom_expect(struct prom_parser *p, enum prom_token t, const char *where, const char *want);
 bool prom_unexpected(struct prom_parser *p, const char *where, const char *want);
-bool prom_is_word(const struct prom_parser *p, const char *word); // case does not count
 
 // Types and what may go together.
 bool prom_check_binary(struct prom_parser *p, struct prom_node *n);

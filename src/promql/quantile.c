@@ -33,7 +33,7 @@ static double inside(const struct prom_hist *h, const struct prom_bucket *b, dou
     return b->lower > 0 ? exp2(lower + (upper - lower) * part) : -exp2(upper + (lower - upper) * (1 - part));
 }
 
-double prom_hist_quantile(double q, const struct prom_hist *h)
+static double hist_quantile(double q, const struct prom_hist *h)
 {
     struct prom_bucket b = {0};
     uint32_t n = bucket_count(h);
@@ -81,14 +81,14 @@ static double below(const struct prom_hist *h, double x)
     return count;
 }
 
-double prom_hist_fraction(double lower, double upper, const struct prom_hist *h)
+static double hist_fraction(double lower, double upper, const struct prom_hist *h)
 {
     if (h->count == 0 || isnan(lower) || isnan(upper))
         return NAN;
     return lower >= upper ? 0 : (below(h, upper) - below(h, lower)) / h->count;
 }
 
-double prom_hist_variance(const struct prom_hist *h)
+static double hist_variance(const struct prom_hist *h)
 {
     struct prom_bucket b;
     double mean = h->sum / h->count, sum = 0, c = 0;
@@ -257,13 +257,13 @@ static double native_value(enum prom_fn f, const struct prom_hist *h, double a, 
     case FN_histogram_sum:
         return h->sum;
     case FN_histogram_stddev:
-        return sqrt(prom_hist_variance(h));
+        return sqrt(hist_variance(h));
     case FN_histogram_stdvar:
-        return prom_hist_variance(h);
+        return hist_variance(h);
     case FN_histogram_fraction:
-        return prom_hist_fraction(a, b, h);
+        return hist_fraction(a, b, h);
     default:
-        return prom_hist_quantile(a, h);
+        return hist_quantile(a, h);
     }
 }
 

@@ -3,7 +3,8 @@
 #include <ctype.h>
 
 // ---- escape sequences -----------------------------------------------------------------------------------------------
-void logline_plain(struct slice raw, struct buf *out)
+// raw without ESC [ … m and the like.
+static void strip_escapes(struct slice raw, struct buf *out)
 {
     buf_reset(out);
     for (size_t i = 0; i < raw.n;) {
@@ -212,7 +213,7 @@ void logline_read(struct slice raw, struct buf *plain, struct logline *out)
 {
     *out = (struct logline){.who = SLICE("")};
     if (memchr(raw.p, 0x1b, raw.n)) {
-        logline_plain(raw, plain);
+        strip_escapes(raw, plain);
         raw = buf_slice(plain);
     }
     raw = slice_trim(raw);

@@ -27,5 +27,3 @@ void logline_shape(struct slice message, struct buf *out);
 void logline_unescape(struct slice written, struct buf *out);
 // Whether text holds the words of a process that is about to end.
 bool logline_crash(struct slice text);
-// Without ESC [ … m and the like.
-void logline_plain(struct slice raw, struct buf *out);

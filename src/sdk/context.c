@@ -2,7 +2,8 @@
 #include "base/hash.h"
 
 // ---- traceparent ----------------------------------------------------------------------------------------------------
-bool context_hex(struct slice s, void *out, size_t n)
+// Exactly 2n hex digits in lower case.
+static bool hex_lower(struct slice s, void *out, size_t n)
 {
     for (size_t i = 0; i < s.n; i++)
         if (s.p[i] >= 'A' && s.p[i] <= 'F')
@@ -33,13 +34,13 @@ bool traceparent_parse(struct sonde_context *out, struct slice v)
     v = context_trim(v);
     if (v.n < 55 || v.p[2] != '-' || v.p[35] != '-' || v.p[52] != '-')
         return false;
-    if (!context_hex(slice_of(v.p, 2), &version, 1) || version == 0xff)
+    if (!hex_lower(slice_of(v.p, 2), &version, 1) || version == 0xff)
         return false;
     // A later version may carry more behind another '-'; version 00 may not.
     if (v.n > 55 && (version == 0 || v.p[55] != '-'))
         return false;
-    if (!context_hex(slice_of(v.p + 3, 32), trace, 16) || !context_hex(slice_of(v.p + 36, 16), span, 8) ||
-        !context_hex(slice_of(v.p + 53, 2), &flags, 1))
+    if (!hex_lower(slice_of(v.p + 3, 32), trace, 16) || !hex_lower(slice_of(v.p + 36, 16), span, 8) ||
+        !hex_lower(slice_of(v.p + 53, 2), &flags, 1))
         return false;
     if (all_zero(trace, 16) || all_zero(span, 8))
         return false;

@@ -16,8 +16,6 @@ bool request_id_valid(struct slice value);
 // The value of one member, ended by a 0; false: not there, or longer than size - 1.
 bool tracestate_find(const char *state, struct slice key, char *out, size_t size);
 struct slice context_trim(struct slice s); // without blanks and tabs at both ends
-// Exactly 2n hex digits in lower case.
-bool context_hex(struct slice s, void *out, size_t n);
 
 // propagate.c: OTEL_PROPAGATORS.
 void propagate_configure(struct buf *notes);

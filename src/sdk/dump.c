@@ -236,7 +236,7 @@ static void put_error(struct buf *raw, const char *what)
     jw_obj_end(&w);
 }
 
-bool dump_build(const struct sonde_dump_options *o, struct buf *out, char hash[17])
+static bool build(const struct sonde_dump_options *o, struct buf *out, char hash[17])
 {
     struct redact r = {.more = o->redact, .off = o->sensitive};
     struct buf raw;
@@ -364,7 +364,7 @@ bool dump_again(bool no_gpu, struct buf *out)
                                    .redact = (const char *const *)t.word[0],
                                    .no_gpu = no_gpu};
     o.prefixes = t.prefixes ? (const char *const *)t.word[1] : NULL;
-    bool ok = dump_build(&o, out, hash);
+    bool ok = build(&o, out, hash);
     told_free(&t);
     return ok;
 }
@@ -404,7 +404,7 @@ char *sonde_config_dump_text(const struct sonde_dump_options *o)
     char *text = NULL;
     buf_init(&out, DUMP_MAX);
     sdk_start();
-    if (dump_build(o ? o : &none, &out, hash)) {
+    if (build(o ? o : &none, &out, hash)) {
         told_again(o ? o : &none, hash);
         text = malloc(out.n + 1); // the caller frees it
     }

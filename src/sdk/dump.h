@@ -30,11 +30,9 @@ void dump_runtime(const struct redact *r, struct jw *w); // keys of runtime_info
 void dump_gpu(struct jw *w);
 enum { GPU_TIMEOUT_MS = 5000 };
 extern int gpu_timeout_ms;
-bool gpu_smi_lines(struct slice text, struct jw *w); // what nvidia-smi printed; false: nothing usable
 
 // ---- dump.c ----
 // The dump, sorted and redacted; the hash with it. False without memory.
 void dump_note_hash(void); // makes it an attribute of the resource (resource_note)
 // The dump of what the last caller told, once more, appended.
 bool dump_again(bool no_gpu, struct buf *out);
-bool dump_build(const struct sonde_dump_options *o, struct buf *out, char hash[17]);

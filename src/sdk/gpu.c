@@ -131,7 +131,8 @@ static bool nvml(struct buf *out)
 }
 
 // ---- nvidia-smi -----------------------------------------------------------------------------------------------------
-bool gpu_smi_lines(struct slice text, struct jw *w)
+// What nvidia-smi printed; false: nothing usable.
+static bool smi_lines(struct slice text, struct jw *w)
 {
     struct slice line, name, driver;
     unsigned n = 0;
@@ -231,7 +232,7 @@ void dump_gpu(struct jw *w)
     buf_init(&out, MIB(1));
     buf_init(&text, MIB(1));
     struct jw own = jw_to(&out);
-    if (!nvml(&out) && !(smi(&text) && gpu_smi_lines(buf_slice(&text), &own))) {
+    if (!nvml(&out) && !(smi(&text) && smi_lines(buf_slice(&text), &own))) {
         buf_reset(&out);
         buf_str(&out, "null");
     }

@@ -171,7 +171,6 @@ extern struct sonde_meter_provider *meter_all;
 // ---- updates (meter_update.c) ----
 // The series of these attributes in a stream, made when it is new, or the overflow one; null without memory.
 struct meter_series *meter_series_with(struct meter_stream *s, const struct meter_attrs *given);
-bool meter_keeps(const struct meter_stream *s, const char *key);
 void meter_offer(struct meter_series *s, double v, const struct sonde_field *all, uint32_t n);
 // Copies the exemplars taken at or after `since` into the arena; *n gets their number.
 const struct sonde_exemplar *meter_exemplars(struct meter_series *s, struct arena *a, int64_t since, size_t *n);

@@ -5,7 +5,7 @@
 #include <math.h>
 
 // ---- series ---------------------------------------------------------------------------------------------------------
-bool meter_keeps(const struct meter_stream *s, const char *key)
+static bool keeps(const struct meter_stream *s, const char *key)
 {
     bool kept = !s->keep;
     for (size_t i = 0; !kept && i < s->n_keep; i++)
@@ -129,7 +129,7 @@ struct meter_series *meter_series_with(struct meter_stream *s, const struct mete
     if (s->filters) {
         kept.n = 0;
         for (uint32_t i = 0; i < given->n; i++)
-            if (meter_keeps(s, given->f[i].key))
+            if (keeps(s, given->f[i].key))
                 kept.f[kept.n++] = given->f[i];
         set = &kept;
     }

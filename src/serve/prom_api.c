@@ -41,7 +41,7 @@ enum errc prom_param_time(struct prom_api_call *c, const char *name, int64_t *ms
     return ERR_OK;
 }
 
-enum errc prom_param_duration(struct prom_api_call *c, const char *name, int64_t *ms)
+static enum errc param_duration(struct prom_api_call *c, const char *name, int64_t *ms)
 {
     struct slice s;
     double seconds;
@@ -161,7 +161,7 @@ static bool gone(void *arg)
     return http_req_gone(arg);
 }
 
-void prom_run(struct query_job *job, prom_handler *fn)
+static void run(struct query_job *job, prom_handler *fn)
 {
     struct prom_api_call c = {.job = job, .now = clock_wall_ns() / 1000000};
     struct query_limits limits;
@@ -176,7 +176,7 @@ void prom_run(struct query_job *job, prom_handler *fn)
     c.q.gone_arg = job->req;
     int64_t timeout = set->query_timeout / 1000000;
     if (rc == ERR_OK)
-        rc = prom_param_duration(&c, "timeout", &timeout);
+        rc = param_duration(&c, "timeout", &timeout);
     if (timeout > 0 && timeout < set->query_timeout / 1000000) {
         c.q.limits.timeout_ns = timeout * 1000000;
         c.q.budget.deadline_mono = clock_mono_ns() + timeout * 1000000;
@@ -211,7 +211,7 @@ static enum errc evaluate(struct prom_api_call *c, const struct promql *p, struc
     int64_t started = clock_mono_ns();
     uint32_t limit;
     TRY(prom_param_limit(c, "limit", &limit));
-    TRY(prom_param_duration(c, "lookback_delta", &r->lookback));
+    TRY(param_duration(c, "lookback_delta", &r->lookback));
     r->lookback = r->lookback > 0 ? r->lookback : PROM_LOOKBACK_MS;
     TRY(promql_eval(&c->q, p, r, &c->res, &c->err));
     prom_put_result(c, r, limit);
@@ -255,7 +255,7 @@ static enum errc range_params(struct prom_api_call *c, struct prom_request *r)
         }
     TRY(prom_param_time(c, "start", &r->start));
     TRY(prom_param_time(c, "end", &r->end));
-    TRY(prom_param_duration(c, "step", &r->step));
+    TRY(param_duration(c, "step", &r->step));
     if (r->end < r->start)
         return refuse(c, "invalid parameter \"end\": end timestamp must not be before start time");
     if (r->step <= 0)
@@ -365,7 +365,7 @@ out:
 #define CALL(name, fn)                      \
     static void name(struct query_job *job) \
     {                                       \
-        prom_run(job, fn);                  \
+        run(job, fn);                       \
     }
 CALL(run_instant, instant)
 CALL(run_range, range)

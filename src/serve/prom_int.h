@@ -17,10 +17,9 @@ struct prom_api_call {
 };
 
 // ---- parameters: an error code raises what was wrong with which one, and sets bad_data --------------------------------------
-bool prom_param(struct prom_api_call *c, const char *name, struct slice *out);         // false: absent or empty
-enum errc prom_param_time(struct prom_api_call *c, const char *name, int64_t *ms);     // absent: *ms unchanged
-enum errc prom_param_duration(struct prom_api_call *c, const char *name, int64_t *ms); // likewise
-enum errc prom_param_limit(struct prom_api_call *c, const char *name, uint32_t *out);  // absent or 0: UINT32_MAX
+bool prom_param(struct prom_api_call *c, const char *name, struct slice *out);        // false: absent or empty
+enum errc prom_param_time(struct prom_api_call *c, const char *name, int64_t *ms);    // absent: *ms unchanged
+enum errc prom_param_limit(struct prom_api_call *c, const char *name, uint32_t *out); // absent or 0: UINT32_MAX
 enum errc prom_param_query(struct prom_api_call *c, struct promql **out);
 
 // ---- encoding ----------------------------------------------------------------------------------------------------------------
@@ -33,7 +32,6 @@ void prom_put_result(struct prom_api_call *c, const struct prom_request *r, uint
 // ---------------------------------------------------------------------------------
 typedef enum errc prom_handler(struct prom_api_call *c);
 prom_handler prom_labels_get, prom_label_values, prom_series_get, prom_metadata, prom_exemplars, prom_tsdb;
-void prom_run(struct query_job *job, prom_handler *fn);
 // What does not need the store.
 void prom_buildinfo(struct query_job *job);
 void prom_config(struct query_job *job);

@@ -14,8 +14,6 @@ bool tempo_time_range(struct http_req *r, int64_t *from, int64_t *to, struct err
 bool tempo_param_int(struct http_req *r, const char *name, int64_t min, int64_t max, int64_t *out, struct error *err);
 
 // Handlers of tempo_routes().
-void tempo_trace_v1(struct query_job *job);
-void tempo_trace_v2(struct query_job *job);
 void tempo_search(struct query_job *job);
 void tempo_tags_v1(struct query_job *job);
 void tempo_tags_v2(struct query_job *job);

@@ -112,11 +112,11 @@ static void trace_by_id(struct query_job *job, bool v2)
     buf_free(&out);
 }
 
-void tempo_trace_v1(struct query_job *job)
+static void trace_v1(struct query_job *job)
 {
     trace_by_id(job, false);
 }
-void tempo_trace_v2(struct query_job *job)
+static void trace_v2(struct query_job *job)
 {
     trace_by_id(job, true);
 }
@@ -124,8 +124,8 @@ void tempo_trace_v2(struct query_job *job)
 size_t tempo_routes(struct server *s, struct http_route *out, size_t max)
 {
     static const struct query_route rows[] = {
-        {"GET", "/api/traces/{id}", tempo_trace_v1, "one trace, Tempo v1"},
-        {"GET", "/api/v2/traces/{id}", tempo_trace_v2, "one trace, Tempo v2"},
+        {"GET", "/api/traces/{id}", trace_v1, "one trace, Tempo v1"},
+        {"GET", "/api/v2/traces/{id}", trace_v2, "one trace, Tempo v2"},
         {"GET", "/api/search", tempo_search, "search for traces"},
         {"GET", "/api/search/tags", tempo_tags_v1, "names of attributes"},
         {"GET", "/api/v2/search/tags", tempo_tags_v2, "names of attributes by scope"},

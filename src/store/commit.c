@@ -45,7 +45,8 @@ static void move_strings(struct batch *b, const struct move *m)
     }
 }
 
-struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint32_t n)
+// A copy, sealed, without the rows named. Null: out of memory.
+static struct batch *without(const struct batch *b, const uint32_t *dropped, uint32_t n)
 {
     struct batch *out = batch_new(b->signal, MAX_BATCH_MEMORY);
     if (!out)
@@ -64,23 +65,23 @@ struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint
     return out;
 }
 
-bool batch_drops_end(const struct batch *b, const uint32_t *dropped, uint32_t n)
+static bool drops_end(const struct batch *b, const uint32_t *dropped, uint32_t n)
 {
     return n && dropped[0] == b->rows - n; // ascending: all from there on
 }
 
 struct batch *batch_drop(struct batch *b, const uint32_t *dropped, uint32_t n)
 {
-    if (batch_drops_end(b, dropped, n)) {
+    if (drops_end(b, dropped, n)) {
         batch_cut(b, b->rows - n);
         return b;
     }
-    struct batch *out = batch_without(b, dropped, n);
+    struct batch *out = without(b, dropped, n);
     batch_unref(b);
     return out;
 }
 
-bool store_is_closing(struct store *s)
+static bool is_closing(struct store *s)
 {
     pthread_mutex_lock(&s->queue_lock);
     bool yes = s->queue_closed;
@@ -93,7 +94,7 @@ static enum errc prepare(struct request *q, struct slice raw, struct error *err)
 {
     struct batch *b = q->batch;
     if (__atomic_load_n(&b->refs, __ATOMIC_ACQUIRE) > 1) { // somebody else reads it: it must not change
-        struct batch *copy = batch_without(b, NULL, 0);
+        struct batch *copy = without(b, NULL, 0);
         if (!copy)
             return ERR(err, NOMEM, "no memory to take in a request of %u rows", b->rows);
         batch_unref(b);
@@ -205,9 +206,9 @@ static void find_repeated(struct request *q)
 static enum errc make_kept(struct request *q)
 {
     uint32_t n = q->record.n_dropped;
-    if (!q->logged || !n || batch_drops_end(q->batch, q->dropped, n))
+    if (!q->logged || !n || drops_end(q->batch, q->dropped, n))
         return ERR_OK;
-    q->kept = batch_without(q->batch, q->dropped, n);
+    q->kept = without(q->batch, q->dropped, n);
     return q->kept ? ERR_OK : ERR_NOMEM;
 }
 
@@ -225,7 +226,7 @@ static enum errc publish(struct request *q, uint64_t sequence)
         batch_cut(q->batch, q->batch->rows - n);
     struct batch **b = q->kept ? &q->kept : &q->batch;
     while (table_insert(q->table, *b, sequence, sequence, replay_cost(&q->record)) != ERR_OK) {
-        s->commit_stuck = store_is_closing(s);
+        s->commit_stuck = is_closing(s);
         if (s->commit_stuck)
             return ERR_NOMEM;
         worker_wake(s);

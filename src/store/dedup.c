@@ -71,11 +71,6 @@ static void add(struct dedup *d, uint64_t hash, uint32_t generation)
     set_add(&d->now, hash + (hash == 0));
 }
 
-void dedup_add(struct dedup *d, uint64_t hash)
-{
-    add(d, hash, MAX_DEDUP_ROWS);
-}
-
 void dedup_restore(struct dedup *d, uint64_t hash)
 {
     add(d, hash, RESTORED * MAX_DEDUP_ROWS);
@@ -87,7 +82,7 @@ void dedup_commit(struct dedup *d)
         return;
     for (uint32_t i = 0; i < d->pending.cap; i++)
         if (d->pending.slot[i])
-            dedup_add(d, d->pending.slot[i]);
+            add(d, d->pending.slot[i], MAX_DEDUP_ROWS);
     dedup_forget(d);
 }
 

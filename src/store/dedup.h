@@ -17,7 +17,6 @@ struct dedup {
 
 bool dedup_seen(const struct dedup *d, uint64_t hash);
 void dedup_add_pending(struct dedup *d, uint64_t hash);
-void dedup_add(struct dedup *d, uint64_t hash);
 // At a start, oldest first: the generations may be larger, since the log that is kept may have more rows than two.
 void dedup_restore(struct dedup *d, uint64_t hash);
 void dedup_commit(struct dedup *d); // the pending ones stay

@@ -145,18 +145,12 @@ bool table_take_head(struct table *t);
 // fails for want of memory it stays where it is, visible, and is taken up by the next flush.
 enum errc table_flushed(struct table *t, struct part *p);
 enum errc table_flush_failed(struct table *t);
-void head_clear(struct head_list *h);
-int64_t batch_max_end(const struct batch *b);
 
 // ---- commit.c ----
 enum errc commit_start(struct store *s, struct error *err);
 void commit_stop(struct store *s); // completes what is queued
-bool store_is_closing(struct store *s);
-// The rows of b without those named (ascending numbers), self-contained and sealed. Null: out of memory.
-struct batch *batch_without(const struct batch *b, const uint32_t *dropped, uint32_t n);
-// The same in place of b, which is taken over and which nobody else refers to. Cheap when the last rows are dropped: so it is
-// with the metadata that a sender of metrics repeats each time.
-bool batch_drops_end(const struct batch *b, const uint32_t *dropped, uint32_t n); // the cheap case
+// b without the rows named (ascending numbers), self-contained and sealed. b is taken over; nobody else may refer to it. Cheap
+// when the last rows are dropped: so it is with the metadata that a sender of metrics repeats each time. Null: out of memory.
 struct batch *batch_drop(struct batch *b, const uint32_t *dropped, uint32_t n);
 
 // ---- replay.c ----

@@ -61,7 +61,7 @@ out:
     return t;
 }
 
-void head_clear(struct head_list *h)
+static void head_clear(struct head_list *h)
 {
     for (uint32_t i = 0; i < h->n; i++)
         batch_unref(h->v[i].batch);
@@ -132,7 +132,8 @@ bool table_covers(struct table *t, uint64_t sequence)
     return yes;
 }
 
-int64_t batch_max_end(const struct batch *b)
+// The newest time in it; of spans the latest end.
+static int64_t latest_end(const struct batch *b)
 {
     int64_t max = b->max_time;
     const struct column *d = b->field[FIELD_DURATION];
@@ -186,7 +187,7 @@ bool head_may_have_trace(const struct head_batch *h, struct id128 trace)
 
 static struct head_batch head_entry(struct batch *b, uint64_t first, uint64_t last, size_t log)
 {
-    struct head_batch e = {.batch = b, .first = first, .last = last, .max_end = batch_max_end(b), .log = log};
+    struct head_batch e = {.batch = b, .first = first, .last = last, .max_end = latest_end(b), .log = log};
     add_filter(&e);
     e.memory = batch_memory(b);
     return e;
