@@ -1,8 +1,10 @@
 // Which traces are recorded and exported. By the environment: OTEL_TRACES_SAMPLER (always_on, always_off, traceidratio,
-// probability, ratelimited, and parentbased_ of these; default parentbased_always_on) with OTEL_TRACES_SAMPLER_ARG, a share from
-// 0 to 1 or, of ratelimited, new traces a second (100); or OTEL_TRACES_SAMPLE_RATIO, the share of new traces (parent-based).
-// SONDE_TRACES_KEEP_ERRORS truthy: what is not sampled is recorded all the same, and exported when a span of the trace in this
-// process ended in an error.
+// probability, ratelimited, jaeger_remote, and parentbased_ of these; default parentbased_always_on) with
+// OTEL_TRACES_SAMPLER_ARG, a share from 0 to 1; or OTEL_TRACES_SAMPLE_RATIO, the share of new traces (parent-based). The argument
+// of ratelimited is new traces a second (100), that of jaeger_remote
+// endpoint=URL,pollingIntervalMs=60000,initialSamplingRate=0.001: the endpoint (by gRPC http://localhost:14250; one with a path
+// is asked by HTTP, http://localhost:5778/sampling) says what is sampled. SONDE_TRACES_KEEP_ERRORS truthy: what is not sampled is
+// recorded all the same, and exported when a span of the trace in this process ended in an error.
 //
 // Samplers are immutable, live as long as the process and may be shared; constructors return null only without memory.
 #pragma once

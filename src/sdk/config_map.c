@@ -85,6 +85,27 @@ static const char *plain_sampler(const char *name, bool parent)
     return NULL;
 }
 
+static void jaeger(struct mapping *m, const struct sonde_config_node *n, int line)
+{
+    const struct sonde_config_node *endpoint = sonde_config_get(n, "endpoint"), *interval = sonde_config_get(n, "interval");
+    const struct sonde_config_node *initial = sonde_config_get(n, "initial_sampler"), *properties;
+    const char *name = map_component(initial, &properties), *word = name ? plain_sampler(name, false) : NULL;
+    const struct sonde_config_node *ratio = sonde_config_get(properties, "ratio");
+    struct buf b;
+    buf_init(&b, 4096);
+    if (endpoint && endpoint->text)
+        buf_printf(&b, "endpoint=%s,", endpoint->text);
+    if (interval && interval->text)
+        buf_printf(&b, "pollingIntervalMs=%s,", interval->text);
+    if (word && (word[0] == 'a' || (word[0] == 't' && ratio && ratio->text)))
+        buf_printf(&b, "initialSamplingRate=%s,", word[0] == 't' ? ratio->text : word[8] == 'n' ? "1" : "0");
+    else if (initial)
+        map_note(m, initial, "an initial sampler is always_on, always_off or a ratio here; it is left out");
+    if (b.n)
+        map_put(m, "OTEL_TRACES_SAMPLER_ARG", slice_cut(buf_slice(&b), b.n - 1), line, false);
+    buf_free(&b);
+}
+
 static void sampler(struct mapping *m, const struct sonde_config_node *n)
 {
     static const char *const usual[][2] = {{"remote_parent_sampled", "always_on"},
@@ -110,7 +131,10 @@ static void sampler(struct mapping *m, const struct sonde_config_node *n)
         return;
     }
     map_put(m, "OTEL_TRACES_SAMPLER", slice_str(word), n->line, false);
-    map_scalar(m, properties, "ratio", "OTEL_TRACES_SAMPLER_ARG");
+    if (strncmp(kind, "jaeger_remote", 13) == 0)
+        jaeger(m, properties, n->line);
+    else
+        map_scalar(m, properties, "ratio", "OTEL_TRACES_SAMPLER_ARG");
 }
 
 // ---- the rest -------------------------------------------------------------------------------------------------------

@@ -120,6 +120,7 @@ void export_configure(struct export *e, struct export_queue *q);
 // A destination of that kind for q; false when there are too many or no memory.
 bool export_dest_add(struct export_queue *q, enum dest_kind kind, struct export_dest **out);
 bool export_wanted(enum export_signal s); // the environment asks for it
+bool export_is_url(const char *url);      // http://host… or https://host…; the rest is found out by who connects
 
 // export_dest.c; under the lock
 void dest_begin(struct export_dest *d); // delivers what an earlier process left

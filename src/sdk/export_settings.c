@@ -122,8 +122,7 @@ static void read_tls(struct export_queue *q)
                  "is of no use without the other of key and certificate");
 }
 
-// http://host… or https://host…; the rest is found out by who connects.
-static bool is_url(const char *url)
+bool export_is_url(const char *url)
 {
     struct slice s = slice_str(url);
     if (slice_ieq(slice_cut(s, 7), SLICE("http://")))
@@ -162,7 +161,7 @@ static bool make_url(struct export_queue *q, struct slice v, bool as_given, char
         v.n--;
     bool path = q->protocol != PROTOCOL_GRPC && !as_given;
     int n = snprintf(url, size, "%s%.*s%s%s", scheme, (int)v.n, v.p, path ? "/v1/" : "", path ? q->word : "");
-    if (n < (int)size && is_url(url))
+    if (n < (int)size && export_is_url(url))
         return true;
     complain(q->env, "ENDPOINT", given, "is no URL of the form http://host:port; nothing is exported there");
     return false;
@@ -241,7 +240,7 @@ static void add_zipkin(struct export_queue *q)
     char url[sizeof d->url];
     if (!env_text("OTEL_EXPORTER_ZIPKIN_ENDPOINT", url, sizeof url))
         snprintf(url, sizeof url, "http://localhost:9411/api/v2/spans");
-    if (!is_url(url)) {
+    if (!export_is_url(url)) {
         char text[300];
         sdk_note(text,
                  (size_t)snprintf(text, sizeof text,

@@ -158,17 +158,23 @@ const struct sonde_sampler *sonde_sampler_probability(double ratio)
 }
 
 // The bucket as a time: when it will be full again. One compare-and-swap a decision.
+bool sampler_bucket(_Atomic int64_t *full_at, int64_t interval_ns)
+{
+    int64_t now = clock_mono_ns(), full = atomic_load_explicit(full_at, memory_order_relaxed), next;
+    int64_t burst_ns = interval_ns > 1000000000 ? interval_ns : 1000000000;
+    do {
+        next = (full > now ? full : now) + interval_ns;
+        if (next > now + burst_ns)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(full_at, &full, next, memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
 static enum sonde_decision by_rate(const struct sonde_sampler *s, const struct sonde_sample_in *in, struct sonde_sample_out *out)
 {
     (void)in, (void)out;
     struct sonde_sampler *mine = (struct sonde_sampler *)(uintptr_t)s;
-    int64_t now = clock_mono_ns(), full = atomic_load_explicit(&mine->full_at, memory_order_relaxed), next;
-    do {
-        next = (full > now ? full : now) + s->interval_ns;
-        if (next > now + s->burst_ns)
-            return SONDE_DROP;
-    } while (!atomic_compare_exchange_weak_explicit(&mine->full_at, &full, next, memory_order_relaxed, memory_order_relaxed));
-    return SONDE_RECORD_SAMPLE;
+    return sampler_bucket(&mine->full_at, s->interval_ns) ? SONDE_RECORD_SAMPLE : SONDE_DROP;
 }
 
 const struct sonde_sampler *sonde_sampler_rate(double per_second)
@@ -178,10 +184,8 @@ const struct sonde_sampler *sonde_sampler_rate(double per_second)
         return sonde_sampler_always_off();
     snprintf(text, sizeof text, "RateLimitingSampler{%g}", per_second);
     struct sonde_sampler *s = sampler_new(by_rate, text);
-    if (s) {
+    if (s)
         s->interval_ns = per_second > 1e9 ? 1 : per_second < 1e-9 ? INT64_MAX / 4 : (int64_t)(1e9 / per_second);
-        s->burst_ns = s->interval_ns > 1000000000 ? s->interval_ns : 1000000000;
-    }
     return s;
 }
 

@@ -11,7 +11,7 @@ struct sonde_sampler {
     char description[320];
     uint64_t threshold;
     bool explicit_randomness;
-    int64_t interval_ns, burst_ns; // of one trace; of a full bucket
+    int64_t interval_ns; // of one trace
     _Atomic int64_t full_at;
     const struct sonde_sampler *inner[5];
     const struct sonde_composable *composable;
@@ -20,6 +20,8 @@ struct sonde_sampler {
     struct sonde_sampler *next; // of all
 };
 struct sonde_sampler *sampler_new(sampler_fn *fn, const char *description); // lives on; null without memory
+// A token bucket that holds what one second brings, at least one token; false: it is empty.
+bool sampler_bucket(_Atomic int64_t *full_at, int64_t interval_ns);
 
 // The member ot of a tracestate: th and rv; writing keeps what else is in it. known false: without th.
 bool ot_randomness(const char *state, uint64_t *out);

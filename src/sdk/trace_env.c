@@ -1,7 +1,7 @@
 // What the environment says about spans: sampler, limits, propagators (propagate.c), OTEL_SDK_DISABLED.
 #include "sdk/context.h"
 #include "sdk/env.h"
-#include "sdk/sampler.h"
+#include "sdk/sampler_remote.h"
 #include "sdk/sdk.h"
 #include <stdio.h>
 
@@ -18,6 +18,8 @@ enum word {
     PARENT_PROBABILITY,
     RATELIMITED,
     PARENT_RATELIMITED,
+    JAEGER,
+    PARENT_JAEGER,
     UNKNOWN,
     NONE
 };
@@ -30,7 +32,9 @@ static const char *const words[UNKNOWN] = {"always_on",
                                            "probability",
                                            "parentbased_probability",
                                            "ratelimited",
-                                           "parentbased_ratelimited"};
+                                           "parentbased_ratelimited",
+                                           "jaeger_remote",
+                                           "parentbased_jaeger_remote"};
 static enum trace_mode env_mode = TRACE_PARENT;
 static const struct sonde_sampler *env_sampler;
 
@@ -84,10 +88,11 @@ static double rate(struct buf *notes)
 static const struct sonde_sampler *asked(enum word w, double ratio, struct buf *notes)
 {
     bool limited = w == RATELIMITED || w == PARENT_RATELIMITED;
-    const struct sonde_sampler *s = limited      ? sonde_sampler_rate(rate(notes))
+    const struct sonde_sampler *s = w >= JAEGER  ? sampler_remote(value_of("OTEL_TRACES_SAMPLER_ARG"), notes)
+                                    : limited    ? sonde_sampler_rate(rate(notes))
                                     : w == RATIO ? sonde_sampler_ratio(ratio)
                                                  : sonde_sampler_probability(ratio);
-    bool parent = w == PARENT_RATELIMITED || w == PARENT_PROBABILITY;
+    bool parent = w == PARENT_RATELIMITED || w == PARENT_PROBABILITY || w == PARENT_JAEGER;
     return s && parent ? sonde_sampler_parent_based(&(struct sonde_parent_based){.root = s}) : s;
 }
 

@@ -395,6 +395,74 @@ def test_zipkin(run, http_server):
     assert first["timestamp"] == 1700000000000001 and first["value"] == '"first token": {"token":"first","n":1}'
 
 
+# ---- sampling by Jaeger -----------------------------------------------------------------------------------------------
+class Jaeger:
+    """Shares that are answered one after the other, the last for good; None: an error."""
+
+    def __init__(self, kind, *shares):
+        import grpc
+        import struct
+        self.asked, shares, me = [], list(shares), self
+
+        def share(service):
+            me.asked.append(service)
+            return shares.pop(0) if len(shares) > 1 else shares[0]
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                path, _, query = self.path.partition("?service=")
+                s = share(query) if path == "/sampling" else None
+                body = json.dumps({"strategyType": "PROBABILISTIC", "probabilisticSampling": {"samplingRate": s}}).encode()
+                self.send_response(503 if s is None else 200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        def strategy(request, context):
+            assert request[0] == 0x0a and request[1] == len(request) - 2
+            s = share(request[2:].decode())
+            if s is None:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+            return bytes([0x12, 9, 9]) + struct.pack("<d", s)
+
+        if kind == "http":
+            self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+            self.server.daemon_threads = True
+            self.endpoint = f"http://127.0.0.1:{self.server.server_port}/sampling"
+            threading.Thread(target=self.server.serve_forever, daemon=True).start()
+            self.stop = lambda: (self.server.shutdown(), self.server.server_close())
+        else:
+            method = grpc.unary_unary_rpc_method_handler(strategy)
+            self.server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+            self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("jaeger.api_v2.SamplingManager", {"GetSamplingStrategy": method})])
+            self.endpoint = f"http://127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+            self.server.start()
+            self.stop = lambda: self.server.stop(0).wait()
+
+
+@pytest.mark.parametrize("kind", ["grpc", "http"])
+def test_jaeger_remote_sampler(run, kind):
+    jaeger = Jaeger(kind, None, None, 1.0, 1.0, 1.0, 0.0)
+    try:
+        ran = run("until_sampled:0", "until_sampled:1", "until_sampled:0", "shutdown:3000", OTEL_TRACES_SAMPLER="parentbased_jaeger_remote",
+                  OTEL_TRACES_SAMPLER_ARG=f"endpoint={jaeger.endpoint},pollingIntervalMs=50,initialSamplingRate=0")
+    finally:
+        jaeger.stop()
+    assert ran.code == 0 and ran.out.count(" 1 ") == 4, ran.out
+    assert len(jaeger.asked) >= 6 and set(jaeger.asked) == {"driver"}
+    assert ran.err.count("sampling strategy does not arrive") == 1 and ran.err.count("sampling strategy arrives again") == 1, ran.err
+
+
+def test_a_sampler_that_hangs_holds_nobody_up(run):
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        ran = run("spans:10", "shutdown:3000", "fork", OTEL_TRACES_SAMPLER="jaeger_remote",
+                  OTEL_TRACES_SAMPLER_ARG=f"endpoint=http://127.0.0.1:{s.getsockname()[1]},initialSamplingRate=1")
+    assert ran.code == 0 and ran.seconds < 4.5, ran.seconds  # a request may take 5 s
+
+
 # ---- trouble -----------------------------------------------------------------------------------------------------------------
 def retry_info(seconds):
     """google.rpc.Status with RetryInfo, by hand."""

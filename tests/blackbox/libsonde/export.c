@@ -1,5 +1,7 @@
 /* A program that exports, told what to do by its arguments, in their order:
  *   everything   a log record, a trace and a metric with every field there is
+ *   until_sampled:B starts traces until one is (B 1) or is not (B 0) sampled, at most 30 s
+ *   go           waits for a line on standard input
  *   logs:N spans:N sleep:MS flush:MS shutdown:MS signal_shutdown:S fork abort
  * Prints "flush 1 0.012" (result, seconds) for each flush and shutdown, and the counts at the end. */
 #define SONDE_TARGET "export::driver"
@@ -110,8 +112,21 @@ static void run(const char *command)
     } else if (!strncmp(command, "spans:", 6)) {
         for (unsigned i = 0; i < n; i++)
             sonde_span_end(sonde_span_start("span", SONDE_KIND_INTERNAL, NULL));
+    } else if (!strncmp(command, "until_sampled:", 14)) {
+        unsigned sampled = 2;
+        while (sampled != n && now() < start + 30) {
+            struct sonde_span *s = sonde_span_start("span", SONDE_KIND_INTERNAL, NULL);
+            sampled = sonde_span_context(s)->flags & 1;
+            sonde_span_end(s);
+            usleep(1000);
+        }
+        report(command, sampled == n, start);
     } else if (!strncmp(command, "sleep:", 6)) {
         usleep(n * 1000);
+    } else if (!strcmp(command, "go")) {
+        char line[16];
+        if (!fgets(line, sizeof line, stdin))
+            exit(2);
     } else if (!strncmp(command, "flush:", 6)) {
         report("flush", sonde_flush(n), start);
     } else if (!strncmp(command, "shutdown:", 9)) {

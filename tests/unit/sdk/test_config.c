@@ -307,6 +307,14 @@ static const struct {
      "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc", true, false, false},
     {"file_format: '1.0'\ntracer_provider: {processors: [{simple: {exporter: {otlp_grpc: }}}]}", "OTEL_BSP_SCHEDULE_DELAY", "0",
      true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {sampler: {parent_based: {root: {jaeger_remote/development: {endpoint: "
+     "http://j:14250, interval: 500,"
+     " initial_sampler: {trace_id_ratio_based: {ratio: 0.5}}}}}}}",
+     "OTEL_TRACES_SAMPLER_ARG", "endpoint=http://j:14250,pollingIntervalMs=500,initialSamplingRate=0.5", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {sampler: {jaeger_remote/development: {initial_sampler: {always_on: }}}}",
+     "OTEL_TRACES_SAMPLER_ARG", "initialSamplingRate=1", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {sampler: {jaeger_remote/development: {initial_sampler: {parent_based: }}}}",
+     "OTEL_TRACES_SAMPLER_ARG", "(none)", true, false, false},
     {"file_format: '1.0'\ntracer_provider: {sampler: {always_off: }}", "OTEL_TRACES_SAMPLER", "always_off", true, false, false},
     {"file_format: '1.0'\ntracer_provider: {sampler: {parent_based: {root: {always_off: }}}}", "OTEL_TRACES_SAMPLER",
      "parentbased_always_off", true, false, false},

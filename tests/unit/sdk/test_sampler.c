@@ -1,6 +1,6 @@
 // Samplers: by the environment, by the program, and what a decision leads to.
 #include "check.h"
-#include "sdk/sampler.h"
+#include "sdk/sampler_remote.h"
 #include "seen.h"
 #include <sonde/export.h>
 
@@ -65,6 +65,17 @@ static void environment(void **state)
         {"---", {"OTEL_TRACES_SAMPLER=probability", "OTEL_TRACES_SAMPLER_ARG=0"}, NULL},
         {"-S-", {"OTEL_TRACES_SAMPLER=parentbased_probability", "OTEL_TRACES_SAMPLER_ARG=0"}, NULL},
         {"SS-", {"OTEL_TRACES_SAMPLER=sometimes"}, "OTEL_TRACES_SAMPLER: 'sometimes'"},
+        {"SSS",
+         {"OTEL_TRACES_SAMPLER=jaeger_remote", "OTEL_TRACES_SAMPLER_ARG=endpoint=127.0.0.1:1,initialSamplingRate=1"},
+         NULL},
+        {"-S-",
+         {"OTEL_TRACES_SAMPLER=parentbased_jaeger_remote",
+          "OTEL_TRACES_SAMPLER_ARG=endpoint=http://127.0.0.1:1,initialSamplingRate=0"},
+         NULL},
+        {"SSS",
+         {"OTEL_TRACES_SAMPLER=jaeger_remote",
+          "OTEL_TRACES_SAMPLER_ARG=endpoint=http://127.0.0.1:1,initialSamplingRate=1,pollingIntervalMs=0"},
+         "'pollingIntervalMs=0' is left out"},
         {"-S-", {"OTEL_TRACES_SAMPLE_RATIO=0"}, NULL},
         {"SS-", {"OTEL_TRACES_SAMPLE_RATIO=1"}, NULL},
         {"SS-", {"OTEL_TRACES_SAMPLE_RATIO=-1"}, "OTEL_TRACES_SAMPLE_RATIO: '-1'"},
@@ -337,14 +348,111 @@ static void kept_errors(void **state)
     in_child(kept, NULL, env);
 }
 
+// ---- what Jaeger says -----------------------------------------------------------------------------------------------
+// Randomness just below a half: sampled by shares above a half.
+static char ask_as(const struct sonde_sampler *s, const char *name, char state[513])
+{
+    uint8_t id[16] = {1, [9] = 0x7f, 0xff};
+    struct sonde_sample_out out = {.tracestate = state};
+    state[0] = 0;
+    return sonde_sampler_ask(s, &(struct sonde_sample_in){.trace_id = id, .name = name}, &out) == SONDE_RECORD_SAMPLE ? 'S' : '-';
+}
+
+static int strategies(void *arg)
+{
+    (void)arg;
+    static const struct {
+        const char *answer; // JSON; or what stands behind "pb:", in hex
+        bool ok;
+        const char *want; // operations a, b, c
+        const char *state;
+    } rows[] = {
+        {"{\"strategyType\":\"PROBABILISTIC\",\"probabilisticSampling\":{\"samplingRate\":0.75}}", true, "SSS", "ot=th:4"},
+        {"{\"strategyType\":0,\"probabilisticSampling\":{\"samplingRate\":0.25}}", true, "---", ""},
+        {"{\"probabilisticSampling\":{\"samplingRate\":1}, \"new\":[1,{}]}", true, "SSS", "ot=th:0"},
+        {"{\"probabilisticSampling\":{\"samplingRate\":1.5}}", false, "SSS", "ot=th:0"}, // what was holds
+        {"{\"probabilisticSampling\":{\"samplingRate\":-1}}", false, "SSS", "ot=th:0"},
+        {"{\"strategyType\":\"PROBABILISTIC\"}", false, "SSS", "ot=th:0"},
+        {"{\"strategyType\":7,\"probabilisticSampling\":{\"samplingRate\":0}}", false, "SSS", "ot=th:0"},
+        {"{\"strategyType\":\"GUESSING\",\"probabilisticSampling\":{\"samplingRate\":0}}", false, "SSS", "ot=th:0"},
+        {"{\"probabilisticSampling\":{\"samplingRate\":0}", false, "SSS", "ot=th:0"},
+        {"", false, "SSS", "ot=th:0"},
+        {"[]", false, "SSS", "ot=th:0"},
+        {"{\"strategyType\":\"RATE_LIMITING\",\"rateLimitingSampling\":{\"maxTracesPerSecond\":1000}}", true, "SSS", ""},
+        {"{\"strategyType\":1,\"rateLimitingSampling\":{\"maxTracesPerSecond\":-5}}", false, "SSS", ""},
+        {"{\"strategyType\":1,\"rateLimitingSampling\":{\"maxTracesPerSecond\":0}}", true, "---", ""},
+        {"{\"operationSampling\":{\"defaultSamplingProbability\":0.25,\"perOperationStrategies\":["
+         "{\"operation\":\"a\",\"probabilisticSampling\":{\"samplingRate\":0.75}},"
+         "{\"operation\":\"c\",\"probabilisticSampling\":{\"samplingRate\":0}}]}}",
+         true, "S--", "ot=th:4"},
+        {"{\"operationSampling\":{\"defaultSamplingProbability\":1,\"perOperationStrategies\":["
+         "{\"operation\":\"b\",\"probabilisticSampling\":{\"samplingRate\":0}}]}}",
+         true, "S-S", "ot=th:0"}, // a and c are named no more
+        {"{\"operationSampling\":{\"defaultSamplingProbability\":1,\"perOperationStrategies\":["
+         "{\"operation\":\"b\",\"probabilisticSampling\":{\"samplingRate\":2}}]}}",
+         false, "S-S", "ot=th:0"},
+        {"{\"operationSampling\":{\"defaultSamplingProbability\":0,\"defaultLowerBoundTracesPerSecond\":1e-5}}", true, "SSS",
+         ""}, // the first of each
+        {"{\"operationSampling\":{\"defaultSamplingProbability\":0,\"defaultLowerBoundTracesPerSecond\":1e-5}}", true, "---", ""},
+        {"pb:1209090000"
+         "0000"
+         "0000"
+         "e83f",
+         true, "SSS", "ot=th:4"},                                            // 0.75
+        {"pb:08011a0308e807", true, "SSS", ""},                              // 1,000 a second
+        {"pb:08011a00", true, "---", ""},                                    // none
+        {"pb:221009000000000000f03f1a050a01621200", true, "S-S", "ot=th:0"}, // 1, b 0
+        {"pb:220b09000000000000f0bf1a00", false, "S-S", "ot=th:0"},          // -1
+        {"pb:08", false, "S-S", "ot=th:0"},
+        {"pb:", false, "S-S", "ot=th:0"},
+    };
+    sonde_init(NULL);
+    const struct sonde_sampler *s = atomic_load(&trace.sampler);
+    EXPECT(s && strcmp(sonde_sampler_description(s), "JaegerRemoteSampler") == 0);
+    for (size_t i = 0; s && i < sizeof rows / sizeof *rows; i++) {
+        bool json = strncmp(rows[i].answer, "pb:", 3) != 0;
+        struct slice answer = slice_str(json ? rows[i].answer : rows[i].answer + 3);
+        uint8_t bytes[256];
+        char got[4] = "", state[3][513];
+        if (!json) {
+            EXPECT(hex_decode(bytes, answer.n / 2, answer));
+            answer = slice_of(bytes, answer.n / 2);
+        }
+        bool ok = sampler_remote_answer(json, answer);
+        for (int k = 0; k < 3; k++)
+            got[k] = ask_as(s, k == 0 ? "a" : k == 1 ? "b" : "c", state[k]);
+        if (ok != rows[i].ok || strcmp(got, rows[i].want) != 0 || strcmp(state[0], rows[i].state) != 0)
+            fprintf(stderr, "row %zu: %d %s '%s'\n", i, ok, got, state[0]);
+        EXPECT(ok == rows[i].ok);
+        EXPECT_STR(got, rows[i].want);
+        EXPECT_STR(state[0], rows[i].state);
+    }
+    for (int i = 0; i < 3000; i++) { // more operations than are kept apart
+        char name[16], state[513];
+        snprintf(name, sizeof name, "op %d", i);
+        EXPECT(ask_as(s, name, state) == 'S');
+    }
+    return seen_fails;
+}
+
+static void remote_strategies(void **state)
+{
+    (void)state;
+    static const char *const env[] = {
+        "OTEL_TRACES_SAMPLER=jaeger_remote",
+        "OTEL_TRACES_SAMPLER_ARG=endpoint=http://127.0.0.1:1,pollingIntervalMs=86400000,initialSamplingRate=1", NULL};
+    in_child(strategies, NULL, env);
+}
+
 int main(void)
 {
     if (CHILD_TSAN)
         return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(environment), cmocka_unit_test(ratio),   cmocka_unit_test(thresholds),
-        cmocka_unit_test(consistent),  cmocka_unit_test(parents), cmocka_unit_test(rate),
-        cmocka_unit_test(composed),    cmocka_unit_test(custom),  cmocka_unit_test(kept_errors),
+        cmocka_unit_test(environment),       cmocka_unit_test(ratio),   cmocka_unit_test(thresholds),
+        cmocka_unit_test(consistent),        cmocka_unit_test(parents), cmocka_unit_test(rate),
+        cmocka_unit_test(composed),          cmocka_unit_test(custom),  cmocka_unit_test(kept_errors),
+        cmocka_unit_test(remote_strategies),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
