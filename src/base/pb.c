@@ -231,7 +231,7 @@ void pb_w_varint(struct buf *b, uint64_t v)
 
 static char *put_tag(char *p, uint32_t field, enum pb_wire wire)
 {
-    return put_varint(p, (uint64_t)field << 3 | wire);
+    return put_varint(p, PB_TAG((uint64_t)field, wire));
 }
 
 void pb_w_u64(struct buf *b, uint32_t field, uint64_t v)

@@ -17,6 +17,8 @@
 #include "base/slice.h"
 
 enum pb_wire { PB_VARINT = 0, PB_FIXED64 = 1, PB_LEN = 2, PB_FIXED32 = 5 };
+// What stands before a value on the wire, as a varint: one byte for fields below 16.
+#define PB_TAG(field, wire) ((field) << 3 | (wire))
 
 struct pb {
     const uint8_t *start, *p, *end;

@@ -1,12 +1,11 @@
 #include "event/anyvalue.h"
+#include "event/otlp_numbers.h"
 #include "event/otlp_schema.h"
 #include "event/wire.h"
 
-enum any_field { ANY_NONE, ANY_STRING, ANY_BOOL, ANY_INT, ANY_DOUBLE, ANY_ARRAY, ANY_KVLIST, ANY_BYTES };
-
 // The alternative that counts: the last one on the wire.
 struct any {
-    enum any_field is;
+    enum pb_any is;
     bool b;
     int64_t i64;
     double f64;
@@ -21,21 +20,21 @@ static bool any_parse(struct pb *r, struct any *a)
         uint32_t field = r->field;
         bool ok = true;
         switch (field) {
-        case ANY_STRING:
-        case ANY_BYTES:
+        case PB_ANY_STRING:
+        case PB_ANY_BYTES:
             ok = pb_bytes(r, &a->s);
             break;
-        case ANY_BOOL:
+        case PB_ANY_BOOL:
             ok = pb_bool(r, &a->b);
             break;
-        case ANY_INT:
+        case PB_ANY_INT:
             ok = pb_i64(r, &a->i64);
             break;
-        case ANY_DOUBLE:
+        case PB_ANY_DOUBLE:
             ok = pb_double(r, &a->f64);
             break;
-        case ANY_ARRAY:
-        case ANY_KVLIST:
+        case PB_ANY_ARRAY:
+        case PB_ANY_KVLIST:
             ok = pb_message(r, &a->children);
             break;
         default:
@@ -43,7 +42,7 @@ static bool any_parse(struct pb *r, struct any *a)
             continue;
         }
         if (ok)
-            a->is = (enum any_field)field;
+            a->is = (enum pb_any)field;
     }
     return !r->failed;
 }
@@ -54,16 +53,16 @@ bool anyvalue_read(struct pb *r, struct slice any, struct value *out)
     if (!any_parse(r, &a))
         return false;
     switch (a.is) {
-    case ANY_STRING:
+    case PB_ANY_STRING:
         *out = (struct value){.kind = COL_STR, .s = a.s};
         break;
-    case ANY_BOOL:
+    case PB_ANY_BOOL:
         *out = (struct value){.kind = COL_BOOL, .b = a.b};
         break;
-    case ANY_INT:
+    case PB_ANY_INT:
         *out = (struct value){.kind = COL_I64, .i64 = a.i64};
         break;
-    case ANY_DOUBLE:
+    case PB_ANY_DOUBLE:
         *out = (struct value){.kind = COL_F64, .f64 = a.f64};
         break;
     default:
@@ -83,9 +82,9 @@ static void pair_plain(struct pb *r, struct jw *w)
     struct pb value = {0};
     bool has_value = false;
     while (pb_next(r)) {
-        if (r->field == 1)
+        if (r->field == PB_PAIR_KEY)
             pb_bytes(r, &key);
-        else if (r->field == 2)
+        else if (r->field == PB_PAIR_VALUE)
             has_value |= pb_message(r, &value);
         else
             pb_skip(r);
@@ -101,7 +100,7 @@ static void children_plain(struct pb *r, struct jw *w, void (*one)(struct pb *, 
 {
     struct pb child;
     while (pb_next(r)) {
-        if (r->field != 1)
+        if (r->field != PB_ARRAY_VALUES)
             pb_skip(r);
         else if (pb_message(r, &child))
             one(&child, w);
@@ -113,32 +112,32 @@ static void any_plain(struct pb *r, struct jw *w)
     struct any a;
     any_parse(r, &a);
     switch (a.is) {
-    case ANY_NONE:
+    case PB_ANY_NONE:
         jw_null(w);
         break;
-    case ANY_STRING:
+    case PB_ANY_STRING:
         jw_str(w, a.s);
         break;
-    case ANY_BOOL:
+    case PB_ANY_BOOL:
         jw_bool(w, a.b);
         break;
-    case ANY_INT:
+    case PB_ANY_INT:
         jw_i64(w, a.i64);
         break;
-    case ANY_DOUBLE:
+    case PB_ANY_DOUBLE:
         jw_f64(w, a.f64);
         break;
-    case ANY_ARRAY:
+    case PB_ANY_ARRAY:
         jw_arr(w);
         children_plain(&a.children, w, any_plain);
         jw_arr_end(w);
         break;
-    case ANY_KVLIST:
+    case PB_ANY_KVLIST:
         jw_obj(w);
         children_plain(&a.children, w, pair_plain);
         jw_obj_end(w);
         break;
-    case ANY_BYTES:
+    case PB_ANY_BYTES:
         jw_base64(w, a.s);
         break;
     }
@@ -162,18 +161,6 @@ enum errc anyvalue_json(struct slice any, struct jw *w)
     struct pb r;
     pb_init(&r, any, NULL);
     any_plain(&r, w);
-    return w->b->err;
-}
-
-enum errc anyvalue_otlp_json(struct slice any, struct jw *w)
-{
-    if (!any_good(any)) {
-        jw_null(w);
-        return ERR_CORRUPT;
-    }
-    struct pb r;
-    pb_init(&r, any, NULL);
-    otlp_to_json(&r, &otlp_any_value, w);
     return w->b->err;
 }
 
@@ -201,35 +188,35 @@ static bool next_message(struct slice *rest, uint32_t field, struct slice *out)
 bool span_event_next(struct slice *events, struct span_event *out)
 {
     struct slice m;
-    if (!next_message(events, 11, &m))
+    if (!next_message(events, PB_SPAN_EVENTS, &m))
         return false;
     *out = (struct span_event){.name = SLICE(""), .attrs = m};
     struct pb r;
     pb_init(&r, m, NULL);
     while (pb_next(&r)) {
         uint64_t t;
-        if (r.field == 1 && pb_fixed64(&r, &t))
+        if (r.field == PB_EVENT_TIME && pb_fixed64(&r, &t))
             out->time = t > INT64_MAX ? INT64_MAX : (int64_t)t;
-        else if (r.field == 2)
+        else if (r.field == PB_EVENT_NAME)
             pb_bytes(&r, &out->name);
-        else if (r.field != 1)
+        else if (r.field != PB_EVENT_TIME)
             pb_skip(&r);
     }
     return true;
 }
 
-bool keyvalue_next(struct slice *attrs, uint32_t field, struct attr *out)
+bool span_event_attr(struct slice *attrs, struct attr *out)
 {
     struct slice m, any = SLICE("");
-    if (!next_message(attrs, field, &m))
+    if (!next_message(attrs, PB_EVENT_ATTRS, &m))
         return false;
     *out = (struct attr){.key = SLICE("")};
     struct pb r;
     pb_init(&r, m, NULL);
     while (pb_next(&r)) {
-        if (r.field == 1)
+        if (r.field == PB_PAIR_KEY)
             pb_bytes(&r, &out->key);
-        else if (r.field == 2)
+        else if (r.field == PB_PAIR_VALUE)
             pb_bytes(&r, &any);
         else
             pb_skip(&r);

@@ -49,9 +49,10 @@ struct scope {
 bool decode_log_record(struct decode *d, struct pb *r, uint32_t resource, const struct scope *s);
 bool decode_span(struct decode *d, struct pb *r, uint32_t resource, const struct scope *s);
 void decode_scope(struct decode *d, const struct scope *s); // the current row's scope columns
-// The scope of an encoded InstrumentationScope; field 1 of what r still holds, merged (resource, scope).
+// The scope of an encoded InstrumentationScope.
 bool decode_scope_message(struct decode *d, struct slice message, struct scope *out);
-bool decode_first_field(struct decode *d, struct pb r, struct slice *out);
+// What a group begins with: its resource or scope, from wherever r stands.
+bool decode_group_head(struct decode *d, struct pb r, struct slice *out);
 // The KeyValues in field `field` of a message, as an array in the arena.
 bool decode_attrs(struct decode *d, struct slice message, uint32_t field, struct attr **out, uint32_t *n);
 // Resource attributes that become labels of all signals: at most MAX_PROMOTED, service_name always. Not sorted.

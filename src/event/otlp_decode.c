@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "event/anyvalue.h"
 #include "event/decode.h"
+#include "event/otlp_numbers.h"
 #include "event/otlp_schema.h"
 
 // An AnyValue stands at least this deep in a request: with it counted, whatever is accepted can be encoded again.
@@ -114,11 +115,11 @@ bool decode_attr(struct decode *d, struct slice message, struct attr *out)
     *out = (struct attr){.key = SLICE("")};
     decode_part(d, &r, message);
     while (pb_next(&r)) {
-        if (r.field == 1)
+        if (r.field == PB_PAIR_KEY)
             pb_bytes(&r, &out->key);
-        else if (r.field == 2 && pb_bytes(&r, &s))
+        else if (r.field == PB_PAIR_VALUE && pb_bytes(&r, &s))
             decode_merge(d, &any, s);
-        else if (r.field != 2)
+        else if (r.field != PB_PAIR_VALUE)
             pb_skip(&r);
     }
     out->key = decode_text(d, out->key);
@@ -189,7 +190,7 @@ static bool decode_resource(struct decode *d, struct slice message, uint32_t *nu
     struct attr *attrs;
     struct label labels[MAX_PROMOTED];
     uint32_t n_attrs;
-    if (!decode_attrs(d, message, 1, &attrs, &n_attrs))
+    if (!decode_attrs(d, message, PB_RESOURCE_ATTRS, &attrs, &n_attrs))
         return false;
     uint32_t n = labels_sort(labels, decode_promoted(d, attrs, n_attrs, labels));
     *number = batch_resource(d->b, labels, n, attrs, n_attrs);
@@ -202,14 +203,14 @@ bool decode_scope_message(struct decode *d, struct slice message, struct scope *
     struct pb r;
     decode_part(d, &r, message);
     while (pb_next(&r)) {
-        if (r.field == 1)
+        if (r.field == PB_SCOPE_NAME)
             pb_bytes(&r, &out->name);
-        else if (r.field == 2)
+        else if (r.field == PB_SCOPE_VERSION)
             pb_bytes(&r, &out->version);
         else
             pb_skip(&r);
     }
-    if (r.failed || !decode_attrs(d, message, 3, &out->attrs, &out->n_attrs))
+    if (r.failed || !decode_attrs(d, message, PB_SCOPE_ATTRS, &out->attrs, &out->n_attrs))
         return false;
     out->name = decode_text(d, out->name);
     out->version = decode_text(d, out->version);
@@ -228,13 +229,13 @@ void decode_scope(struct decode *d, const struct scope *s)
 
 // ---- the frame ------------------------------------------------------------------------------------------------------
 
-// Field 1 of a message, merged when it came more than once.
-bool decode_first_field(struct decode *d, struct pb r, struct slice *out)
+// Merged when it came more than once.
+bool decode_group_head(struct decode *d, struct pb r, struct slice *out)
 {
     struct slice s;
     *out = SLICE("");
     while (pb_next(&r)) {
-        if (r.field != 1)
+        if (r.field != PB_GROUP_HEAD)
             pb_skip(&r);
         else if (pb_bytes(&r, &s))
             decode_merge(d, out, s);
@@ -246,11 +247,11 @@ static bool decode_scope_group(struct decode *d, struct pb *r, uint32_t resource
 {
     struct slice message;
     struct scope scope;
-    if (!decode_first_field(d, *r, &message) || !decode_scope_message(d, message, &scope))
+    if (!decode_group_head(d, *r, &message) || !decode_scope_message(d, message, &scope))
         return false;
     while (pb_next(r)) {
         struct pb record;
-        if (r->field != 2) {
+        if (r->field != PB_GROUP_ITEMS) {
             pb_skip(r);
             continue;
         }
@@ -268,7 +269,7 @@ static bool decode_resource_group(struct decode *d, struct pb *r)
 {
     struct slice message;
     uint32_t resource;
-    if (!decode_first_field(d, *r, &message))
+    if (!decode_group_head(d, *r, &message))
         return false;
     if (d->b->signal == SIGNAL_SAMPLE)
         return decode_resource_metrics(d, r, message);
@@ -276,7 +277,7 @@ static bool decode_resource_group(struct decode *d, struct pb *r)
         return false;
     while (pb_next(r)) {
         struct pb group;
-        if (r->field != 2)
+        if (r->field != PB_GROUP_ITEMS)
             pb_skip(r);
         else if (!pb_message(r, &group) || !decode_scope_group(d, &group, resource))
             return false;
@@ -290,7 +291,7 @@ bool decode_otlp(struct decode *d, struct slice bytes)
     decode_part(d, &r, bytes);
     while (pb_next(&r)) {
         struct pb group;
-        if (r.field != 1)
+        if (r.field != PB_REQUEST_GROUPS)
             pb_skip(&r);
         else if (!pb_message(&r, &group) || !decode_resource_group(d, &group))
             return false;

@@ -1,6 +1,7 @@
 // Batch → ExportLogsServiceRequest / ExportTraceServiceRequest: rows sorted by (resource, scope, order given), so that each
 // group is one message. JSON is written from the protobuf by the tables of otlp_schema.c.
 #include "base/limits.h"
+#include "event/otlp_numbers.h"
 #include "event/otlp_schema.h"
 #include "event/wire.h"
 #include <stdlib.h>
@@ -36,19 +37,19 @@ static void put_any_fields(struct buf *out, const struct value *v)
     char hex[32];
     switch (v->kind) {
     case COL_STR:
-        pb_w_bytes(out, 1, v->s);
+        pb_w_bytes(out, PB_ANY_STRING, v->s);
         break;
     case COL_BOOL:
-        pb_w_bool(out, 2, v->b);
+        pb_w_bool(out, PB_ANY_BOOL, v->b);
         break;
     case COL_I64:
-        pb_w_i64(out, 3, v->i64);
+        pb_w_i64(out, PB_ANY_INT, v->i64);
         break;
     case COL_F64:
-        pb_w_double(out, 4, v->f64);
+        pb_w_double(out, PB_ANY_DOUBLE, v->f64);
         break;
     case COL_BYTES:
-        pb_w_bytes(out, 7, v->s);
+        pb_w_bytes(out, PB_ANY_BYTES, v->s);
         break;
     case COL_ANY:
         buf_add(out, v->s);
@@ -57,12 +58,12 @@ static void put_any_fields(struct buf *out, const struct value *v)
         for (int i = 0; i < 8; i++)
             id[i] = (char)(v->id64 >> (56 - 8 * i));
         hex_encode(hex, id, 8);
-        pb_w_bytes(out, 1, slice_of(hex, 16));
+        pb_w_bytes(out, PB_ANY_STRING, slice_of(hex, 16));
         break;
     case COL_ID128:
         id128_store(id, v->id128);
         hex_encode(hex, id, 16);
-        pb_w_bytes(out, 1, slice_of(hex, 32));
+        pb_w_bytes(out, PB_ANY_STRING, slice_of(hex, 32));
         break;
     }
 }
@@ -70,8 +71,8 @@ static void put_any_fields(struct buf *out, const struct value *v)
 static void put_attr(struct buf *out, uint32_t field, struct slice key, const struct value *v)
 {
     size_t pair = pb_w_begin(out, field);
-    pb_w_bytes(out, 1, key);
-    size_t any = pb_w_begin(out, 2);
+    pb_w_bytes(out, PB_PAIR_KEY, key);
+    size_t any = pb_w_begin(out, PB_PAIR_VALUE);
     put_any_fields(out, v);
     pb_w_end(out, any);
     pb_w_end(out, pair);
@@ -99,23 +100,28 @@ struct fixed {
 };
 
 static const struct fixed log_fields[] = {
-    {FIELD_SEVERITY, AS_VARINT, 2},   {FIELD_SEVERITY_TEXT, AS_STRING, 3}, {FIELD_DROPPED_ATTRS, AS_VARINT, 7},
-    {FIELD_FLAGS, AS_FIXED32, 8},     {FIELD_TRACE_ID, AS_ID, 9},          {FIELD_SPAN_ID, AS_ID, 10},
-    {FIELD_OBSERVED, AS_FIXED64, 11}, {FIELD_EVENT_NAME, AS_STRING, 12},
+    {FIELD_SEVERITY, AS_VARINT, PB_LOG_SEVERITY},
+    {FIELD_SEVERITY_TEXT, AS_STRING, PB_LOG_SEVERITY_TEXT},
+    {FIELD_DROPPED_ATTRS, AS_VARINT, PB_LOG_DROPPED_ATTRS},
+    {FIELD_FLAGS, AS_FIXED32, PB_LOG_FLAGS},
+    {FIELD_TRACE_ID, AS_ID, PB_LOG_TRACE_ID},
+    {FIELD_SPAN_ID, AS_ID, PB_LOG_SPAN_ID},
+    {FIELD_OBSERVED, AS_FIXED64, PB_LOG_OBSERVED},
+    {FIELD_EVENT_NAME, AS_STRING, PB_LOG_EVENT_NAME},
 };
 static const struct fixed span_fields[] = {
-    {FIELD_TRACE_ID, AS_ID, 1},
-    {FIELD_SPAN_ID, AS_ID, 2},
-    {FIELD_TRACE_STATE, AS_STRING, 3},
-    {FIELD_PARENT_ID, AS_ID, 4},
-    {FIELD_NAME, AS_STRING, 5},
-    {FIELD_KIND, AS_VARINT, 6},
-    {FIELD_DROPPED_ATTRS, AS_VARINT, 10},
+    {FIELD_TRACE_ID, AS_ID, PB_SPAN_TRACE_ID},
+    {FIELD_SPAN_ID, AS_ID, PB_SPAN_ID},
+    {FIELD_TRACE_STATE, AS_STRING, PB_SPAN_TRACE_STATE},
+    {FIELD_PARENT_ID, AS_ID, PB_SPAN_PARENT_ID},
+    {FIELD_NAME, AS_STRING, PB_SPAN_NAME},
+    {FIELD_KIND, AS_VARINT, PB_SPAN_KIND},
+    {FIELD_DROPPED_ATTRS, AS_VARINT, PB_SPAN_DROPPED_ATTRS},
     {FIELD_EVENTS, AS_RAW, 0},
-    {FIELD_DROPPED_EVENTS, AS_VARINT, 12},
+    {FIELD_DROPPED_EVENTS, AS_VARINT, PB_SPAN_DROPPED_EVENTS},
     {FIELD_LINKS, AS_RAW, 0},
-    {FIELD_DROPPED_LINKS, AS_VARINT, 14},
-    {FIELD_FLAGS, AS_FIXED32, 16},
+    {FIELD_DROPPED_LINKS, AS_VARINT, PB_SPAN_DROPPED_LINKS},
+    {FIELD_FLAGS, AS_FIXED32, PB_SPAN_FLAGS},
 };
 
 static void put_id(struct buf *out, uint32_t number, const struct value *v)
@@ -175,14 +181,14 @@ static void put_fixed(struct encode *e, const struct fixed *fields, size_t n, ui
 static void put_log(struct encode *e, uint32_t row)
 {
     struct value v;
-    pb_w_fixed64(e->out, 1, (uint64_t)e->b->time[row]);
+    pb_w_fixed64(e->out, PB_LOG_TIME, (uint64_t)e->b->time[row]);
     put_fixed(e, log_fields, sizeof log_fields / sizeof *log_fields, row);
     if (field_value(e, FIELD_BODY_ANY, row, &v) || field_value(e, FIELD_BODY, row, &v)) {
-        size_t body = pb_w_begin(e->out, 5);
+        size_t body = pb_w_begin(e->out, PB_LOG_BODY);
         put_any_fields(e->out, &v);
         pb_w_end(e->out, body);
     }
-    put_attrs(e, COL_ATTR, 6, row);
+    put_attrs(e, COL_ATTR, PB_LOG_ATTRS, row);
 }
 
 static void put_span(struct encode *e, uint32_t row)
@@ -190,44 +196,44 @@ static void put_span(struct encode *e, uint32_t row)
     struct value duration, message, code;
     uint64_t start = (uint64_t)e->b->time[row];
     put_fixed(e, span_fields, sizeof span_fields / sizeof *span_fields, row);
-    pb_w_fixed64(e->out, 7, start);
+    pb_w_fixed64(e->out, PB_SPAN_START, start);
     if (field_value(e, FIELD_DURATION, row, &duration))
-        pb_w_fixed64(e->out, 8, start + (uint64_t)duration.i64);
-    put_attrs(e, COL_ATTR, 9, row);
+        pb_w_fixed64(e->out, PB_SPAN_END, start + (uint64_t)duration.i64);
+    put_attrs(e, COL_ATTR, PB_SPAN_ATTRS, row);
     bool has_message = field_value(e, FIELD_STATUS_MESSAGE, row, &message), has_code = field_value(e, FIELD_STATUS, row, &code);
     if (!has_message && !has_code)
         return;
-    size_t status = pb_w_begin(e->out, 15);
+    size_t status = pb_w_begin(e->out, PB_SPAN_STATUS);
     if (has_message)
-        pb_w_bytes(e->out, 2, message.s);
+        pb_w_bytes(e->out, PB_STATUS_MESSAGE, message.s);
     if (has_code)
-        pb_w_i64(e->out, 3, code.i64);
+        pb_w_i64(e->out, PB_STATUS_CODE, code.i64);
     pb_w_end(e->out, status);
 }
 
 static void put_scope(struct encode *e, uint32_t row)
 {
     struct value v;
-    size_t scope = pb_w_begin(e->out, 1);
+    size_t scope = pb_w_begin(e->out, PB_GROUP_HEAD);
     if (field_value(e, FIELD_SCOPE_NAME, row, &v))
-        pb_w_bytes(e->out, 1, v.s);
+        pb_w_bytes(e->out, PB_SCOPE_NAME, v.s);
     if (field_value(e, FIELD_SCOPE_VERSION, row, &v))
-        pb_w_bytes(e->out, 2, v.s);
-    put_attrs(e, COL_SCOPE, 3, row);
+        pb_w_bytes(e->out, PB_SCOPE_VERSION, v.s);
+    put_attrs(e, COL_SCOPE, PB_SCOPE_ATTRS, row);
     pb_w_end(e->out, scope);
 }
 
 // A resource without attributes came by a Loki push: its labels stand in.
 static void put_resource(struct encode *e, const struct resource *r)
 {
-    size_t resource = pb_w_begin(e->out, 1);
+    size_t resource = pb_w_begin(e->out, PB_GROUP_HEAD);
     for (uint32_t i = 0; i < r->n_attrs; i++)
-        put_attr(e->out, 1, r->attrs[i].key, &r->attrs[i].value);
+        put_attr(e->out, PB_RESOURCE_ATTRS, r->attrs[i].key, &r->attrs[i].value);
     for (uint32_t i = 0; !r->n_attrs && i < r->n_labels; i++) {
         bool service = slice_eq(r->labels[i].name, SLICE("service_name"));
         if (service && slice_eq(r->labels[i].value, SLICE("unknown_service")))
             continue; // what a decoder puts there when there is none
-        put_attr(e->out, 1, service ? SLICE("service.name") : r->labels[i].name,
+        put_attr(e->out, PB_RESOURCE_ATTRS, service ? SLICE("service.name") : r->labels[i].name,
                  &(struct value){.kind = COL_STR, .s = r->labels[i].value});
     }
     pb_w_end(e->out, resource);
@@ -282,14 +288,14 @@ static void put_groups(struct encode *e)
     uint32_t i = 0;
     while (i < e->n && e->out->err == ERR_OK) {
         uint32_t resource = e->rows[i].resource;
-        size_t group = pb_w_begin(e->out, 1);
+        size_t group = pb_w_begin(e->out, PB_REQUEST_GROUPS);
         put_resource(e, &e->b->resources[resource]);
         while (i < e->n && e->rows[i].resource == resource) {
             uint64_t scope = e->rows[i].scope;
-            size_t scope_group = pb_w_begin(e->out, 2);
+            size_t scope_group = pb_w_begin(e->out, PB_GROUP_ITEMS);
             put_scope(e, e->rows[i].row);
             for (; i < e->n && e->rows[i].resource == resource && e->rows[i].scope == scope; i++) {
-                size_t record = pb_w_begin(e->out, 2);
+                size_t record = pb_w_begin(e->out, PB_GROUP_ITEMS);
                 if (e->b->signal == SIGNAL_SPAN)
                     put_span(e, e->rows[i].row);
                 else

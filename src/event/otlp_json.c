@@ -169,30 +169,25 @@ static bool packed_to_json(struct pb *r, const struct otlp_field *f, struct jw *
     return !r->failed;
 }
 
-static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w)
+static void text_to_json(struct pb *r, enum otlp_type type, struct jw *w)
 {
     struct slice s = SLICE("");
-    struct pb child;
+    pb_bytes(r, &s);
+    if (type == OTLP_HEX)
+        jw_hex(w, s.p, s.n);
+    else if (type == OTLP_BASE64)
+        jw_base64(w, s);
+    else
+        jw_str(w, s);
+}
+
+static void number_to_json(struct pb *r, enum otlp_type type, struct jw *w)
+{
     uint64_t u = 0;
     int64_t i = 0;
     uint32_t u32 = 0;
     double d = 0;
-    bool b = false;
-    if (otlp_packed(f, r->wire))
-        return packed_to_json(r, f, w);
-    switch (f->type) {
-    case OTLP_STRING:
-        pb_bytes(r, &s);
-        jw_str(w, s);
-        break;
-    case OTLP_HEX:
-        pb_bytes(r, &s);
-        jw_hex(w, s.p, s.n);
-        break;
-    case OTLP_BASE64:
-        pb_bytes(r, &s);
-        jw_base64(w, s);
-        break;
+    switch (type) {
     case OTLP_U32:
         pb_u32(r, &u32);
         jw_u64(w, u32);
@@ -221,9 +216,23 @@ static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w
         pb_fixed32(r, &u32);
         jw_u64(w, u32);
         break;
-    case OTLP_DOUBLE:
+    default:
         pb_double(r, &d);
         double_to_json(d, w);
+    }
+}
+
+static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w)
+{
+    struct pb child;
+    bool b = false;
+    if (otlp_packed(f, r->wire))
+        return packed_to_json(r, f, w);
+    switch (f->type) {
+    case OTLP_STRING:
+    case OTLP_HEX:
+    case OTLP_BASE64:
+        text_to_json(r, f->type, w);
         break;
     case OTLP_BOOL:
         pb_bool(r, &b);
@@ -235,6 +244,8 @@ static bool value_to_json(struct pb *r, const struct otlp_field *f, struct jw *w
         else if (!otlp_to_json(&child, f->message, w))
             r->failed = true;
         break;
+    default:
+        number_to_json(r, f->type, w);
     }
     return !r->failed;
 }

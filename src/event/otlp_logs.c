@@ -1,6 +1,7 @@
 // opentelemetry.proto.logs.v1.LogRecord → one row.
 #include "base/limits.h"
 #include "event/decode.h"
+#include "event/otlp_numbers.h"
 
 static void set_body(struct decode *d, struct slice any, const struct value *v)
 {
@@ -35,46 +36,46 @@ static bool read_fields(struct decode *d, struct pb *r, struct log_times *t, str
         uint32_t u;
         uint64_t severity;
         switch (r->field) {
-        case 1:
+        case PB_LOG_TIME:
             pb_fixed64(r, &t->time);
             break;
-        case 2:
+        case PB_LOG_SEVERITY:
             if (pb_u64(r, &severity) && severity)
                 batch_field_i64(d->b, FIELD_SEVERITY, (int32_t)severity);
             break;
-        case 3:
+        case PB_LOG_SEVERITY_TEXT:
             if (pb_bytes(r, &s) && s.n)
                 batch_field_str(d->b, FIELD_SEVERITY_TEXT, decode_text(d, s));
             break;
-        case 5:
+        case PB_LOG_BODY:
             if (pb_bytes(r, &s))
                 decode_merge(d, body, s);
             break;
-        case 6:
+        case PB_LOG_ATTRS:
             if (!pb_bytes(r, &s) || !decode_attr(d, s, &a))
                 return false;
             batch_set(d->b, COL_ATTR, a.key, a.value);
             break;
-        case 7:
+        case PB_LOG_DROPPED_ATTRS:
             if (pb_u32(r, &u) && u)
                 batch_field_i64(d->b, FIELD_DROPPED_ATTRS, u);
             break;
-        case 8:
+        case PB_LOG_FLAGS:
             if (pb_fixed32(r, &u) && u)
                 batch_field_i64(d->b, FIELD_FLAGS, u);
             break;
-        case 9:
+        case PB_LOG_TRACE_ID:
             if (pb_bytes(r, &s) && s.n == 16 && !id128_zero(id128_load(s.p)))
                 batch_field_id128(d->b, FIELD_TRACE_ID, id128_load(s.p));
             break;
-        case 10:
+        case PB_LOG_SPAN_ID:
             if (pb_bytes(r, &s) && s.n == 8 && load_be64(s.p))
                 batch_field_id64(d->b, FIELD_SPAN_ID, load_be64(s.p));
             break;
-        case 11:
+        case PB_LOG_OBSERVED:
             pb_fixed64(r, &t->observed);
             break;
-        case 12:
+        case PB_LOG_EVENT_NAME:
             if (pb_bytes(r, &s) && s.n)
                 batch_field_str(d->b, FIELD_EVENT_NAME, decode_text(d, s));
             break;

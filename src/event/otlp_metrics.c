@@ -411,7 +411,7 @@ static bool read_metric(struct metrics *m, struct pb *r)
 static bool read_scope_group(struct metrics *m, struct pb *r)
 {
     struct slice message;
-    if (!decode_first_field(m->d, *r, &message) || !start_scope(m, message))
+    if (!decode_group_head(m->d, *r, &message) || !start_scope(m, message))
         return false;
     struct pb look = *r;
     while (pb_next(&look)) { // the schema's address is a label, too

@@ -1,6 +1,7 @@
 // opentelemetry.proto.trace.v1.Span → one row.
 #include "base/limits.h"
 #include "event/decode.h"
+#include "event/otlp_numbers.h"
 #include "event/otlp_schema.h"
 
 // What is checked, or put together from several fields, once all have been seen.
@@ -23,59 +24,59 @@ static bool read_fields(struct decode *d, struct pb *r, struct span_parts *p)
         struct attr a;
         uint32_t u;
         switch (r->field) {
-        case 1:
+        case PB_SPAN_TRACE_ID:
             pb_bytes(r, &p->trace_id);
             break;
-        case 2:
+        case PB_SPAN_ID:
             pb_bytes(r, &p->span_id);
             break;
-        case 3:
+        case PB_SPAN_TRACE_STATE:
             if (pb_bytes(r, &s) && s.n)
                 batch_field_str(d->b, FIELD_TRACE_STATE, decode_text(d, s));
             break;
-        case 4:
+        case PB_SPAN_PARENT_ID:
             if (pb_bytes(r, &s) && s.n == 8 && load_be64(s.p))
                 batch_field_id64(d->b, FIELD_PARENT_ID, load_be64(s.p));
             break;
-        case 5:
+        case PB_SPAN_NAME:
             pb_bytes(r, &p->name);
             break;
-        case 6:
+        case PB_SPAN_KIND:
             count_field(d, r, FIELD_KIND);
             break;
-        case 7:
+        case PB_SPAN_START:
             pb_fixed64(r, &p->start);
             break;
-        case 8:
+        case PB_SPAN_END:
             pb_fixed64(r, &p->end);
             break;
-        case 9:
+        case PB_SPAN_ATTRS:
             if (!pb_bytes(r, &s) || !decode_attr(d, s, &a))
                 return false;
             batch_set(d->b, COL_ATTR, a.key, a.value);
             break;
-        case 10:
+        case PB_SPAN_DROPPED_ATTRS:
             count_field(d, r, FIELD_DROPPED_ATTRS);
             break;
-        case 11:
+        case PB_SPAN_EVENTS:
             if (pb_raw_field(r, &s))
                 decode_merge(d, &p->events, s);
             break;
-        case 12:
+        case PB_SPAN_DROPPED_EVENTS:
             count_field(d, r, FIELD_DROPPED_EVENTS);
             break;
-        case 13:
+        case PB_SPAN_LINKS:
             if (pb_raw_field(r, &s))
                 decode_merge(d, &p->links, s);
             break;
-        case 14:
+        case PB_SPAN_DROPPED_LINKS:
             count_field(d, r, FIELD_DROPPED_LINKS);
             break;
-        case 15:
+        case PB_SPAN_STATUS:
             if (pb_bytes(r, &s))
                 decode_merge(d, &p->status, s);
             break;
-        case 16:
+        case PB_SPAN_FLAGS:
             if (pb_fixed32(r, &u) && u)
                 batch_field_i64(d->b, FIELD_FLAGS, u);
             break;
@@ -92,11 +93,11 @@ static bool set_status(struct decode *d, struct slice status)
     struct slice s;
     decode_part(d, &r, status);
     while (pb_next(&r)) {
-        if (r.field == 2 && pb_bytes(&r, &s) && s.n)
+        if (r.field == PB_STATUS_MESSAGE && pb_bytes(&r, &s) && s.n)
             batch_field_str(d->b, FIELD_STATUS_MESSAGE, decode_text(d, s));
-        else if (r.field == 3)
+        else if (r.field == PB_STATUS_CODE)
             count_field(d, &r, FIELD_STATUS);
-        else if (r.field != 2)
+        else if (r.field != PB_STATUS_MESSAGE)
             pb_skip(&r);
     }
     return !r.failed;

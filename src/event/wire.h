@@ -52,20 +52,19 @@ enum errc wire_decode(enum wire_format f, struct slice bytes, bool keep, const s
 // (hex ids, 64-bit integers as strings).
 enum errc otlp_encode(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
 enum errc otlp_encode_json(const struct batch *b, const uint32_t *rows, uint32_t n_rows, struct buf *out);
-// An encoded AnyValue as plain JSON ({"a":1}) or as OTLP JSON ({"kvlistValue":…}).
 // A batch of samples → io.prometheus.write.v2.Request, which WIRE_WRITE2 decodes to the same rows (FLAGS are not kept, rows
 // of SAMPLE_DROPPED are left out). What a server changed or read itself (scrapes, deltas made cumulative) goes to the log like
 // this.
 enum errc write2_encode(const struct batch *b, struct buf *out);
+// An encoded AnyValue as plain JSON ({"a":1}). ERR_CORRUPT: it cannot be read; null is written.
 enum errc anyvalue_json(struct slice any, struct jw *w);
-enum errc anyvalue_otlp_json(struct slice any, struct jw *w);
 // Span events kept in FIELD_EVENTS, one after the other: false at the end.
 struct span_event {
     int64_t time;
     struct slice name;
-    struct slice attrs; // the event's message; its attributes: keyvalue_next(&attrs, 3, &a)
+    struct slice attrs; // for span_event_attr: what it has not given yet
 };
 bool span_event_next(struct slice *events, struct span_event *out);
-// attrs: a message whose field `field` holds KeyValue messages; others are passed over. False at the end. Arrays, maps and
-// bytes come as COL_ANY. Strings from a decoded batch are UTF-8.
-bool keyvalue_next(struct slice *attrs, uint32_t field, struct attr *out);
+// The next attribute of an event; false at the end. Arrays, maps and bytes come as COL_ANY. Strings from a decoded batch are
+// UTF-8.
+bool span_event_attr(struct slice *attrs, struct attr *out);

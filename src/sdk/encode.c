@@ -2,6 +2,7 @@
 #include "base/limits.h"
 #include "base/pb.h"
 #include "base/utf8.h"
+#include "event/otlp_numbers.h"
 #include "sdk/env.h"
 #include "sdk/value.h"
 #include <stdio.h>
@@ -34,13 +35,12 @@ static void put_string(struct buf *b, uint32_t field, struct slice s)
 
 static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slice s);
 
-// ArrayValue {1 values}
 static void put_array(struct buf *b, enum sonde_type type, struct slice s)
 {
     struct rec_value v;
-    size_t array = pb_w_begin(b, 5);
+    size_t array = pb_w_begin(b, PB_ANY_ARRAY);
     while (rec_value_next(type, &s, &v)) {
-        size_t any = pb_w_begin(b, 1);
+        size_t any = pb_w_begin(b, PB_ARRAY_VALUES);
         put_any(b, v.type, v.u, v.s);
         pb_w_end(b, any);
     }
@@ -53,38 +53,37 @@ static void put_text(struct buf *b, enum sonde_type type, uint64_t u, struct sli
     struct buf text;
     buf_init(&text, LINE_MAX);
     rec_value_string(&text, type, u, s);
-    put_string(b, 1, text.err == ERR_OK ? buf_slice(&text) : SLICE_NONE);
+    put_string(b, PB_ANY_STRING, text.err == ERR_OK ? buf_slice(&text) : SLICE_NONE);
     buf_free(&text);
 }
 
-// AnyValue {1 string, 2 bool, 3 int, 4 double, 5 array, 7 bytes}
 static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slice s)
 {
     double f;
     memcpy(&f, &u, 8);
     switch (type) {
     case SONDE_TYPE_STR:
-        put_string(b, 1, s);
+        put_string(b, PB_ANY_STRING, s);
         break;
     case SONDE_TYPE_BOOL:
-        pb_w_bool(b, 2, u != 0);
+        pb_w_bool(b, PB_ANY_BOOL, u != 0);
         break;
     case SONDE_TYPE_INT:
-        pb_w_i64(b, 3, (int64_t)u);
+        pb_w_i64(b, PB_ANY_INT, (int64_t)u);
         break;
     case SONDE_TYPE_UINT:
         if (u <= INT64_MAX) {
-            pb_w_i64(b, 3, (int64_t)u);
+            pb_w_i64(b, PB_ANY_INT, (int64_t)u);
         } else { // AnyValue has no unsigned: the digits keep the value whole
             char text[24];
-            pb_w_bytes(b, 1, slice_of(text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)u)));
+            pb_w_bytes(b, PB_ANY_STRING, slice_of(text, (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)u)));
         }
         break;
     case SONDE_TYPE_F64:
-        pb_w_double(b, 4, f);
+        pb_w_double(b, PB_ANY_DOUBLE, f);
         break;
     case SONDE_TYPE_BYTES:
-        pb_w_bytes(b, 7, s);
+        pb_w_bytes(b, PB_ANY_BYTES, s);
         break;
     default:
         if (rec_value_is_array(type))
@@ -95,7 +94,6 @@ static void put_any(struct buf *b, enum sonde_type type, uint64_t u, struct slic
     }
 }
 
-// KeyValue {1 key, 2 AnyValue}
 // Lengths below 128 take one byte each, which is most attributes: no back-patching then.
 static bool put_short(struct buf *b, uint32_t field, struct slice key, enum sonde_type type, uint64_t u, struct slice s)
 {
@@ -108,25 +106,25 @@ static bool put_short(struct buf *b, uint32_t field, struct slice key, enum sond
     char *start = buf_reserve(b, key.n + value + 8), *p = start;
     if (!p)
         return true; // the buffer remembers
-    *p++ = (char)(field << 3 | 2);
+    *p++ = (char)PB_TAG(field, PB_LEN);
     char *kv = p++;
-    *p++ = 1 << 3 | 2;
+    *p++ = PB_TAG(PB_PAIR_KEY, PB_LEN);
     *p++ = (char)key.n;
     rec_copy(p, key.p, key.n);
     p += key.n;
-    *p++ = 2 << 3 | 2;
+    *p++ = PB_TAG(PB_PAIR_VALUE, PB_LEN);
     char *any = p++;
     if (text) {
-        *p++ = 1 << 3 | 2;
+        *p++ = PB_TAG(PB_ANY_STRING, PB_LEN);
         *p++ = (char)s.n;
         rec_copy(p, s.p, s.n);
         p += s.n;
     } else if (type == SONDE_TYPE_F64) {
-        *p++ = 4 << 3 | 1;
+        *p++ = PB_TAG(PB_ANY_DOUBLE, PB_FIXED64);
         memcpy(p, &u, 8);
         p += 8;
     } else {
-        *p++ = (type == SONDE_TYPE_BOOL ? 2 : 3) << 3;
+        *p++ = (char)PB_TAG(type == SONDE_TYPE_BOOL ? PB_ANY_BOOL : PB_ANY_INT, PB_VARINT);
         u = type == SONDE_TYPE_BOOL ? u != 0 : u;
         for (; u >= 0x80; u >>= 7)
             *p++ = (char)(u | 0x80);
@@ -143,8 +141,8 @@ static void put_attr(struct buf *b, uint32_t field, struct slice key, enum sonde
     if (field < 16 && put_short(b, field, key, type, u, s))
         return;
     size_t kv = pb_w_begin(b, field);
-    put_string(b, 1, key);
-    size_t any = pb_w_begin(b, 2);
+    put_string(b, PB_PAIR_KEY, key);
+    size_t any = pb_w_begin(b, PB_PAIR_VALUE);
     put_any(b, type, u, s);
     pb_w_end(b, any);
     pb_w_end(b, kv);
@@ -195,11 +193,11 @@ static void put_log_attr(struct log_attrs *a, struct slice key, enum sonde_type 
     }
     a->n++;
     if (__builtin_expect(limits.length == UINT32_MAX, 1) || (type != SONDE_TYPE_STR && type != SONDE_TYPE_STRS)) {
-        put_attr(a->b, 6, key, type, u, s);
+        put_attr(a->b, PB_LOG_ATTRS, key, type, u, s);
         return;
     }
     if (type == SONDE_TYPE_STR) {
-        put_attr(a->b, 6, key, type, u, shorten(s));
+        put_attr(a->b, PB_LOG_ATTRS, key, type, u, shorten(s));
         return;
     }
     struct rec_value v;
@@ -210,7 +208,7 @@ static void put_log_attr(struct log_attrs *a, struct slice key, enum sonde_type 
         buf_put(&cut, &n, sizeof n);
         buf_add(&cut, e);
     }
-    put_attr(a->b, 6, key, type, u, buf_slice(&cut));
+    put_attr(a->b, PB_LOG_ATTRS, key, type, u, buf_slice(&cut));
     buf_free(&cut);
 }
 
@@ -247,18 +245,16 @@ static void put_packed(struct log_attrs *a, struct slice fields, struct slice *e
 }
 
 // ---- LogRecord ------------------------------------------------------------------------------------------------------
-// 1 time_unix_nano, 11 observed_time_unix_nano, 2 severity_number, 3 severity_text, 5 body, 6 attributes, 7 dropped attributes,
-// 8 flags, 9 trace_id, 10 span_id, 12 event_name
 void encode_log(struct buf *b, const struct line *l, int64_t observed)
 {
     static const uint8_t severity[] = {0, 17, 13, 9, 5, 1};
     const struct site *site = l->site;
-    pb_w_fixed64(b, 1, (uint64_t)l->time);
-    pb_w_fixed64(b, 11, (uint64_t)observed);
-    pb_w_u64(b, 2, severity[site->level]);
-    pb_w_bytes(b, 3, slice_str(level_text(site->level)));
-    size_t body = pb_w_begin(b, 5);
-    put_string(b, 1, l->message.p ? l->message : site->message);
+    pb_w_fixed64(b, PB_LOG_TIME, (uint64_t)l->time);
+    pb_w_fixed64(b, PB_LOG_OBSERVED, (uint64_t)observed);
+    pb_w_u64(b, PB_LOG_SEVERITY, severity[site->level]);
+    pb_w_bytes(b, PB_LOG_SEVERITY_TEXT, slice_str(level_text(site->level)));
+    size_t body = pb_w_begin(b, PB_LOG_BODY);
+    put_string(b, PB_ANY_STRING, l->message.p ? l->message : site->message);
     pb_w_end(b, body);
     struct log_attrs attrs = {.b = b};
     struct slice error = SLICE_NONE, event = SLICE_NONE;
@@ -270,21 +266,21 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
     if (error.p)
         put_exception(&attrs, error);
     if (attrs.dropped)
-        pb_w_u64(b, 7, attrs.dropped);
+        pb_w_u64(b, PB_LOG_DROPPED_ATTRS, attrs.dropped);
     for (uint32_t i = 0; i < l->n_extra; i++)
-        put_attr(b, 6, slice_str(l->extra[i].key), l->extra[i].type ? l->extra[i].type : SONDE_TYPE_INT,
+        put_attr(b, PB_LOG_ATTRS, slice_str(l->extra[i].key), l->extra[i].type ? l->extra[i].type : SONDE_TYPE_INT,
                  (uint64_t)l->extra[i].value, SLICE_NONE);
     if (l->span) {
         if (l->span->request_id.n)
-            put_attr(b, 6, SLICE("x_request_id"), SONDE_TYPE_STR, 0, l->span->request_id);
-        pb_w_fixed32(b, 8, l->span->flags);
-        pb_w_bytes(b, 9, slice_of(l->span->trace_id, 16));
-        pb_w_bytes(b, 10, slice_of(l->span->span_id, 8));
+            put_attr(b, PB_LOG_ATTRS, SLICE("x_request_id"), SONDE_TYPE_STR, 0, l->span->request_id);
+        pb_w_fixed32(b, PB_LOG_FLAGS, l->span->flags);
+        pb_w_bytes(b, PB_LOG_TRACE_ID, slice_of(l->span->trace_id, 16));
+        pb_w_bytes(b, PB_LOG_SPAN_ID, slice_of(l->span->span_id, 8));
     }
     if (event.n) {
-        put_string(b, 12, event);
+        put_string(b, PB_LOG_EVENT_NAME, event);
     } else if (site->file.n) {
-        size_t name = pb_w_begin(b, 12);
+        size_t name = pb_w_begin(b, PB_LOG_EVENT_NAME);
         buf_str(b, "event ");
         buf_add(b, site->file);
         buf_printf(b, ":%u", site->line);
@@ -305,102 +301,97 @@ static uint32_t span_flags(uint8_t flags, bool remote)
     return flags | 0x100u | (remote ? 0x200u : 0);
 }
 
-// Link {1 trace_id, 2 span_id, 3 trace_state, 4 attributes, 5 dropped attributes, 6 flags}
 static void put_link(struct buf *b, const struct span_link *l)
 {
-    size_t link = pb_w_begin(b, 13);
-    pb_w_bytes(b, 1, slice_of(l->trace_id, 16));
-    pb_w_bytes(b, 2, slice_of(l->span_id, 8));
+    size_t link = pb_w_begin(b, PB_SPAN_LINKS);
+    pb_w_bytes(b, PB_LINK_TRACE_ID, slice_of(l->trace_id, 16));
+    pb_w_bytes(b, PB_LINK_SPAN_ID, slice_of(l->span_id, 8));
     if (l->tracestate.n)
-        put_string(b, 3, l->tracestate);
-    put_fields(b, 4, l->field, l->n_fields);
+        put_string(b, PB_LINK_TRACE_STATE, l->tracestate);
+    put_fields(b, PB_LINK_ATTRS, l->field, l->n_fields);
     if (l->dropped_fields)
-        pb_w_u64(b, 5, l->dropped_fields);
-    pb_w_fixed32(b, 6, span_flags(l->flags, l->remote));
+        pb_w_u64(b, PB_LINK_DROPPED_ATTRS, l->dropped_fields);
+    pb_w_fixed32(b, PB_LINK_FLAGS, span_flags(l->flags, l->remote));
     pb_w_end(b, link);
 }
 
-// Event {1 time, 2 name, 3 attributes, 4 dropped attributes}
 static void put_event(struct buf *b, const struct moment *m)
 {
-    size_t event = pb_w_begin(b, 11);
-    pb_w_fixed64(b, 1, (uint64_t)m->time);
-    put_string(b, 2, m->name);
-    put_fields(b, 3, m->field, m->n_fields);
+    size_t event = pb_w_begin(b, PB_SPAN_EVENTS);
+    pb_w_fixed64(b, PB_EVENT_TIME, (uint64_t)m->time);
+    put_string(b, PB_EVENT_NAME, m->name);
+    put_fields(b, PB_EVENT_ATTRS, m->field, m->n_fields);
     if (m->dropped_fields)
-        pb_w_u64(b, 4, m->dropped_fields);
+        pb_w_u64(b, PB_EVENT_DROPPED_ATTRS, m->dropped_fields);
     pb_w_end(b, event);
 }
 
-// 1 trace_id, 2 span_id, 4 parent_span_id, 6 kind, 7 start, 8 end, 16 flags, whose lengths are known. Returns false without
-// memory.
+// The fields whose lengths are known. False without memory.
 static bool put_fixed(struct buf *b, const struct bspan *s, int64_t end)
 {
     char *p = buf_reserve(b, 18 + 10 + 10 + 2 + 9 + 9 + 6), *start = p;
     if (!p)
         return false;
-    *p++ = 1 << 3 | 2;
+    *p++ = PB_TAG(PB_SPAN_TRACE_ID, PB_LEN);
     *p++ = 16;
     memcpy(p, s->trace_id, 16);
     p += 16;
-    *p++ = 2 << 3 | 2;
+    *p++ = PB_TAG(PB_SPAN_ID, PB_LEN);
     *p++ = 8;
     memcpy(p, s->span_id, 8);
     p += 8;
     if (s->has_parent) {
-        *p++ = 4 << 3 | 2;
+        *p++ = PB_TAG(PB_SPAN_PARENT_ID, PB_LEN);
         *p++ = 8;
         memcpy(p, s->parent_id, 8);
         p += 8;
     }
-    *p++ = 6 << 3;
+    *p++ = PB_TAG(PB_SPAN_KIND, PB_VARINT);
     *p++ = (char)s->kind;
     end = end > s->start_ns ? end : s->start_ns;
-    *p++ = 7 << 3 | 1;
+    *p++ = PB_TAG(PB_SPAN_START, PB_FIXED64);
     memcpy(p, &s->start_ns, 8);
     p += 8;
-    *p++ = 8 << 3 | 1;
+    *p++ = PB_TAG(PB_SPAN_END, PB_FIXED64);
     memcpy(p, &end, 8);
     p += 8;
     uint32_t flags = span_flags(s->flags, s->remote);
-    *p++ = (char)0x85; // 16 << 3 | 5
-    *p++ = 1;
+    *p++ = (char)(0x80 | (PB_TAG(PB_SPAN_FLAGS, PB_FIXED32) & 0x7f)); // a varint of two bytes
+    *p++ = PB_TAG(PB_SPAN_FLAGS, PB_FIXED32) >> 7;
     memcpy(p, &flags, 4);
     p += 4;
     b->n += (size_t)(p - start);
     return true;
 }
 
-// 3 trace_state, 5 name, 9 attributes, 10 dropped attributes, 11 events, 12 dropped events, 13 links, 14 dropped links,
-// 15 status {2 message, 3 code}
 void encode_span(struct buf *b, const struct bspan *s, int64_t end)
 {
     bool told = false;
     if (!put_fixed(b, s, end))
         return;
     if (s->tracestate.n)
-        put_string(b, 3, s->tracestate);
-    put_string(b, 5, s->name);
-    put_fields(b, 9, s->field, s->n_fields);
+        put_string(b, PB_SPAN_TRACE_STATE, s->tracestate);
+    put_string(b, PB_SPAN_NAME, s->name);
+    put_fields(b, PB_SPAN_ATTRS, s->field, s->n_fields);
     for (uint32_t i = 0; s->request_id.n && i < s->n_fields && !told; i++)
         told = slice_eq(s->field[i].key, SLICE("x_request_id"));
     if (s->request_id.n && !told)
-        put_attr(b, 9, SLICE("x_request_id"), SONDE_TYPE_STR, 0, s->request_id);
+        put_attr(b, PB_SPAN_ATTRS, SLICE("x_request_id"), SONDE_TYPE_STR, 0, s->request_id);
     if (s->dropped_fields)
-        pb_w_u64(b, 10, s->dropped_fields);
+        pb_w_u64(b, PB_SPAN_DROPPED_ATTRS, s->dropped_fields);
     for (uint32_t i = 0; i < s->n_events; i++)
         put_event(b, &s->event[i]);
     if (s->dropped_events)
-        pb_w_u64(b, 12, s->dropped_events);
+        pb_w_u64(b, PB_SPAN_DROPPED_EVENTS, s->dropped_events);
     for (uint32_t i = 0; i < s->n_links; i++)
         put_link(b, &s->link[i]);
     if (s->dropped_links)
-        pb_w_u64(b, 14, s->dropped_links);
+        pb_w_u64(b, PB_SPAN_DROPPED_LINKS, s->dropped_links);
     if (s->status) {
-        size_t status = pb_w_begin(b, 15);
+        size_t status = pb_w_begin(b, PB_SPAN_STATUS);
         if (s->status_message.n)
-            put_string(b, 2, s->status_message);
-        pb_w_u64(b, 3, s->status);
+            put_string(b, PB_STATUS_MESSAGE, s->status_message);
+        pb_w_u64(b, PB_STATUS_CODE, s->status);
         pb_w_end(b, status);
     }
 }
@@ -418,29 +409,28 @@ static bool same_scope(const struct encode_scope *a, const struct encode_scope *
     return a->more == b->more && (a->more || (a->name.n == b->name.n && (a->name.p == b->name.p || slice_eq(a->name, b->name))));
 }
 
-// InstrumentationScope {1 name, 2 version, 3 attributes}
 static void put_scope(struct buf *b, const struct encode_scope *s)
 {
-    size_t scope = pb_w_begin(b, 1);
-    put_string(b, 1, s->more ? s->more->name : s->name);
+    size_t scope = pb_w_begin(b, PB_GROUP_HEAD);
+    put_string(b, PB_SCOPE_NAME, s->more ? s->more->name : s->name);
     if (s->more && s->more->version.n)
-        put_string(b, 2, s->more->version);
+        put_string(b, PB_SCOPE_VERSION, s->more->version);
     for (uint32_t i = 0; s->more && i < s->more->n_fields; i++) {
         const struct field *f = &s->more->field[i];
-        put_attr(b, 3, f->key, f->type, f->u, f->s);
+        put_attr(b, PB_SCOPE_ATTRS, f->key, f->type, f->u, f->s);
     }
     pb_w_end(b, scope);
 }
 
-// 2 message; most are shorter than 16 KiB.
+// A record or span of a group; most are shorter than 16 KiB.
 static void put_message(struct buf *b, struct slice s)
 {
     char *p = s.n < 1 << 14 ? buf_reserve(b, s.n + 3) : NULL, *start = p;
     if (!p) {
-        pb_w_bytes(b, 2, s);
+        pb_w_bytes(b, PB_GROUP_ITEMS, s);
         return;
     }
-    *p++ = 2 << 3 | 2;
+    *p++ = PB_TAG(PB_GROUP_ITEMS, PB_LEN);
     if (s.n < 0x80) {
         *p++ = (char)s.n;
     } else {
@@ -451,28 +441,27 @@ static void put_message(struct buf *b, struct slice s)
     b->n += (size_t)(p - start) + s.n;
 }
 
-// 1 Resource{Logs,Spans} {1 resource, 2 Scope{Logs,Spans} {1 scope, 2 message …, 3 schema URL}, 3 schema URL}
 void encode_request(struct buf *b, struct slice resource, struct slice schema, const char *bytes, const struct encode_message *m,
                     size_t n)
 {
-    size_t top = pb_w_begin(b, 1);
-    pb_w_bytes(b, 1, resource);
+    size_t top = pb_w_begin(b, PB_REQUEST_GROUPS);
+    pb_w_bytes(b, PB_GROUP_HEAD, resource);
     for (size_t i = 0; i < n; i++) {
         bool first = true;
         for (size_t k = 0; k < i && first; k++)
             first = !same_scope(&m[k].scope, &m[i].scope);
         if (!first)
             continue;
-        size_t group = pb_w_begin(b, 2);
+        size_t group = pb_w_begin(b, PB_GROUP_ITEMS);
         put_scope(b, &m[i].scope);
         for (size_t k = i; k < n; k++)
             if (same_scope(&m[k].scope, &m[i].scope))
                 put_message(b, slice_of(bytes + m[k].at, m[k].n));
         if (m[i].scope.more && m[i].scope.more->schema_url.n)
-            put_string(b, 3, m[i].scope.more->schema_url);
+            put_string(b, PB_GROUP_SCHEMA, m[i].scope.more->schema_url);
         pb_w_end(b, group);
     }
     if (schema.n)
-        pb_w_bytes(b, 3, schema);
+        pb_w_bytes(b, PB_GROUP_SCHEMA, schema);
     pb_w_end(b, top);
 }

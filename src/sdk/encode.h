@@ -1,4 +1,4 @@
-// OTLP messages of one log record or span, and the request around them (protobuf; the proto's field numbers stand in encode.c).
+// OTLP messages of one log record or span, and the request around them (protobuf; field numbers: event/otlp_numbers.h).
 #pragma once
 #include "sdk/line.h"
 

@@ -1,6 +1,7 @@
 // What the program adds: exporters and log processors. Kept for the life of the process, so that a forked child has them, too.
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "event/otlp_numbers.h"
 #include "sdk/export_int.h"
 #include "sdk/sdk.h"
 #include <stdlib.h>
@@ -164,7 +165,7 @@ struct shown {
 static void add_attr(struct sonde_log_record *record, const char *key, enum sonde_type type, uint64_t u, struct slice s)
 {
     struct shown *shown = (struct shown *)record;
-    encode_attr(shown->encoded, 6, slice_str(key), type, u, s);
+    encode_attr(shown->encoded, PB_LOG_ATTRS, slice_str(key), type, u, s);
     record->otlp = shown->encoded->p;
     record->otlp_n = shown->encoded->n;
 }

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/pb.h"
+#include "event/otlp_numbers.h"
 #include "sdk/dump.h"
 #include "sdk/encode.h"
 #include "sdk/env.h"
@@ -217,7 +218,7 @@ void resource_encode(struct buf *out, const struct sonde_resource *r)
 {
     for (size_t i = 0; r && i < r->n; i++) {
         const struct packed_field *f = &r->fields.field[r->item[i].field];
-        encode_attr(out, 1, f->key, f->v.type, f->v.u, f->v.s);
+        encode_attr(out, PB_RESOURCE_ATTRS, f->key, f->v.type, f->v.u, f->v.s);
     }
 }
 

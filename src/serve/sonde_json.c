@@ -204,7 +204,7 @@ static void write_events(struct jw *w, struct slice events)
         json_key_ns(w, "time_ns", e.time);
         JW_KEY(w, "attributes");
         jw_obj(w);
-        while (keyvalue_next(&e.attrs, 3, &a)) {
+        while (span_event_attr(&e.attrs, &a)) {
             jw_key(w, a.key);
             write_value(w, &a.value);
         }
