@@ -244,7 +244,7 @@ def test_prometheus_scrapes_the_trio(busy, tool, tmp_path):
             assert t["lastError"] == ""
         wait_for(lambda: prometheus.one('sum(dynamo_frontend_requests_total{status="success"})') == 6)
         assert prometheus.one('dynamo_component_requests_total{job="decode"}') == 7
-        assert prometheus.one('histogram_quantile(0.5, dynamo_frontend_inter_token_latency_seconds_bucket)') < 0.1
+        assert prometheus.one('histogram_quantile(0.5, dynamo_frontend_inter_token_latency_seconds_bucket)') < 1
         assert len(prometheus.query('{__name__=~"dynamo_.*_uptime_seconds"}')) == 3
         for i in range(4):  # rates, and exemplars of requests of this time
             assert chat(busy, body(5))[0] == 200

@@ -85,10 +85,10 @@ def here():
     os.kill(os.getpid(), signal.SIGUSR2)
     time.sleep(0.05)
 here()
-def stuck(): time.sleep(1.2)
+def stuck(): time.sleep(3)
 with sonde.crash.hang(0.3): stuck()
-with sonde.crash.hang(0.5) as h:
-    for _ in range(4): time.sleep(0.2); h.beat()
+with sonde.crash.hang(2) as h:
+    for _ in range(11): time.sleep(0.2); h.beat()
 print(open(path).read())
 """, env=rings)
     assert code == 0
