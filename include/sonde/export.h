@@ -20,6 +20,7 @@
 //   OTEL_METRIC_EXPORT_INTERVAL, OTEL_METRIC_EXPORT_TIMEOUT   60000, 30000 ms
 //   OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT, _VALUE_LENGTH_LIMIT   128, none; else OTEL_ATTRIBUTE_…
 //   OTEL_EXPORTER_ZIPKIN_ENDPOINT, _TIMEOUT   http://localhost:9411/api/v2/spans, 10000 ms
+//   OTEL_EXPORTER_ZIPKIN_PROTOCOL  json (default), protobuf, v1/json, v1/thrift
 //   SONDE_OTLP_ENDPOINTS           more destinations, "URL,URL": all three signals, same protocol and headers; none waits for
 //                                  another
 //   SONDE_OTLP_CONCURRENCY         requests in flight at one destination, 1 (default) to 16

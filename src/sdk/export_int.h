@@ -13,6 +13,7 @@
 enum { HEADERS_MAX = 32, DESTS_MAX = 12, WORKERS_MAX = 16, EXPORT_SHUTDOWN_MS = 1000 };
 
 enum dest_kind { DEST_OTLP, DEST_CONSOLE, DEST_STDOUT, DEST_FILE, DEST_ZIPKIN, DEST_CUSTOM };
+enum zipkin_form { ZIPKIN_JSON, ZIPKIN_PROTOBUF, ZIPKIN_V1_JSON, ZIPKIN_V1_THRIFT }; // as OTEL_EXPORTER_ZIPKIN_PROTOCOL
 enum protocol { PROTOCOL_GRPC, PROTOCOL_PROTOBUF, PROTOCOL_JSON };
 
 // A request, made once, given to all destinations. Never changed; counted under the lock.
@@ -65,6 +66,7 @@ struct export_queue {
     const char *grpc_path;
     bool on, closed;
     enum protocol protocol;
+    enum zipkin_form zipkin;
     bool gzip;
     char header_text[4096];
     struct http_header header[HEADERS_MAX];
@@ -155,8 +157,8 @@ bool export_console(const struct export_batch *b);                             /
 bool export_stdout(const struct export_batch *b);
 bool export_file(const struct export_batch *b, char *why, size_t n);
 void export_file_forked(void);
-// exporter_zipkin.c: the spans as a Zipkin v2 list
-bool export_zipkin(struct buf *out, struct slice request);
+// exporter_zipkin.c: the spans as Zipkin's list
+bool export_zipkin(struct buf *out, enum zipkin_form form, struct slice request);
 
 // export_custom.c
 void custom_attach(struct export *e); // destinations for what the program has added

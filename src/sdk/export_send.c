@@ -206,7 +206,11 @@ static void read_answer(const struct http_answer *h, struct attempt *a)
 static void send_http(struct export_dest *d, struct http_session *s, struct slice body, int64_t timeout, struct attempt *a)
 {
     const struct export_queue *q = d->q;
-    bool json = d->kind == DEST_ZIPKIN || q->protocol == PROTOCOL_JSON;
+    static const char *const zipkin[] = {"application/json", "application/x-protobuf", "application/json",
+                                         "application/x-thrift"};
+    const char *type = d->kind == DEST_ZIPKIN         ? zipkin[q->zipkin]
+                       : q->protocol == PROTOCOL_JSON ? "application/json"
+                                                      : "application/x-protobuf";
     struct http_header h[HEADERS_MAX + 2];
     struct http_fetch f = {.method = "POST",
                            .url = d->url,
@@ -218,7 +222,7 @@ static void send_http(struct export_dest *d, struct http_session *s, struct slic
                            .accept_gzip = q->gzip}; // who does not pack does not look for zlib either
     struct http_answer answer;
     struct error err = {0};
-    f.n_headers = headers_of(q, h, json ? SLICE("application/json") : SLICE("application/x-protobuf"));
+    f.n_headers = headers_of(q, h, slice_str(type));
     enum errc rc = net_part()->fetch(s, &f, &answer, &err);
     if (rc != ERR_OK) {
         failed(a, rc, &err);
@@ -256,7 +260,7 @@ static void send_otlp(struct export_dest *d, struct http_session **session, cons
         return;
     buf_init(&text, d->q->request_max);
     if (made) {
-        ok = d->kind == DEST_ZIPKIN ? export_zipkin(&text, body) : export_json(&text, b->signal, body);
+        ok = d->kind == DEST_ZIPKIN ? export_zipkin(&text, d->q->zipkin, body) : export_json(&text, b->signal, body);
         body = buf_slice(&text);
     }
     if (!ok || body.n > d->q->request_max) {

@@ -238,8 +238,9 @@ static void add_zipkin(struct export_queue *q)
 {
     struct export_dest *d;
     char url[sizeof d->url];
+    q->zipkin = (enum zipkin_form)env_choice("OTEL_EXPORTER_ZIPKIN_PROTOCOL");
     if (!env_text("OTEL_EXPORTER_ZIPKIN_ENDPOINT", url, sizeof url))
-        snprintf(url, sizeof url, "http://localhost:9411/api/v2/spans");
+        snprintf(url, sizeof url, "http://localhost:9411/api/v%d/spans", q->zipkin < ZIPKIN_V1_JSON ? 2 : 1);
     if (!export_is_url(url)) {
         char text[300];
         sdk_note(text,

@@ -1,15 +1,9 @@
-// Spans as a Zipkin v2 list (the mapping of OpenTelemetry's specification, sdk_exporters/zipkin).
+// Spans as Zipkin knows them (the mapping of OpenTelemetry's specification, sdk_exporters/zipkin): read from the OTLP request
+// into struct zspan; zipkin_forms.c writes that down.
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/pb.h"
-#include "sdk/export_int.h"
-#include <stdio.h>
-
-struct zip { // what spans share
-    struct jw w;
-    struct slice service, scope, version;
-    struct buf text; // scratch
-};
+#include "sdk/zipkin.h"
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 static void value_json(struct buf *out, struct pb any);
@@ -32,6 +26,18 @@ static void array_json(struct buf *out, struct pb *array)
     buf_char(out, ']');
 }
 
+// As base64.
+static void bytes_put(struct buf *out, struct slice s, bool quote)
+{
+    struct jw w = jw_to(out);
+    size_t at = out->n;
+    jw_base64(&w, s);
+    if (!quote && out->err == ERR_OK) {
+        memmove(out->p + at, out->p + at + 1, out->n - at - 2);
+        out->n -= 2;
+    }
+}
+
 // An AnyValue as JSON, strings quoted if quote says so (below the top level always).
 static void value_put(struct buf *out, struct pb any, bool quote)
 {
@@ -41,6 +47,7 @@ static void value_put(struct buf *out, struct pb any, bool quote)
     bool b;
     int64_t i;
     double d;
+    size_t before = out->n;
     while (pb_next(&any)) {
         if (any.field == 1 && pb_bytes(&any, &s))
             quote ? jw_str(&w, s) : buf_add(out, s);
@@ -53,10 +60,12 @@ static void value_put(struct buf *out, struct pb any, bool quote)
         else if (any.field == 5 && pb_message(&any, &child))
             array_json(out, &child);
         else if (any.field == 7 && pb_bytes(&any, &s))
-            jw_base64(&w, s);
+            bytes_put(out, s, quote);
         else
             pb_skip(&any);
     }
+    if (quote && out->n == before)
+        buf_str(out, "null");
 }
 
 static void value_json(struct buf *out, struct pb any)
@@ -81,24 +90,21 @@ static bool key_value(struct pb *kv, struct slice *key, struct pb *any)
     return has && !kv->failed;
 }
 
-static void tag(struct zip *z, struct slice key, struct slice value)
-{
-    jw_key(&z->w, key);
-    jw_str(&z->w, value);
-}
-
 // ---- one span -------------------------------------------------------------------------------------------------------
-struct seen {
-    struct slice trace, id, parent, name, message, peer;
-    uint64_t kind, start, end, status;
+struct reader { // what spans share
+    struct arena *arena;
+    struct buf text; // scratch
+    struct slice service, scope, version;
 };
 
-static void annotation(struct zip *z, struct pb *event)
+// A name, and behind it the attributes as JSON if there are any.
+static struct znote annotation(struct reader *z, struct pb event)
 {
-    struct slice name = SLICE_NONE, key;
-    struct pb kv, any, walk = *event;
+    struct znote note = {.value = SLICE("")};
+    struct slice name = SLICE(""), key;
+    struct pb kv, any, walk = event;
     uint64_t time = 0;
-    unsigned n = 0;
+    bool first = true;
     while (pb_next(&walk)) {
         if (walk.field == 1)
             pb_fixed64(&walk, &time);
@@ -108,90 +114,39 @@ static void annotation(struct zip *z, struct pb *event)
             pb_skip(&walk);
     }
     buf_reset(&z->text);
-    while (pb_next(event)) {
-        if (event->field != 3 || !pb_message(event, &kv)) {
-            pb_skip(event);
+    while (pb_next(&event)) {
+        if (event.field != 3 || !pb_message(&event, &kv)) {
+            pb_skip(&event);
             continue;
         }
         if (!key_value(&kv, &key, &any))
             continue;
         struct jw w = jw_to(&z->text);
-        if (!n++)
+        if (first)
             jw_str(&w, name), buf_str(&z->text, ": {");
         else
             buf_char(&z->text, ',');
-        w.need_comma = false;
+        first = w.need_comma = false;
         jw_str(&w, key);
         buf_char(&z->text, ':');
         value_json(&z->text, any);
     }
-    if (n)
+    if (!first)
         buf_char(&z->text, '}');
-    jw_obj(&z->w);
-    JW_KEY(&z->w, "timestamp");
-    jw_u64(&z->w, time / 1000);
-    JW_KEY(&z->w, "value");
-    jw_str(&z->w, n ? buf_slice(&z->text) : name);
-    jw_obj_end(&z->w);
+    note.time = time / 1000;
+    note.value = first ? name : arena_dup(z->arena, buf_slice(&z->text));
+    return note;
 }
 
-static void look(struct pb r, struct seen *s)
+static void tag(struct zspan *s, struct slice key, struct slice value)
 {
-    struct pb child, any;
-    struct slice key;
-    while (pb_next(&r)) {
-        switch (r.field) {
-        case 1:
-            pb_bytes(&r, &s->trace);
-            break;
-        case 2:
-            pb_bytes(&r, &s->id);
-            break;
-        case 4:
-            pb_bytes(&r, &s->parent);
-            break;
-        case 5:
-            pb_bytes(&r, &s->name);
-            break;
-        case 6:
-            pb_u64(&r, &s->kind);
-            break;
-        case 7:
-            pb_fixed64(&r, &s->start);
-            break;
-        case 8:
-            pb_fixed64(&r, &s->end);
-            break;
-        case 9:
-            if (pb_message(&r, &child) && key_value(&child, &key, &any) &&
-                (slice_eq(key, SLICE("peer.service")) || (!s->peer.n && slice_eq(key, SLICE("server.address")))) &&
-                pb_next(&any) && any.field == 1)
-                pb_bytes(&any, &s->peer);
-            break;
-        case 15:
-            if (!pb_message(&r, &child))
-                break;
-            while (pb_next(&child)) {
-                if (child.field == 2)
-                    pb_bytes(&child, &s->message);
-                else if (child.field == 3)
-                    pb_u64(&child, &s->status);
-                else
-                    pb_skip(&child);
-            }
-            break;
-        default:
-            pb_skip(&r);
-        }
-    }
+    s->tag[s->n_tags++] = (struct ztag){key, value};
 }
 
-static void put_tags(struct zip *z, struct pb r, const struct seen *s)
+static void tags(struct reader *z, struct zspan *s, struct pb r, uint64_t status, struct slice message)
 {
-    struct pb kv, any;
+    struct pb kv, any, walk;
     struct slice key;
-    JW_KEY(&z->w, "tags");
-    jw_obj(&z->w);
     while (pb_next(&r)) {
         if (r.field != 9 || !pb_message(&r, &kv)) {
             pb_skip(&r);
@@ -201,77 +156,92 @@ static void put_tags(struct zip *z, struct pb r, const struct seen *s)
             continue;
         buf_reset(&z->text);
         value_put(&z->text, any, false);
-        tag(z, key, buf_slice(&z->text));
+        tag(s, key, arena_dup(z->arena, z->text.n ? buf_slice(&z->text) : SLICE("")));
+        walk = any;
+        bool peer = slice_eq(key, SLICE("peer.service"));
+        if ((peer || (!s->peer.n && slice_eq(key, SLICE("server.address")))) && pb_next(&walk) && walk.field == 1)
+            pb_bytes(&walk, &s->peer);
     }
-    if (s->status)
-        tag(z, SLICE("otel.status_code"), s->status == 2 ? SLICE("ERROR") : SLICE("OK"));
-    if (s->status == 2)
-        tag(z, SLICE("error"), s->message);
-    tag(z, SLICE("otel.scope.name"), z->scope);
-    tag(z, SLICE("otel.library.name"), z->scope); // its former name
+    if (status)
+        tag(s, SLICE("otel.status_code"), status == 2 ? SLICE("ERROR") : SLICE("OK"));
+    if (status == 2)
+        tag(s, SLICE("error"), message);
+    tag(s, SLICE("otel.scope.name"), z->scope);
+    tag(s, SLICE("otel.library.name"), z->scope); // its former name
     if (z->version.n) {
-        tag(z, SLICE("otel.scope.version"), z->version);
-        tag(z, SLICE("otel.library.version"), z->version);
+        tag(s, SLICE("otel.scope.version"), z->version);
+        tag(s, SLICE("otel.library.version"), z->version);
     }
-    jw_obj_end(&z->w);
 }
 
-static void put_endpoint(struct jw *w, struct slice key, struct slice service)
+static uint64_t status_of(struct pb r, struct slice *message)
 {
-    jw_key(w, key);
-    jw_obj(w);
-    JW_KEY(w, "serviceName");
-    jw_str(w, service);
-    jw_obj_end(w);
+    uint64_t code = 0;
+    *message = SLICE("");
+    while (pb_next(&r)) {
+        if (r.field == 2)
+            pb_bytes(&r, message);
+        else if (r.field == 3)
+            pb_u64(&r, &code);
+        else
+            pb_skip(&r);
+    }
+    return code;
 }
 
-static void span(struct zip *z, struct pb *r)
+// Room for what is counted here, and the six tags that come from elsewhere.
+static bool make_room(struct reader *z, struct zspan *s, struct pb r)
 {
-    static const char *const kinds[] = {NULL, NULL, "SERVER", "CLIENT", "PRODUCER", "CONSUMER"};
-    struct seen s = {0};
-    struct pb child;
-    struct jw *w = &z->w;
-    look(*r, &s);
-    jw_obj(w);
-    JW_KEY(w, "traceId");
-    jw_hex(w, s.trace.p, s.trace.n);
-    JW_KEY(w, "id");
-    jw_hex(w, s.id.p, s.id.n);
-    if (s.parent.n) {
-        JW_KEY(w, "parentId");
-        jw_hex(w, s.parent.p, s.parent.n);
+    size_t tags = 6, notes = 0;
+    for (; pb_next(&r); pb_skip(&r)) {
+        tags += r.field == 9;
+        notes += r.field == 11;
     }
-    JW_KEY(w, "name");
-    jw_str(w, s.name);
-    if (s.kind < 6 && kinds[s.kind]) {
-        JW_KEY(w, "kind");
-        jw_str(w, slice_str(kinds[s.kind]));
+    s->tag = ARENA_ARRAY(z->arena, struct ztag, tags);
+    s->note = ARENA_ARRAY(z->arena, struct znote, notes);
+    return s->tag && s->note;
+}
+
+static bool span(struct reader *z, struct pb r, struct zspan *s)
+{
+    uint64_t start = 0, end = 0, status = 0;
+    struct slice message = SLICE("");
+    struct pb child, whole = r;
+    *s = (struct zspan){.name = SLICE(""), .service = z->service};
+    if (!make_room(z, s, r))
+        return false;
+    while (pb_next(&r)) {
+        if (r.field == 1)
+            pb_bytes(&r, &s->trace);
+        else if (r.field == 2)
+            pb_bytes(&r, &s->id);
+        else if (r.field == 4)
+            pb_bytes(&r, &s->parent);
+        else if (r.field == 5)
+            pb_bytes(&r, &s->name);
+        else if (r.field == 6)
+            pb_u64(&r, &s->kind);
+        else if (r.field == 7)
+            pb_fixed64(&r, &start);
+        else if (r.field == 8)
+            pb_fixed64(&r, &end);
+        else if (r.field == 11 && pb_message(&r, &child))
+            s->note[s->n_notes++] = annotation(z, child);
+        else if (r.field == 15 && pb_message(&r, &child))
+            status = status_of(child, &message);
+        else if (r.field != 11 && r.field != 15)
+            pb_skip(&r);
     }
-    uint64_t us = (s.end - s.start) / 1000; // 0 would mean unknown
-    JW_KEY(w, "timestamp");
-    jw_u64(w, s.start / 1000);
-    JW_KEY(w, "duration");
-    jw_u64(w, us ? us : 1);
-    put_endpoint(w, SLICE("localEndpoint"), z->service);
-    if (s.peer.n && (s.kind == SONDE_KIND_CLIENT || s.kind == SONDE_KIND_PRODUCER))
-        put_endpoint(w, SLICE("remoteEndpoint"), s.peer);
-    JW_KEY(w, "annotations");
-    jw_arr(w);
-    struct pb walk = *r;
-    while (pb_next(&walk)) {
-        if (walk.field == 11 && pb_message(&walk, &child))
-            annotation(z, &child);
-        else if (walk.field != 11)
-            pb_skip(&walk);
-    }
-    jw_arr_end(w);
-    put_tags(z, *r, &s);
-    jw_obj_end(w);
-    r->p = r->end;
+    tags(z, s, whole, status, message);
+    if (s->kind != SONDE_KIND_CLIENT && s->kind != SONDE_KIND_PRODUCER)
+        s->peer = SLICE_NONE;
+    s->time = start / 1000;
+    s->duration = end - start >= 2000 ? (end - start) / 1000 : 1; // 0 would mean unknown
+    return !r.failed && !arena_failed(z->arena) && s->trace.n == 16 && s->id.n == 8;
 }
 
 // ---- the request ----------------------------------------------------------------------------------------------------
-static void scope_of(struct zip *z, struct pb scope)
+static void scope_of(struct reader *z, struct pb scope)
 {
     z->scope = z->version = SLICE("");
     while (pb_next(&scope)) {
@@ -284,7 +254,7 @@ static void scope_of(struct zip *z, struct pb scope)
     }
 }
 
-static void service_of(struct zip *z, struct pb resource)
+static void service_of(struct reader *z, struct pb resource)
 {
     struct pb kv, any;
     struct slice key;
@@ -296,26 +266,37 @@ static void service_of(struct zip *z, struct pb resource)
     }
 }
 
-static void scope_spans(struct zip *z, struct pb *r)
+static bool scope_spans(struct reader *z, struct zwriter *w, struct pb r)
 {
     struct pb child;
-    while (pb_next(r)) {
-        if (r->field == 1 && pb_message(r, &child))
+    struct zspan s;
+    bool ok = true;
+    while (pb_next(&r)) {
+        if (r.field == 1 && pb_message(&r, &child)) {
             scope_of(z, child);
-        else if (r->field == 2 && pb_message(r, &child))
-            span(z, &child);
-        else
-            pb_skip(r);
+        } else if (r.field == 2 && pb_message(&r, &child)) {
+            ok = ok && span(z, child, &s);
+            if (ok)
+                zipkin_write(w, &s);
+            arena_reset(z->arena);
+        } else {
+            pb_skip(&r);
+        }
     }
+    return ok && !r.failed;
 }
 
-bool export_zipkin(struct buf *out, struct slice request)
+bool export_zipkin(struct buf *out, enum zipkin_form form, struct slice request)
 {
-    struct zip z = {.w = jw_to(out), .service = SLICE("unknown_service")};
+    struct arena arena;
+    struct reader z = {.arena = &arena, .service = SLICE("unknown_service"), .scope = SLICE("")};
+    struct zwriter w;
     struct pb r, top, child;
+    bool ok = true;
+    arena_init(&arena, MAX_EXPORT_TEXT);
     buf_init(&z.text, MAX_EXPORT_TEXT);
     pb_init(&r, request, NULL);
-    jw_arr(&z.w);
+    zipkin_begin(&w, out, form);
     while (pb_next(&r)) {
         if (r.field != 1 || !pb_message(&r, &top)) {
             pb_skip(&r);
@@ -325,13 +306,14 @@ bool export_zipkin(struct buf *out, struct slice request)
             if (top.field == 1 && pb_message(&top, &child))
                 service_of(&z, child);
             else if (top.field == 2 && pb_message(&top, &child))
-                scope_spans(&z, &child);
+                ok = scope_spans(&z, &w, child) && ok;
             else
                 pb_skip(&top);
         }
     }
-    jw_arr_end(&z.w);
-    bool ok = !r.failed && out->err == ERR_OK && z.text.err == ERR_OK;
+    zipkin_end(&w);
+    ok = ok && !r.failed && out->err == ERR_OK && z.text.err == ERR_OK;
     buf_free(&z.text);
+    arena_free(&arena);
     return ok;
 }

@@ -391,11 +391,160 @@ def test_zipkin(run, http_server):
     assert op["localEndpoint"] == {"serviceName": "driver"} and call["remoteEndpoint"] == {"serviceName": "kv-store"}
     t = op["tags"]
     assert t["bool"] == "true" and t["int"] == "-5" and t["double"] == "1.5" and t["ints"] == "[1,-2,3]" and t["words"] == '["a","b"]'
+    assert t["bytes"] == "AAEC" and t["text"] == "w\u00f6rt"
     assert t["otel.status_code"] == "ERROR" and t["error"] == "gave up"
     assert call["tags"]["otel.status_code"] == "OK" and "error" not in call["tags"]
     assert t["otel.scope.name"] == t["otel.library.name"] == "my.tracer" and t["otel.scope.version"] == t["otel.library.version"] == "1.2"
     first = op["annotations"][0]
     assert first["timestamp"] == 1700000000000001 and first["value"] == '"first token": {"token":"first","n":1}'
+
+
+def proto(data):
+    """Fields of a protobuf message: {number: [values]}; bytes stay bytes."""
+    out, i = {}, 0
+
+    def number():
+        nonlocal i
+        n = shift = 0
+        while True:
+            b = data[i]
+            i += 1
+            n |= (b & 127) << shift
+            shift += 7
+            if b < 128:
+                return n
+
+    while i < len(data):
+        key = number()
+        if key & 7 == 0:
+            v = number()
+        elif key & 7 == 1:
+            v, i = int.from_bytes(data[i:i + 8], "little"), i + 8
+        else:
+            n = number()
+            v, i = data[i:i + n], i + n
+        out.setdefault(key >> 3, []).append(v)
+    return out
+
+
+class Thrift:
+    """Reads the binary protocol: structs as {field: value}, lists as lists."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, n):
+        self.at += n
+        assert self.at <= len(self.data)
+        return self.data[self.at - n:self.at]
+
+    def number(self, n):
+        return int.from_bytes(self.take(n), "big", signed=True)
+
+    def value(self, kind):
+        if kind in (6, 8, 10):
+            return self.number({6: 2, 8: 4, 10: 8}[kind])
+        if kind == 11:
+            return self.take(self.number(4))
+        if kind == 15:
+            kind = self.number(1)
+            return [self.value(kind) for _ in range(self.number(4))]
+        assert kind == 12, kind
+        out = {}
+        while kind := self.number(1):
+            field = self.number(2)
+            out[field] = self.value(kind)
+        return out
+
+
+def zipkin_json(data):
+    return [dict(s, annotations=[(a["timestamp"], a["value"]) for a in s["annotations"]], localEndpoint=s["localEndpoint"]["serviceName"],
+                 remoteEndpoint=s.get("remoteEndpoint", {}).get("serviceName")) for s in json.loads(data)]
+
+
+def zipkin_protobuf(data):
+    out = []
+    for s in map(proto, proto(data)[1]):
+        host = [proto(s[n][0])[1][0].decode() if n in s else None for n in (8, 9)]
+        span = {"traceId": s[1][0].hex(), "id": s[3][0].hex(), "name": s[5][0].decode(), "timestamp": s[6][0], "duration": s[7][0],
+                "localEndpoint": host[0], "remoteEndpoint": host[1], "annotations": [(a[1][0], a[2][0].decode()) for a in map(proto, s.get(10, []))],
+                "tags": {t[1][0].decode(): t[2][0].decode() for t in map(proto, s[11])}}
+        span |= {"parentId": s[2][0].hex()} if 2 in s else {}
+        span |= {"kind": ["CLIENT", "SERVER", "PRODUCER", "CONSUMER"][s[4][0] - 1]} if 4 in s else {}
+        out.append(span)
+    return out
+
+
+def zipkin_v1(spans):
+    """v1 as v2: spans with annotations (time, value, host) and binary ones (key, value, host)."""
+    pairs = {("sr", "ss"): "SERVER", ("cs", "cr"): "CLIENT"}
+    for s in spans:
+        notes = s["annotations"]
+        assert all(host == s["localEndpoint"] for _, _, host in notes)
+        kind = pairs.get(tuple(v for _, v, _ in notes[:2]))
+        if kind:
+            assert notes[0][0] == s["timestamp"] and notes[1][0] == s["timestamp"] + s["duration"]
+            s["kind"] = kind
+        s["annotations"] = [(t, v) for t, v, _ in (notes[2:] if kind else notes)]
+        s["remoteEndpoint"] = next((host for k, v, host in s["tags"] if (k, v) == ("sa", True)), None)
+        s["tags"] = {k: v for k, v, _ in s["tags"] if v is not True}
+    return spans
+
+
+def zipkin_v1_json(data):
+    def host(x):
+        return x["endpoint"]["serviceName"]
+    return zipkin_v1([{k: v for k, v in s.items() if k != "binaryAnnotations"} | {
+        "localEndpoint": host(s["binaryAnnotations"][0]), "annotations": [(a["timestamp"], a["value"], host(a)) for a in s["annotations"]],
+        "tags": [(b["key"], b["value"], host(b)) for b in s["binaryAnnotations"]]} for s in json.loads(data)])
+
+
+def zipkin_v1_thrift(data):
+    def unsigned(n):
+        return f"{n & (1 << 64) - 1:016x}"
+    r, out = Thrift(data), []
+    for s in r.value(15):
+        tags = [(b[1].decode(), b[2].decode() if b[3] == 6 else b[2] == b"\1", b[4][3].decode()) for b in s[8]]
+        out.append({"traceId": unsigned(s[12]) + unsigned(s[1]), "id": unsigned(s[4]), "name": s[3].decode(), "timestamp": s[10], "duration": s[11],
+                    "localEndpoint": tags[0][2], "tags": tags, "annotations": [(a[1], a[2].decode(), a[3][3].decode()) for a in s[6]]}
+                   | ({"parentId": unsigned(s[5])} if 5 in s else {}))
+    assert r.at == len(data)
+    return zipkin_v1(out)
+
+
+@pytest.mark.parametrize("form, path, content_type, read", [("protobuf", "/api/v2/spans", "application/x-protobuf", zipkin_protobuf),
+                                                            ("v1/json", "/api/v1/spans", "application/json", zipkin_v1_json),
+                                                            ("v1/thrift", "/api/v1/spans", "application/x-thrift", zipkin_v1_thrift)])
+def test_zipkin_forms(run, form, path, content_type, read):
+    """Each form says what v2 as JSON says."""
+    got = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append((self.path, self.headers["content-type"], self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(202)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for word, to_path in (("json", "/api/v2/spans"), (form, path)):
+            ran = run("everything", "shutdown:30000", OTEL_TRACES_EXPORTER="zipkin", OTEL_EXPORTER_ZIPKIN_PROTOCOL=word,
+                      OTEL_EXPORTER_ZIPKIN_ENDPOINT=f"http://127.0.0.1:{server.server_port}{to_path}")
+            assert ran.said[0][1], ran.err
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert [g[:2] for g in got] == [("/api/v2/spans", "application/json"), (path, content_type)]
+    want, have = zipkin_json(got[0][2]), read(got[1][2])
+    for s in want + have:
+        assert len(s.pop("id")) == 16 and len(s["traceId"]) == 32  # ids of its own in each run
+        assert s["annotations"].pop()[1].startswith('"exception": {') if s["kind"] == "SERVER" else not s["annotations"]  # at the time it was made
+    assert len(want) == 2 and have == want
 
 
 # ---- sampling by Jaeger -----------------------------------------------------------------------------------------------
