@@ -67,10 +67,14 @@ extern struct sdk_hot {
 extern __thread struct sdk_tls {
     struct ring_thread ring;
     struct sonde_span *span; // the current one; null: none
+    // Handles to start the next span on; null: none. ready: of a dropped span, all in it as the next one needs it (LAZY_CLEAN).
+    struct sonde_span *ready, *spare;
 } __attribute__((aligned(64))) sdk_tls __attribute__((tls_model("initial-exec")));
 _Static_assert(sizeof(struct sdk_tls) == 64, "a call reads one line of it");
 #define tls_ring_thread (sdk_tls.ring)
 #define tls_span        (sdk_tls.span)
+#define tls_ready       (sdk_tls.ready)
+#define tls_spare       (sdk_tls.spare)
 static inline struct ring_thread *sdk_attached(void) // null: the thread has written nothing yet
 {
     return tls_ring_thread.lane ? &tls_ring_thread : NULL;

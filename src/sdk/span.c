@@ -7,7 +7,6 @@
 struct sonde_span sdk_span_nothing = {.dead = true, .ended = true};
 
 static __thread struct sonde_span *tls_free __attribute__((tls_model("initial-exec")));
-__thread struct sonde_span *tls_spare __attribute__((tls_model("initial-exec")));
 static __thread unsigned tls_n_free __attribute__((tls_model("initial-exec")));
 
 struct sonde_span *sdk_span_handle_slow(void)
@@ -16,6 +15,11 @@ struct sonde_span *sdk_span_handle_slow(void)
     if (s) {
         tls_free = s->below;
         tls_n_free--;
+        return s;
+    }
+    if (tls_ready) {
+        s = tls_ready;
+        tls_ready = NULL;
         return s;
     }
     if (!tls_ring)
@@ -45,8 +49,9 @@ static inline void handle_put(struct sonde_span *s)
 void sdk_span_forget(void)
 {
     tls_span = NULL;
+    mem_free(tls_ready);
     mem_free(tls_spare);
-    tls_spare = NULL;
+    tls_ready = tls_spare = NULL;
     while (tls_free) {
         struct sonde_span *s = tls_free;
         tls_free = s->below;
@@ -57,8 +62,10 @@ void sdk_span_forget(void)
 
 struct sonde_span *sonde_span_hold(struct sonde_span *s)
 {
-    if (s && !s->dead)
+    if (s && !s->dead) {
+        span_soil(s);
         __atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+    }
     return s;
 }
 

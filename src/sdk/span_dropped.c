@@ -90,7 +90,6 @@ static inline __attribute__((always_inline)) struct sonde_span *start_root(struc
 {
     if (!span_copy_short(s->name, name))
         return NULL;
-    tls_spare = NULL;
     s->site = site;
     s->generation = sdk.generation;
     s->kind = (uint8_t)kind;
@@ -103,9 +102,10 @@ static __attribute__((noinline)) struct sonde_span *start_unclean(struct sonde_s
     struct sonde_span *s = tls_spare;
     if (s && name && (__atomic_load_n(&trace.quick, __ATOMIC_RELAXED) & TRACE_QUICK_ROOT)) {
         clean(s);
-        s = start_root(s, site, name, kind);
-        if (s)
+        if (start_root(s, site, name, kind)) {
+            tls_spare = NULL;
             return s;
+        }
     }
     return sdk_span_begin(site, name, kind, NULL, NULL);
 }
@@ -142,27 +142,37 @@ static __attribute__((noinline)) struct sonde_span *start_inner(struct sonde_sit
 struct sonde_span *sonde_span_start_site(struct sonde_site *site, const char *name, enum sonde_kind kind,
                                          const struct sonde_context *parent)
 {
-    if (parent || tls_span)
+    if (__builtin_expect(parent || tls_span, 0))
         return start_inner(site, name, kind, parent);
-    if (!(__atomic_load_n(&trace.quick, __ATOMIC_RELAXED) & TRACE_QUICK_ROOT))
+    if (__builtin_expect(!(__atomic_load_n(&trace.quick, __ATOMIC_RELAXED) & TRACE_QUICK_ROOT), 0))
         return sdk_span_begin(site, name, kind, NULL, NULL);
-    struct sonde_span *s = tls_spare;
-    if (s && name && s->fresh[0] == FRESH_CLEAN && (s = start_root(s, site, name, kind)) != NULL)
-        return s;
-    return start_unclean(site, name, kind);
+    struct sonde_span *s = tls_ready;
+    if (!s || !name || !start_root(s, site, name, kind))
+        return start_unclean(site, name, kind);
+    tls_ready = NULL;
+    return s;
 }
 struct sonde_span *sonde_span_start(const char *name, enum sonde_kind kind, const struct sonde_context *parent)
 {
     return sonde_span_start_site(NULL, name, kind, parent);
 }
 
+static __attribute__((noinline)) void end_dropped(struct sonde_span *s)
+{
+    bool quiet = (__atomic_load_n(&s->fresh[0], __ATOMIC_RELAXED) & FRESH_STATE) == FRESH_DROPPED;
+    if (quiet && !tls_spare && __atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 1) // nothing was told of it, and it is not current
+        tls_spare = s;
+    else
+        sdk_span_finish(s, 0);
+}
+
 void sonde_span_end(struct sonde_span *s)
 {
-    // A dropped one of which nothing was told, that is not current and that nobody holds.
-    if (s && FREE_MAX > 0 && (__atomic_load_n(&s->fresh[0], __ATOMIC_RELAXED) & FRESH_STATE) == FRESH_DROPPED && !tls_spare &&
-        __atomic_load_n(&s->refs, __ATOMIC_ACQUIRE) == 1) {
-        tls_spare = s;
-        return;
-    }
-    sdk_span_finish(s, 0);
+    uint64_t fresh = s && FREE_MAX > 0 ? __atomic_load_n(&s->fresh[0], __ATOMIC_RELAXED) : 0;
+    if (__builtin_expect(fresh == FRESH_CLEAN && !tls_ready, 1)) // nobody has asked anything of it, or held it
+        tls_ready = s;
+    else if (fresh & FRESH_DROPPED)
+        end_dropped(s);
+    else
+        sdk_span_finish(s, 0);
 }

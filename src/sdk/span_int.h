@@ -58,8 +58,7 @@ struct sonde_span {
 };
 _Static_assert(offsetof(struct sonde_context, span_id) == 16, "the ids lie together");
 
-extern struct sonde_span sdk_span_nothing;                                               // for a process without memory
-extern __thread struct sonde_span *tls_spare __attribute__((tls_model("initial-exec"))); // the handle last put back; or null
+extern struct sonde_span sdk_span_nothing; // for a process without memory
 
 // span.c
 struct sonde_span *sdk_span_handle_slow(void);              // null without memory

@@ -568,6 +568,43 @@ static void dropped_spans_of_one_handle(void **state)
     check_done();
 }
 
+// A handle that somebody holds is nobody else's, behind its end neither; two that live at a time are two.
+static int held_dropped(void *arg)
+{
+    (void)arg;
+    struct sonde_span *seen[4] = {NULL};
+    for (int round = 0; round < 4; round++) {
+        struct sonde_span *s = sonde_span_start("held", SONDE_KIND_INTERNAL, NULL);
+        sonde_span_hold(s);
+        if (round & 1)
+            sonde_span_release(s);
+        sonde_span_end(s);
+        struct sonde_span *a = sonde_span_start("other", SONDE_KIND_INTERNAL, NULL);
+        struct sonde_span *b = sonde_span_start("other", SONDE_KIND_INTERNAL, NULL);
+        EXPECT(a != b && ((round & 1) || (s != a && s != b)));
+        for (int i = 0; i < round; i++)
+            EXPECT(seen[i] != a && seen[i] != b);
+        if (!(round & 1)) {
+            seen[round] = s;
+            EXPECT(sonde_context_valid(sonde_span_context(s)));
+        }
+        sonde_span_end(b);
+        sonde_span_end(a);
+    }
+    for (int round = 0; round < 4; round += 2)
+        sonde_span_release(seen[round]);
+    return seen_fails;
+}
+static void dropped_spans_held(void **state)
+{
+    (void)state;
+    static const char *const env[] = {"OTEL_TRACES_SAMPLER=always_off", NULL};
+    struct buf out;
+    CHECK_INT(child_run(held_dropped, NULL, env, &out), 0);
+    buf_free(&out);
+    check_done();
+}
+
 #define ALONE(fn)                   \
     static void fn##_(void **state) \
     {                               \
@@ -621,6 +658,7 @@ int main(void)
         cmocka_unit_test(disabled),
         cmocka_unit_test(dropped_spans_on_lines),
         cmocka_unit_test(dropped_spans_of_one_handle),
+        cmocka_unit_test(dropped_spans_held),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
