@@ -9,7 +9,7 @@
 //
 // In the environment, else in /opt/dynamo/etc/runtime.toml, else in /opt/dynamo/defaults/runtime.toml:
 //   DYN_SYSTEM_PORT                -1 (default): no server; 0: any free port, which an INFO record tells
-//   DYN_SYSTEM_HOST                address, default 0.0.0.0
+//   DYN_SYSTEM_HOST                address, default 0.0.0.0; :: means all, IPv4's too
 //   DYN_SYSTEM_HEALTH_PATH, DYN_SYSTEM_LIVE_PATH   /health, /live
 //   DYN_SYSTEM_STARTING_HEALTH_STATUS   notready (default) or ready
 //   DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS   ["generate"]: these endpoints decide; deprecated

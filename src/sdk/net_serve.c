@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-enum { NET_BODY = 64 << 10, NET_CONNECTIONS = 64, NET_METHODS = 5 };
+enum { NET_BODY = 64 << 10, NET_CONNECTIONS = 64, NET_METHODS = 6 };
 #define NET_STALL_NS 5000000000ll  // a head, or the next piece of a body or reply
 #define NET_IDLE_NS  60000000000ll // scrapes come every few seconds and keep their connection
 #define NET_END_NS   200000000ll   // replies under way when the server is closed
@@ -59,10 +59,9 @@ static void *run(void *arg)
 
 static void routes(struct net_server *s, size_t body_max)
 {
-    static const char *const methods[NET_METHODS] = {"GET", "POST", "PUT", "DELETE", "OPTIONS"};
+    static const char *const methods[NET_METHODS] = {"GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"};
     for (int i = 0; i < NET_METHODS; i++)
-        s->route[i] =
-            (struct http_route){.method = methods[i], .path = "/{*}", .fn = handle, .arg = s, .body_max = i == 0 ? 0 : body_max};
+        s->route[i] = (struct http_route){.method = methods[i], .path = "/{*}", .fn = handle, .arg = s, .body_max = body_max};
 }
 
 enum errc net_serve(struct net_server **out, const struct net_server_options *o, struct error *err)

@@ -34,7 +34,7 @@ static size_t n_endpoints;
 static int64_t started_ns, wait_ns, timeout_ns;
 static bool canaries;
 static atomic_int process_ready; // 0: no, 1: yes, -1: nobody said so far
-static char list[4096];          // DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS, checked
+static char list[4096];          // DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS, checked; empty: it names none
 static unsigned generation;
 
 static void read_list(void)
@@ -48,7 +48,8 @@ static void read_list(void)
     arena_init(&arena, KIB(64));
     json_init(&j, slice_str(list), &arena, NULL);
     ok = json_array(&j);
-    while (ok && json_next_item(&j))
+    size_t n = 0;
+    for (; ok && json_next_item(&j); n++)
         ok = json_string(&j, &name);
     ok = ok && json_finish(&j);
     arena_free(&arena);
@@ -56,7 +57,9 @@ static void read_list(void)
         SONDE_WARN("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS is not used: it must be a JSON array of names, as [\"generate\"]",
                    SONDE_STR("value", list));
         list[0] = 0;
-    } else if (strcmp(list, "[]") != 0) {
+    } else if (!n) {
+        list[0] = 0;
+    } else {
         SONDE_WARN("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS is deprecated; endpoints with a canary decide by themselves");
     }
 }
@@ -250,7 +253,7 @@ static bool listed_ready(void)
 static bool decide(void)
 {
     bool all = true, targets = false;
-    if (list[0] && strcmp(list, "[]") != 0)
+    if (list[0])
         return listed_ready();
     for (const struct sonde_endpoint *e = endpoints; e; e = e->next)
         targets |= e->canary != NULL;

@@ -57,6 +57,12 @@ void status_text(struct net_reply *out, int status, const char *text)
     buf_str(&out->body, text);
 }
 
+static void only_get(struct net_reply *out)
+{
+    status_text(out, 405, "Method not allowed");
+    out->headers[out->n_headers++] = (struct http_header){SLICE("allow"), SLICE("GET, HEAD")};
+}
+
 // ---- pages ----------------------------------------------------------------------------------------------------------
 bool sonde_status_metrics(struct sonde_registry *root)
 {
@@ -229,7 +235,7 @@ static void handle(const struct net_request *q, struct net_reply *out, void *arg
     if (ending)
         status_text(out, 503, "the process ends");
     else if (fixed && !get)
-        status_text(out, 405, "Method not allowed");
+        only_get(out);
     else if (is(q, health_path) || is(q, live_path))
         out->status = status_health(&out->body) ? 200 : 503;
     else if (is(q, "/metrics"))
@@ -249,7 +255,7 @@ static void handle_page(const struct net_request *q, struct net_reply *out, void
     (void)arg;
     bool found = is(q, "/metrics") || is(q, "/");
     if (found && !slice_eq(q->method, SLICE("GET")) && !slice_eq(q->method, SLICE("HEAD")))
-        status_text(out, 405, "Method not allowed");
+        only_get(out);
     else if (found)
         metrics(q, out);
     else
@@ -313,12 +319,14 @@ static bool listen_on(struct net_server *_Atomic *at, const char *address, net_h
     return false;
 }
 
-// "HOST:PORT"; an IPv6 address gets its brackets.
+// "HOST:PORT"; an IPv6 address gets its brackets. The one of all addresses means IPv4's, too, as in Dynamo.
 static void address_of(const char *host_name, int64_t port, char *out, size_t n)
 {
     char host[256];
     env_text(host_name, host, sizeof host);
     bool six = strchr(host, ':') && host[0] != '[';
+    if (strcmp(host, "::") == 0 || strcmp(host, "[::]") == 0)
+        host[0] = 0, six = false;
     snprintf(out, n, "%s%s%s:%lld", six ? "[" : "", host, six ? "]" : "", (long long)port);
 }
 

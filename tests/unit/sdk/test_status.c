@@ -18,7 +18,7 @@
 
 static struct answer {
     int status;
-    char type[128], body[1 << 20];
+    char type[128], allow[64], body[1 << 20];
 } answer;
 
 static const struct answer *call(const char *method, const char *path, const char *body, const char *header, const char *value)
@@ -43,6 +43,10 @@ static const struct answer *call(const char *method, const char *path, const cha
     answer.status = a.status;
     snprintf(answer.type, sizeof answer.type, "%.*s", (int)a.content_type.n, a.content_type.p);
     snprintf(answer.body, sizeof answer.body, "%.*s", (int)a.body.n, a.body.n ? a.body.p : "");
+    answer.allow[0] = 0;
+    for (size_t i = 0; i < a.n_headers; i++)
+        if (slice_eq(a.headers[i].name, SLICE("allow")))
+            snprintf(answer.allow, sizeof answer.allow, "%.*s", (int)a.headers[i].value.n, a.headers[i].value.p);
     http_answer_free(&a);
     return &answer;
 }
@@ -108,6 +112,7 @@ static int routes(void *arg)
     CHECK_INT(answer.status, 200);
     CHECK_INT(call("HEAD", "/live", NULL, NULL, NULL)->status, 200);
     CHECK_INT(call("POST", "/live", "{}", NULL, NULL)->status, 405);
+    CHECK_STR(slice_str(answer.allow), "GET, HEAD");
     // metadata
     CHECK_INT(get("/metadata")->status, 404);
     CHECK_STR(slice_str(answer.body), "Discovery metadata not found");
@@ -138,6 +143,11 @@ static int routes(void *arg)
     CHECK_STR(slice_str(answer.type), "application/json");
     CHECK_STR(slice_str(call("DELETE", "/engine/lora/x/y", NULL, NULL, NULL)->body),
               "{\"arg\":\"b\",\"method\":\"DELETE\",\"path\":\"x/y\",\"query\":\"\",\"body\":{}}");
+    CHECK_STR(slice_str(call("PATCH", "/engine/sleep", "{\"level\":2}", NULL, NULL)->body),
+              "{\"arg\":\"a\",\"method\":\"PATCH\",\"path\":\"\",\"query\":\"\",\"body\":{\"level\":2}}");
+    CHECK_STR(slice_str(call("GET", "/engine/sleep", "{\"level\":3}", NULL, NULL)->body),
+              "{\"arg\":\"a\",\"method\":\"GET\",\"path\":\"\",\"query\":\"\",\"body\":{\"level\":3}}");
+    CHECK_INT(call("PATCH", "/elsewhere", NULL, NULL, NULL)->status, 404);
     CHECK_INT(call("POST", "/engine/sleep", "{nonsense", NULL, NULL)->status, 400);
     begins(answer.body, "{\"error\":\"Invalid JSON\",\"message\":\"JSON: ");
     CHECK_INT(get("/engine/other")->status, 404);
@@ -167,7 +177,7 @@ static void test_routes(void **state)
     struct buf out;
     (void)state;
     in_child(routes, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, &out);
-    CHECK_INT(count_of(&out, "status server: no such path"), 3);
+    CHECK_INT(count_of(&out, "status server: no such path"), 4);
     CHECK_INT(count_of(&out, "path=\"/nowhere\"") + count_of(&out, "path=/nowhere"), 1);
     CHECK_INT(count_of(&out, "status server listens"), 1);
     buf_free(&out);
@@ -188,6 +198,16 @@ static int paths(void *arg)
     return check_failures;
 }
 
+// An IPv6 address of all means IPv4's as well, whose callers on this machine stay callers on this machine.
+static int all_addresses(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    CHECK_INT(get("/health")->status, 503);
+    CHECK_INT(get("/debug/level")->status, 200);
+    return check_failures;
+}
+
 static void test_paths(void **state)
 {
     struct buf out;
@@ -199,6 +219,8 @@ static void test_paths(void **state)
              &out);
     CHECK_INT(count_of(&out, "DYN_SYSTEM_ENABLED has no effect"), 1);
     buf_free(&out);
+    in_child(all_addresses, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=::", NULL}, NULL);
+    in_child(all_addresses, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=[::]", NULL}, NULL);
     check_done();
 }
 
@@ -347,6 +369,7 @@ static int unlisted(void *arg)
     (void)arg;
     sonde_init(NULL);
     struct sonde_endpoint *a = sonde_endpoint_new(&(struct sonde_endpoint_options){.name = "a"});
+    CHECK(!sonde_status_is_ready());
     sonde_status_ready(true);
     CHECK(sonde_status_is_ready()); // endpoints without canaries do not decide …
     sonde_endpoint_ready(a, false);
@@ -379,6 +402,7 @@ static void test_readiness(void **state)
     in_child(unlisted, (const char *[]){NULL}, NULL);
     in_child(all_count, (const char *[]){"DYN_HEALTH_CHECK_ENABLED=1", NULL}, NULL);
     in_child(unlisted, (const char *[]){"DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS=generate", NULL}, NULL); // no JSON: not used
+    in_child(unlisted, (const char *[]){"DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS=[ ]", NULL}, NULL);      // names none
 }
 
 static atomic_int asked, answer_ms, answer_well;
@@ -533,6 +557,7 @@ static int token(void *arg)
         int status;
     } rows[] = {{"", 403},
                 {"Authorization: Bearer geheim\r\n", 200},
+                {"authorization: bearer geheim\r\n", 200}, // the scheme's case does not count
                 {"Authorization: Bearer geheimm\r\n", 403},
                 {"Authorization: Bearer gehei\r\n", 403},
                 {"Authorization: geheim\r\n", 403},
