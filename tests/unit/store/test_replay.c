@@ -64,7 +64,7 @@ static void heads_are_flushed_by_their_log(void **state)
     struct store_stats st = {0};
     for (unsigned i = 0; i < 60; i++)
         OK(append_lines(s, 1, i * 200, 200));
-    for (int i = 0; i < 100 && st.rows_parts < 6000; i++) {
+    for (int i = 0; i < 1500 && st.rows_parts < 6000; i++) {
         usleep(20000);
         store_stats(s, &st);
     }
@@ -86,7 +86,7 @@ static void a_slow_table_follows(void **state)
     struct table *slow = table_find(s, SLICE("slow"), SIGNAL_LOG);
     for (unsigned i = 0; i < 60; i++)
         OK(append_lines(s, 1, i * 200, 200));
-    for (int i = 0; i < 150 && !table_covers(slow, 1); i++)
+    for (int i = 0; i < 1500 && !table_covers(slow, 1); i++)
         usleep(20000);
     assert_true(table_covers(slow, 1));
     store_close(s);
