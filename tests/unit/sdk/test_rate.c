@@ -190,7 +190,7 @@ static int at_the_end(void *arg)
     (void)arg;
     for (int i = 0; i < 20; i++)
         SONDE_INFO_LIMIT(SONDE_EVERY(2, 0, 0.1), "burst");
-    usleep(700000);
+    usleep(2000000);
     for (int i = 0; i < 5; i++)
         SONDE_INFO_LIMIT(SONDE_ONCE_PER(3600), "parent");
     pid_t pid = fork();

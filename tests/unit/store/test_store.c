@@ -225,7 +225,7 @@ static void flushes_by_size_and_trims_the_log(void **state)
     for (unsigned i = 0; i < 60; i++)
         OK(append_lines(s, 1, i * 200, 200));
     struct store_stats st;
-    for (int i = 0; i < 100; i++) { // the worker does it soon
+    for (int i = 0; i < 600; i++) { // the worker does it soon
         store_stats(s, &st);
         if (st.rows_parts > 6000)
             break;
@@ -260,7 +260,7 @@ static void small_parts_are_merged(void **state)
         OK(store_flush(s, NULL));
     }
     struct store_stats st = {.parts = 20};
-    for (int i = 0; i < 200 && st.parts > 7; i++) {
+    for (int i = 0; i < 1500 && st.parts > 7; i++) {
         worker_wake(s);
         usleep(20000);
         store_stats(s, &st);
