@@ -201,8 +201,8 @@ static void flush_and_trim(struct store *s, struct pass *p)
     // Many tables below their own limit can be too much together.
     p->all = p->all || atomic_load(&s->head_bytes) > 2 * s->opt.head_max_bytes;
     tables_each(s, flush_due, p);
-    if (p->flushed && s->replayed) { // replay itself goes by the list of segments
-        p->uncovered = UINT64_MAX;
+    if (p->flushed && s->replayed) {         // replay itself goes by the list of segments
+        p->uncovered = wal_settled(&s->wal); // first: commits go on while the heads are looked at
         tables_each(s, lowest_uncovered, p);
         wal_trim(&s->wal, p->uncovered);
     }
@@ -216,7 +216,7 @@ void store_flush_due(struct store *s)
 
 static enum errc run_pass(struct store *s, bool all, struct error *err)
 {
-    struct pass p = {.all = all, .now = clock_mono_ns(), .uncovered = UINT64_MAX};
+    struct pass p = {.all = all, .now = clock_mono_ns()};
     pthread_mutex_lock(&s->flush_lock);
     flush_and_trim(s, &p);
     if (s->opt.retention_ns > 0) {

@@ -296,6 +296,14 @@ static void mark_covered(const struct wal *w, struct wal_segment *s)
         s->covered = false;
 }
 
+uint64_t wal_settled(struct wal *w)
+{
+    pthread_mutex_lock(&w->lock);
+    uint64_t first = w->n_segments ? w->segment[w->n_segments - 1].first : 0;
+    pthread_mutex_unlock(&w->lock);
+    return first;
+}
+
 void wal_trim(struct wal *w, uint64_t uncovered)
 {
     pthread_mutex_lock(&w->lock);

@@ -52,8 +52,11 @@ enum errc wal_replay(struct wal *w, bool repair, wal_record_fn *fn, void *arg, s
 // Writes the records and makes them durable together. On failure none of them is in the log, and it stays usable.
 // ERR_FULL: no space. ERR_IO: anything else.
 enum errc wal_write(struct wal *w, struct wal_record *r, size_t n, struct error *err);
+// The first sequence of the segment being written: the requests below it are all in heads, or in parts since.
+uint64_t wal_settled(struct wal *w);
 // Segments with no record >= uncovered are covered: the newest of them are kept, up to keep_bytes, for the filter of
-// repeated requests to be rebuilt from; the others are deleted. The segment being written stays as it is.
+// repeated requests to be rebuilt from; the others are deleted. The segment being written stays as it is. uncovered: at
+// most what wal_settled gave before the heads were looked at, since commits go on meanwhile.
 void wal_trim(struct wal *w, uint64_t uncovered);
 void wal_size(struct wal *w, uint64_t *bytes, uint64_t *segments);
 void wal_close(struct wal *w);
