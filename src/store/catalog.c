@@ -42,15 +42,37 @@ char *catalog_path(const struct store *s, const struct table *t, uint64_t first,
     return path;
 }
 
-// Sets a part aside that cannot be read. Its sequences are then not covered: what the log still has is replayed.
-static void set_aside(struct store *s, const char *path, const char *why)
+// A part that cannot be read is set aside once the log gives back what it still has of it (catalog_set_aside).
+static enum errc note_lost(struct store *s, const char *path, const char *why)
 {
-    s->part_lost = true;
-    char kept[4200];
-    snprintf(kept, sizeof kept, "%s.damaged", path);
-    fprintf(stderr, "sonde: %s; set aside as %s\n", why, kept);
-    if (rename(path, kept) != 0)
-        fprintf(stderr, "sonde: renaming %s: %s\n", path, strerror(errno));
+    size_t n = strlen(path) + 1;
+    struct lost_part *l = mem_alloc(sizeof *l + n);
+    if (!l)
+        return ERR_NOMEM;
+    memcpy(l->path, path, n);
+    l->next = s->lost;
+    s->lost = l;
+    fprintf(stderr, "sonde: %s; set aside as %s.damaged\n", why, path);
+    return ERR_OK;
+}
+
+void catalog_set_aside(struct store *s)
+{
+    for (const struct lost_part *l = s->lost; l; l = l->next) {
+        char kept[4200];
+        snprintf(kept, sizeof kept, "%s.damaged", l->path);
+        if (rename(l->path, kept) != 0)
+            fprintf(stderr, "sonde: renaming %s: %s\n", l->path, strerror(errno));
+    }
+}
+
+void catalog_forget_lost(struct store *s)
+{
+    for (struct lost_part *next, *l = s->lost; l; l = next) {
+        next = l->next;
+        mem_free(l);
+    }
+    s->lost = NULL;
 }
 
 static enum errc take_file(struct store *s, struct slice tenant, const char *path, uint64_t *next)
@@ -66,10 +88,8 @@ static enum errc take_file(struct store *s, struct slice tenant, const char *pat
     struct error err = {0};
     struct part *p;
     enum errc rc = part_open(path, &p, &err);
-    if (rc == ERR_CORRUPT) {
-        set_aside(s, path, err.msg);
-        return ERR_OK;
-    }
+    if (rc == ERR_CORRUPT)
+        return note_lost(s, path, err.msg);
     if (rc != ERR_OK) {
         fprintf(stderr, "sonde: %s\n", err.msg);
         return rc;
@@ -78,8 +98,7 @@ static enum errc take_file(struct store *s, struct slice tenant, const char *pat
         *next = p->info.last + 1;
     if (!slice_eq(p->info.tenant, tenant)) {
         part_unref(p);
-        set_aside(s, path, "a part lies in another tenant's folder");
-        return ERR_OK;
+        return note_lost(s, path, "a part lies in another tenant's folder");
     }
     struct table *t = table_get(s, tenant, p->info.signal);
     rc = t ? table_add_part(t, p) : ERR_NOMEM;

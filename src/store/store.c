@@ -77,8 +77,9 @@ static enum errc open_log(struct store *s, struct error *err)
     enum errc rc = wal_open(&s->wal, path, s->opt.wal_segment_bytes, s->opt.wal_keep_bytes, next, err);
     mem_free(path);
     TRY(rc);
-    if (s->part_lost)
+    if (s->lost)
         TRY(wal_uncover(&s->wal, err));
+    catalog_set_aside(s);
     return store_replay(s, err);
 }
 
@@ -87,6 +88,7 @@ static void store_free(struct store *s)
     for (uint32_t i = 0; i < s->n_tables; i++)
         table_free(s->tables[i]);
     mem_free(s->tables);
+    catalog_forget_lost(s);
     wal_close(&s->wal);
     if (s->lock_fd >= 0)
         close(s->lock_fd);

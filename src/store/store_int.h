@@ -77,6 +77,12 @@ struct request {
     void *arg;
 };
 
+// A part that could not be read at opening.
+struct lost_part {
+    struct lost_part *next;
+    char path[];
+};
+
 struct store {
     struct store_options opt;
     char *dir, *parts_dir;
@@ -93,7 +99,7 @@ struct store {
     bool commit_failing; // the last commit failed; log thread only
     bool commit_stuck;   // closing, and a request that stands in the log found no memory; log thread only
     bool replayed;       // set before the threads start
-    bool part_lost;      // one was set aside at opening
+    struct lost_part *lost;
 
     pthread_mutex_t tables_lock;
     struct table **tables;
@@ -171,6 +177,10 @@ void worker_wait(struct store *s);     // for the end of the next pass, or a mom
 enum errc table_compact(struct table *t, bool *merged, struct error *err);
 
 // ---- catalog.c ----
+// What cannot be read goes to store.lost.
 enum errc catalog_open(struct store *s, uint64_t *next_sequence, struct error *err);
+// Renames the lost parts, after wal_uncover: killed in between, the next opening finds them again.
+void catalog_set_aside(struct store *s);
+void catalog_forget_lost(struct store *s);
 // DIR/parts/<tenant>/<signal>-<first>-<last>.part; makes the folder. To be freed; null when out of memory.
 char *catalog_path(const struct store *s, const struct table *t, uint64_t first, uint64_t last);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static unsigned seen[20000];
@@ -170,6 +171,32 @@ static void a_lost_part_is_replayed(void **state)
     temp_remove(dir);
 }
 
+// Killed while the log gives the lost part's requests back: the part is set aside after that, so the next opening knows of it.
+static void a_lost_part_is_replayed_after_a_kill(void **state)
+{
+    (void)state;
+    char *dir = killed_dir(), in_the_way[600];
+    struct store_options o;
+    struct store *s;
+    glob_t g;
+    assert_true(files(dir, "parts/*/*.part", &g) >= 1);
+    assert_int_equal(truncate(g.gl_pathv[0], 100), 0);
+    globfree(&g);
+    assert_true(files(dir, "wal/*-*.wal", &g) >= 1);
+    snprintf(in_the_way, sizeof in_the_way, "%s", g.gl_pathv[0]);
+    strcpy(strrchr(in_the_way, '-'), ".wal");
+    globfree(&g);
+    assert_int_equal(mkdir(in_the_way, 0777), 0); // where the first covered segment is to be renamed to
+    store_options_default(&o);
+    o.dir = dir;
+    assert_int_equal(store_open(&s, &o, NULL), ERR_IO);
+    assert_int_equal(rmdir(in_the_way), 0);
+    s = open_with(dir, small);
+    expect_lines(s, 12000);
+    store_close(s);
+    temp_remove(dir);
+}
+
 static void one_row_requests_are_joined(void **state)
 {
     (void)state;
@@ -213,10 +240,10 @@ static void one_row_requests_are_joined(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(heads_are_flushed_by_their_log),      cmocka_unit_test(a_slow_table_follows),
-        cmocka_unit_test(covered_segments_are_left_alone),     cmocka_unit_test(the_filter_comes_back),
-        cmocka_unit_test(the_filter_comes_back_after_a_flush), cmocka_unit_test(a_lost_part_is_replayed),
-        cmocka_unit_test(one_row_requests_are_joined),
+        cmocka_unit_test(heads_are_flushed_by_their_log),       cmocka_unit_test(a_slow_table_follows),
+        cmocka_unit_test(covered_segments_are_left_alone),      cmocka_unit_test(the_filter_comes_back),
+        cmocka_unit_test(the_filter_comes_back_after_a_flush),  cmocka_unit_test(a_lost_part_is_replayed),
+        cmocka_unit_test(a_lost_part_is_replayed_after_a_kill), cmocka_unit_test(one_row_requests_are_joined),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
