@@ -16,20 +16,20 @@ static const struct unit time_units[] = {{"ns", 1},          {"us", 1000},      
                                          {"m", 60000000000}, {"h", 3600000000000}, {"d", 86400000000000}, {"w", 604800000000000},
                                          {NULL, 0}};
 
-// NUMBER UNIT, repeated ("1h30m"); numbers may have a fraction.
-static bool parse_units(struct slice text, const struct unit *units, int64_t *out)
+// NUMBER UNIT, repeated ("1h30m"); numbers may have a fraction. ERR_LIMIT: well written, but more than fits.
+static enum errc parse_units(struct slice text, const struct unit *units, int64_t *out)
 {
     double total = 0;
     size_t at = 0;
     if (text.n == 0)
-        return false;
+        return ERR_INPUT;
     while (at < text.n) {
         size_t from = at;
         while (at < text.n && ((text.p[at] >= '0' && text.p[at] <= '9') || text.p[at] == '.'))
             at++;
         double number;
         if (at == from || !slice_to_f64(slice_of(text.p + from, at - from), &number))
-            return false;
+            return ERR_INPUT;
         from = at;
         while (at < text.n && !((text.p[at] >= '0' && text.p[at] <= '9') || text.p[at] == '.'))
             at++;
@@ -37,20 +37,22 @@ static bool parse_units(struct slice text, const struct unit *units, int64_t *ou
         while (u->name && !slice_eq(slice_str(u->name), slice_of(text.p + from, at - from)))
             u++;
         if (!u->name)
-            return false;
+            return ERR_INPUT;
         total += number * (double)u->factor;
     }
     if (total > 9.2e18)
-        return false;
+        return ERR_LIMIT;
     *out = (int64_t)total;
-    return true;
+    return ERR_OK;
 }
 
 enum errc setting_parse_size(struct slice text, int64_t *bytes, struct error *err)
 {
-    if (parse_units(text, size_units, bytes))
+    enum errc rc = parse_units(text, size_units, bytes);
+    if (rc == ERR_OK)
         return ERR_OK;
-    return ERR(err, INPUT, "\"%.*s\" is not a size; write 4096, 10kB or 64MiB", (int)text.n, text.p);
+    return ERR(err, INPUT, "\"%.*s\" is %s size; write 4096, 10kB or 64MiB", (int)text.n, text.p,
+               rc == ERR_LIMIT ? "too large a" : "not a");
 }
 
 enum errc setting_parse_duration(struct slice text, int64_t *ns, struct error *err)
@@ -59,9 +61,11 @@ enum errc setting_parse_duration(struct slice text, int64_t *ns, struct error *e
         *ns = 0;
         return ERR_OK;
     }
-    if (parse_units(text, time_units, ns))
+    enum errc rc = parse_units(text, time_units, ns);
+    if (rc == ERR_OK)
         return ERR_OK;
-    return ERR(err, INPUT, "\"%.*s\" is not a duration; write 500ms, 5s, 2m, 1h or 7d", (int)text.n, text.p);
+    return ERR(err, INPUT, "\"%.*s\" is %s duration; write 500ms, 5s, 2m, 1h or 7d", (int)text.n, text.p,
+               rc == ERR_LIMIT ? "too long a" : "not a");
 }
 
 static bool parse_bool(struct slice text, bool *out)
@@ -107,8 +111,11 @@ enum errc setting_set(const struct setting *row, void *out, const char *text, st
             return ERR(err, INPUT, "\"%s\" is neither on nor off; write one of 1 true on yes 0 false off no", text);
         return ERR_OK;
     case SETTING_INT:
-        if (!slice_to_i64(s, &v))
-            return ERR(err, INPUT, "\"%s\" is not a whole number", text);
+        if (!slice_to_i64(s, &v)) {
+            const char *digits = text + (*text == '-' || *text == '+');
+            bool whole = *digits && !digits[strspn(digits, "0123456789")];
+            return ERR(err, INPUT, "\"%s\" is %s whole number", text, whole ? "too large a" : "not a");
+        }
         break;
     case SETTING_SIZE:
         TRY(setting_parse_size(s, &v, err));
@@ -179,7 +186,7 @@ const struct setting *settings_config_row(const struct settings_load *l)
     return NULL;
 }
 
-static enum errc unknown_option(const struct settings_load *l, const char *arg, struct slice name)
+static enum errc unknown_option(const struct settings_load *l, const char *command, const char *arg, struct slice name)
 {
     const struct setting *best = NULL;
     for (size_t i = 0; i < l->n; i++) {
@@ -187,8 +194,8 @@ static enum errc unknown_option(const struct settings_load *l, const char *arg, 
         if (word_is_near(name, flag) && (!best || word_distance(name, flag) < word_distance(name, slice_str(best->flag))))
             best = &l->rows[i];
     }
-    return ERR(l->err, INPUT, "unknown option %s%s%s%s `sonde help` lists the options", arg, best ? "; did you mean --" : "",
-               best ? best->flag : "", best ? "?" : ";");
+    return ERR(l->err, INPUT, "unknown option %s%s%s%s `sonde help %s` lists the options", arg, best ? "; did you mean --" : "",
+               best ? best->flag : "", best ? "?" : ";", command);
 }
 
 static enum errc load_defaults(const struct settings_load *l)
@@ -233,7 +240,7 @@ static enum errc load_flags(const struct settings_load *l, int argc, char **argv
         struct slice name = eq ? slice_of(from, (size_t)(eq - from)) : slice_str(from);
         const struct setting *row = find(l, name);
         if (!row)
-            return unknown_option(l, arg, name);
+            return unknown_option(l, argv[0], arg, name);
         const char *text = eq ? eq + 1 : row->type == SETTING_BOOL ? "true" : i + 1 < argc ? argv[++i] : NULL;
         if (!text)
             return ERR(l->err, INPUT, "option %s needs a value: %s%s %s", arg, row->flag[1] ? "--" : "-", row->flag,

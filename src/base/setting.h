@@ -35,9 +35,9 @@ struct setting_origin {
     int line; // of the file
 };
 
-// Fills *out from defaults, file, environment, then argv[1…argc-1]. Words that are no options are moved to the front of argv[1…]
-// and counted in *rest ("--" ends options). ERR_INPUT with a sentence that names the option, the value and what is accepted;
-// for the file also its line (ERR_SYNTAX when it is no TOML).
+// Fills *out from defaults, file, environment, then argv[1…argc-1]; argv[0] is the command, for messages. Words that are no
+// options are moved to the front of argv[1…] and counted in *rest ("--" ends options). ERR_INPUT with a sentence that names the
+// option, the value and what is accepted; for the file also its line (ERR_SYNTAX when it is no TOML).
 enum errc settings_load(const struct setting *rows, size_t n, void *out, int argc, char **argv, int *rest, struct error *err);
 // The same, with what a file needs: the arena holds the texts from it and must live as long as *out. origins: n elements that are
 // filled, or null. settings_load() itself refuses rows of type SETTING_CONFIG (ERR_BUG).

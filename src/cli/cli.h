@@ -28,6 +28,7 @@ void command_help(const struct command *c, struct buf *out);
 // ---- the tables, from which help, man pages, completion and docs/settings.md come -----------------------------------
 const struct command *const *command_table(size_t *n);
 const struct command *command_find(const char *name); // null if there is none
+int command_unknown(const char *name);                // says so on stderr, with what was perhaps meant; the exit code
 struct exit_code {
     int code;
     const char *about;

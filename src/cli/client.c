@@ -115,10 +115,16 @@ static int refused(const struct client_settings *s, const struct http_answer *a)
         why = tree_text(t, "message");
     if (why.n == 0)
         why = slice_cut(body, 2000);
-    fprintf(stderr, "sonde: %.*s\n", (int)why.n, why.p);
+    // Sonde says what it did not find as JSON; any other 404 comes from a path that is none of a server of ours.
+    bool elsewhere = a->status == 404 && !t;
+    if (elsewhere)
+        fprintf(stderr, "sonde: %s answers, but not as a Sonde server: HTTP 404; name its address alone, as http://HOST:3100\n",
+                s->url);
+    else
+        fprintf(stderr, "sonde: %.*s\n", (int)why.n, why.p);
     arena_free(&arena);
     if (a->status == 404)
-        return EXIT_NOTHING;
+        return elsewhere ? EXIT_SERVER : EXIT_NOTHING;
     return a->status == 400 ? EXIT_USAGE : a->status < 500 || a->status == 503 ? EXIT_SERVER : EXIT_DATA;
 }
 
@@ -143,6 +149,10 @@ int client_get(const struct client_settings *s, struct slice path, struct buf *o
     char url[4096 + MAX_HTTP_TARGET];
     struct http_header org = {SLICE("x-scope-orgid"), slice_str(s->org)};
     size_t base = strlen(s->url);
+    if (strncmp(s->url, "http://", 7) != 0 && strncmp(s->url, "https://", 8) != 0) {
+        fprintf(stderr, "sonde: --url %s: write http://HOST:PORT or https://HOST:PORT\n", s->url);
+        return EXIT_USAGE;
+    }
     while (base && s->url[base - 1] == '/')
         base--;
     if (base + path.n + 1 > sizeof url) {

@@ -279,6 +279,10 @@ static int dump(const struct config_settings *s)
     struct error err = {0};
     struct buf out;
     enum errc rc = ERR_OK;
+    if (s->pid[strspn(s->pid, "0123456789")]) {
+        fprintf(stderr, "sonde: option --pid: \"%s\" is not the number of a process\n", s->pid);
+        return EXIT_USAGE;
+    }
     buf_init(&out, MAX_CLI_OUTPUT);
     if (*s->url || *s->pid) {
         rc = config_source_read(*s->url ? s->url : s->pid, &ask, &out, &err);

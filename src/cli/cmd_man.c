@@ -234,10 +234,12 @@ static int run(int argc, char **argv)
     if (*s.dir)
         return write_all(s.dir, &err) == ERR_OK ? 0 : cli_fail(&err);
     const struct command *c = words ? command_find(argv[1]) : NULL;
-    if (words > 1 || (words && !c)) {
+    if (words > 1) {
         fprintf(stderr, "sonde: man takes one command at most; `sonde help` lists them\n");
         return EXIT_USAGE;
     }
+    if (words && !c)
+        return command_unknown(argv[1]);
     buf_init(&out, MIB(1));
     if (c)
         page_of(&out, c);

@@ -59,7 +59,7 @@ static void overview(struct buf *out)
 
 void command_help(const struct command *c, struct buf *out)
 {
-    buf_printf(out, "sonde %s %s\n  %s\n", c->name, c->arguments, c->about);
+    buf_printf(out, "sonde %s%s%s\n  %s\n", c->name, *c->arguments ? " " : "", c->arguments, c->about);
     if (c->examples)
         buf_printf(out, "\nExamples\n%s", c->examples);
     if (c->n_settings) {
@@ -76,7 +76,7 @@ const struct command *command_find(const char *name)
     return NULL;
 }
 
-static int unknown(const char *name)
+int command_unknown(const char *name)
 {
     const struct command *best = NULL;
     struct slice s = slice_str(name);
@@ -96,7 +96,7 @@ static int help(const char *name)
     const struct command *c = name && !markdown ? command_find(name) : NULL;
     struct buf out;
     if (name && !c && !markdown)
-        return unknown(name);
+        return command_unknown(name);
     buf_init(&out, MIB(1));
     if (markdown)
         settings_markdown(&out);
@@ -116,10 +116,10 @@ int main(int argc, char **argv)
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return help(NULL);
     if (strcmp(argv[1], "help") == 0)
-        return help(argc > 2 ? argv[2] : NULL);
+        return help(argc > 2 && strcmp(argv[2], "--help") != 0 && strcmp(argv[2], "-h") != 0 ? argv[2] : NULL);
     const struct command *c = command_find(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
     if (!c)
-        return unknown(argv[1]);
+        return command_unknown(argv[1]);
     for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
             return help(c->name);

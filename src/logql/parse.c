@@ -51,7 +51,7 @@ bool push(struct parser *p, void **array, uint32_t n, size_t size)
 bool take_ident(struct parser *p, struct slice *out, const char *what)
 {
     if (p->lex.tok != TOK_IDENT) {
-        lex_fail(&p->lex, p->lex.at, "unexpected %s, expecting IDENTIFIER (%s)", found_text(p), what);
+        lex_fail(&p->lex, p->lex.at, "expected %s, found %s", what, found_text(p));
         return false;
     }
     *out = p->lex.s;
@@ -286,7 +286,7 @@ static struct ast *vector_call(struct parser *p)
     if (!expect(p, TOK_LPAREN, "behind vector"))
         return NULL;
     if (p->lex.tok != TOK_NUMBER) {
-        lex_fail(&p->lex, p->lex.at, "unexpected %s, expecting NUMBER without a sign", found_text(p));
+        lex_fail(&p->lex, p->lex.at, "expected a number without a sign, found %s", found_text(p));
         return NULL;
     }
     a->number = p->lex.number;

@@ -21,7 +21,9 @@ struct parser {
 static enum errc fail(struct parser *p, const char *what)
 {
     struct slice rest = slice_cut(slice_from(p->text, p->at), 24);
-    return ERR(p->err, SYNTAX, "TraceQL, position %zu: %s, found \"%.*s\"", p->at + 1, what, (int)rest.n, rest.n ? rest.p : "");
+    if (!rest.n)
+        return ERR(p->err, SYNTAX, "TraceQL, position %zu: %s, found the end of the query", p->at + 1, what);
+    return ERR(p->err, SYNTAX, "TraceQL, position %zu: %s, found \"%.*s\"", p->at + 1, what, (int)rest.n, rest.p);
 }
 
 static void skip_blanks(struct parser *p)

@@ -100,6 +100,26 @@ def test_near_misses_are_asked_about(run):
     assert code == 2 and err == 'sonde: option -o: "xml" is not accepted; write one of text json jsonl\n'
 
 
+@pytest.mark.parametrize("line, message", [
+    ("requests --foo", "unknown option --foo; `sonde help requests` lists the options"),
+    ("requests --url 127.0.0.1:3100", "--url 127.0.0.1:3100: write http://HOST:PORT or https://HOST:PORT"),
+    ("requests --limit 99999999999999999999", 'option --limit: "99999999999999999999" is too large a whole number'),
+    ("metrics up --range 999999w", 'option --range: "999999w" is too long a duration; write 500ms, 5s, 2m, 1h or 7d'),
+    ("config dump --pid self", 'option --pid: "self" is not the number of a process'),
+    ("man serv", 'there is no command "serv"; did you mean serve? `sonde help` lists them'),
+    ("version 2", 'version takes no argument "2"'),
+])
+def test_a_wrong_line_is_told_what_and_where(run, line, message):
+    code, out, err = run(*line.split())
+    assert (code, out, err) == (2, "", f"sonde: {message}\n")
+
+
+def test_a_server_that_is_none_of_ours(server, cli):
+    url = server.url() + "/behind/a/path"
+    code, _, err = cli("requests", "--url", url)
+    assert code == 3 and err.startswith(f"sonde: {url} answers, but not as a Sonde server: HTTP 404"), err
+
+
 # ---- env --------------------------------------------------------------------------------------------------------------
 def test_env_tells_every_setting(run):
     code, out, _ = run("env", env={"SONDE_URL": "http://elsewhere:1"})

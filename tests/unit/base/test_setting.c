@@ -20,7 +20,7 @@ static const struct setting rows[] = {
 
 static enum errc load(struct settings *s, const char *line, char *left, size_t left_n, struct error *e)
 {
-    char text[200], *argv[20] = {"sonde"}, *save = NULL;
+    char text[200], *argv[20] = {"serve"}, *save = NULL;
     int argc = 1, rest = 0;
     *s = (struct settings){0};
     *e = (struct error){0};
@@ -56,9 +56,12 @@ static void options(void **state)
         {"--memory 5parsecs", "", 0, 0, 0, false, "option --memory: \"5parsecs\" is not a size"},
         {"--keep 5", "", 0, 0, 0, false, "option --keep: \"5\" is not a duration"},
         {"--keep h", "", 0, 0, 0, false, "is not a duration"},
-        {"--keep 999999w", "", 0, 0, 0, false, "is not a duration"},
+        {"--keep 999999w", "", 0, 0, 0, false, "option --keep: \"999999w\" is too long a duration"},
+        {"--memory 99999999999GiB", "", 0, 0, 0, false, "option --memory: \"99999999999GiB\" is too large a size"},
+        {"--workers -99999999999999999999", "", 0, 0, 0, false, "\"-99999999999999999999\" is too large a whole number"},
+        {"--workers -", "", 0, 0, 0, false, "\"-\" is not a whole number"},
         {"-v=perhaps", "", 0, 0, 0, false, "option -v: \"perhaps\" is neither on nor off"},
-        {"--nothing", "", 0, 0, 0, false, "unknown option --nothing; `sonde help` lists"},
+        {"--nothing", "", 0, 0, 0, false, "unknown option --nothing; `sonde help serve` lists"},
         {"--wrokers 3", "", 0, 0, 0, false, "unknown option --wrokers; did you mean --workers?"},
     };
     for (size_t i = 0; i < CHECK_ROWS(table); i++) {
@@ -165,7 +168,7 @@ static void rig_write(struct rig *r, struct slice text)
 
 static enum errc rig_load(struct rig *r, const char *flag, const char *value)
 {
-    char path[80], *argv[] = {"sonde", (char *)flag, (char *)value, NULL};
+    char path[80], *argv[] = {"serve", (char *)flag, (char *)value, NULL};
     int rest;
     snprintf(path, sizeof path, "%s", r->path);
     setenv("T_CONFIG", path, 1);
@@ -291,7 +294,7 @@ static void layers(void **state)
     CHECK_STR(slice_str(r.s.http), ":3100");
     check_row("a wrong flag is told before the file is read");
     CHECK_INT(rig_load(&r, "--wokers", "5"), ERR_INPUT);
-    CHECK_STR(slice_str(r.err.msg), "unknown option --wokers; did you mean --workers? `sonde help` lists the options");
+    CHECK_STR(slice_str(r.err.msg), "unknown option --wokers; did you mean --workers? `sonde help serve` lists the options");
     unsetenv("T_WORKERS");
     check_row("too large");
     struct buf large;
@@ -303,7 +306,7 @@ static void layers(void **state)
     CHECK(strstr(r.err.msg, "is larger than 1048576 bytes") != NULL);
     check_row("without arena");
     r.err = (struct error){0};
-    CHECK_INT(settings_load(file_rows, N_FILE_ROWS, &r.s, 1, (char *[]){"sonde", NULL}, NULL, &r.err), ERR_BUG);
+    CHECK_INT(settings_load(file_rows, N_FILE_ROWS, &r.s, 1, (char *[]){"serve", NULL}, NULL, &r.err), ERR_BUG);
     unsetenv("T_CONFIG");
     unlink(r.path);
     buf_free(&large);

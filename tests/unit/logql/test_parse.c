@@ -268,7 +268,7 @@ static const struct {
     {"sort by (a) (rate({app=\"x\"}[5m]))", 0, "by"},
     {"group(rate({app=\"x\"}[5m]))", 0, "group"},
     {"rate({app=\"x\"}[5m])) ", 19, "')'"},
-    {"vector()", 7, "NUMBER"},
+    {"vector()", 7, "a number without a sign"},
     {"vector(-1)", 7, "sign"},
     {"-vector(1)", 1, "number"},
     {"1 +", 3, "found the end"},
