@@ -8,7 +8,6 @@
 #include "base/limits.h"
 #include "store/store_int.h"
 #include <stdio.h>
-#include <time.h>
 
 // ---- taking a request in --------------------------------------------------------------------------------------------
 struct move {
@@ -312,14 +311,13 @@ static void commit_group(struct store *s, struct request *list)
     }
 }
 
+enum { SETTLE_NS = 200000000 };
+
 // The filter's many rows wait until the first request is there, or a moment: opening needs the processors first.
 static void settle(struct store *s)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += 200000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    store_deadline(&until, SETTLE_NS);
     pthread_mutex_lock(&s->queue_lock);
     while (!s->queue && !s->queue_closed)
         if (pthread_cond_timedwait(&s->queue_more, &s->queue_lock, &until) != 0)

@@ -4,7 +4,6 @@
 #include "base/limits.h"
 #include "store/store_int.h"
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -241,9 +240,9 @@ enum errc store_flush(struct store *s, struct error *err)
     return run_pass(s, true, err);
 }
 
-static void deadline(struct timespec *ts, int64_t ns)
+void store_deadline(struct timespec *ts, int64_t ns)
 {
-    clock_gettime(CLOCK_REALTIME, ts);
+    clock_gettime(CLOCK_MONOTONIC, ts);
     ns += ts->tv_nsec;
     ts->tv_sec += ns / 1000000000;
     ts->tv_nsec = ns % 1000000000;
@@ -255,7 +254,7 @@ static void *worker_main(void *arg)
     pthread_mutex_lock(&s->work_lock);
     while (!s->work_closed) {
         struct timespec until;
-        deadline(&until, PASS_NS);
+        store_deadline(&until, PASS_NS);
         // After a failure the disk gets a pause: the next try is the second's, not the next append's.
         bool pause = atomic_load(&s->flush_failing);
         while (!s->work_closed && (pause || !s->work_wanted))
@@ -284,7 +283,7 @@ void worker_wake(struct store *s)
 void worker_wait(struct store *s)
 {
     struct timespec until;
-    deadline(&until, PASS_NS / 10);
+    store_deadline(&until, PASS_NS / 10);
     pthread_mutex_lock(&s->work_lock);
     pthread_cond_timedwait(&s->work_done, &s->work_lock, &until);
     pthread_mutex_unlock(&s->work_lock);

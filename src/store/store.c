@@ -119,10 +119,14 @@ enum errc store_open(struct store **out, const struct store_options *o, struct e
     pthread_mutex_init(&s->tables_lock, NULL);
     pthread_mutex_init(&s->flush_lock, NULL);
     pthread_mutex_init(&s->work_lock, NULL);
-    pthread_cond_init(&s->queue_more, NULL);
-    pthread_cond_init(&s->queue_room, NULL);
-    pthread_cond_init(&s->work_more, NULL);
-    pthread_cond_init(&s->work_done, NULL);
+    pthread_condattr_t steady; // see store_deadline
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->queue_more, &steady);
+    pthread_cond_init(&s->queue_room, &steady);
+    pthread_cond_init(&s->work_more, &steady);
+    pthread_cond_init(&s->work_done, &steady);
+    pthread_condattr_destroy(&steady);
     enum errc rc = ERR_OK;
     s->dir = mem_alloc(strlen(o->dir) + 1);
     if (!s->dir) {

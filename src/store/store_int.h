@@ -12,6 +12,7 @@
 #include "store/wal.h"
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 // Commits wait for flushes when heads hold more than this many times head_max_bytes.
 enum { HEAD_PRESSURE = 4 };
@@ -170,6 +171,9 @@ void worker_stop(struct store *s);
 void worker_wake(struct store *s);
 void store_flush_due(struct store *s); // heads that are large or old; under flush_lock
 void worker_wait(struct store *s);     // for the end of the next pass, or a moment
+// So many ns from now, for the store's conditions: their clock is the steady one, since a wall clock that is set back would
+// stretch every wait.
+void store_deadline(struct timespec *ts, int64_t ns);
 
 // ---- compact.c ----
 // Merges a run of small neighbouring parts into one, if there is such a run. Under flush_lock.

@@ -1,8 +1,10 @@
 // Appends, scans, flushes and statistics at once. Run under -fsanitize=thread too.
+#include "base/clock.h"
 #include "base/limits.h"
 #include "util.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { WRITERS = 3, REQUESTS = 60, LINES = 200, ALL = WRITERS * REQUESTS * LINES };
@@ -174,9 +176,44 @@ static void trimming_spares_what_came_meanwhile(void **state)
     temp_remove(dir);
 }
 
+// ---- the wall clock is set ---------------------------------------------------------------------------------------------
+static atomic_bool set_back; // by an hour: for whoever waits, what was asked before is an hour away
+
+int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+    long rc = syscall(SYS_clock_gettime, clock, ts);
+    ts->tv_sec += clock == CLOCK_REALTIME && atomic_load(&set_back) ? 3600 : 0;
+    return (int)rc;
+}
+
+static void at_once(struct store_options *o)
+{
+    o->head_max_age_ns = 1000000;
+}
+
+static void a_clock_set_back_delays_nothing(void **state)
+{
+    (void)state;
+    char *dir = temp_dir();
+    int64_t began = clock_mono_ns();
+    atomic_store(&set_back, true);
+    struct store *s = open_with(dir, at_once);
+    struct store_stats st = {0};
+    OK(append_lines(s, 1, 0, 10));
+    while (!st.rows_parts && clock_mono_ns() - began < 60000000000ll) {
+        usleep(10000);
+        store_stats(s, &st);
+    }
+    assert_int_equal(st.rows_parts, 10);
+    atomic_store(&set_back, false);
+    store_close(s);
+    temp_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(everything_at_once),
-                                       cmocka_unit_test(trimming_spares_what_came_meanwhile)};
+                                       cmocka_unit_test(trimming_spares_what_came_meanwhile),
+                                       cmocka_unit_test(a_clock_set_back_delays_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
