@@ -103,6 +103,8 @@ static void span_exit(struct bspan *s, int64_t time)
 static void tell_limits(struct pipeline *p, const struct bspan *s, int64_t time)
 {
     uint32_t events = s->dropped_events, links = s->dropped_links, fields = s->dropped_fields, inner = 0;
+    if (!(events | links | fields | s->n_events | s->n_links)) // nearly all
+        return;
     for (uint32_t i = 0; i < s->n_events; i++)
         inner += s->event[i].dropped_fields;
     for (uint32_t i = 0; i < s->n_links; i++)
@@ -174,6 +176,9 @@ static void span_record(struct pipeline *p, struct rec *r, int64_t time)
     if (!s)
         return; // its start was lost, and that was counted
     switch (r->kind) {
+    case REC_SPAN_DONE:
+        span_end(p, s, time);
+        break;
     case REC_SPAN_END:
         span_end(p, s, r->n && r->v[0].u ? (int64_t)r->v[0].u : time);
         break;
@@ -210,7 +215,7 @@ void pipeline_record(struct pipeline *p, struct rec *r, const struct site *site,
     if (r->kind == REC_LOG) {
         meter_count(&meter_counts.logs_created);
         log_record(p, r, site, time, false);
-    } else if (r->kind == REC_SPAN_START) {
+    } else if (r->kind == REC_SPAN_START || r->kind == REC_SPAN_PLAIN) {
         meter_count(&meter_counts.spans_started);
         span_begin(&p->spans, r, site, time);
     } else if (r->kind != REC_THREAD && r->in_span) {

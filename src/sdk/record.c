@@ -19,6 +19,8 @@ const uint8_t *rec_types(enum rec_kind kind, uint32_t *n)
         [REC_SPAN_ATTR + F - 1] = {2, {S, F}},
         [REC_SPAN_ATTR + B - 1] = {2, {S, B}},
         [REC_SPAN_MORE] = {5, {U, I, S, Y, P}},
+        [REC_SPAN_PLAIN] = {3, {U, U, S}},
+        [REC_SPAN_DONE] = {0, {0}},
     };
     *n = kind < REC_KINDS ? rows[kind].n : 0;
     return kind < REC_KINDS ? rows[kind].types : NULL;

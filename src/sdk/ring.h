@@ -42,7 +42,7 @@
 
 #define RING_MAGIC "SONDRNG1"
 enum {
-    RING_VERSION = 2,
+    RING_VERSION = 3,
     RING_HEAD = 4096,
     RING_DICT = 1 << 20,
     RING_CHUNK = 16 << 10,
@@ -50,7 +50,8 @@ enum {
     RING_CHUNKS_MAX = 4096, // address space; memory is given as used
     RING_GROW = 16,         // chunks that get memory in one step
     RING_RECORD_MAX = 4096,
-    RING_DEAD = 32, // files of dead processes that are kept
+    RING_DEAD = 32,    // files of dead processes that are kept
+    RING_COPIES = 100, // files of one name and process number
     RING_BUILD_ID_MAX = 32,
     RING_LIMITS = 100,
 };
@@ -106,8 +107,13 @@ enum rec_kind {
     REC_SPAN_ATTR,   // + type - 1: str key, the value
     REC_SPAN_MORE =
         REC_SPAN_ATTR + 5, // uint enum rec_more | flags << 8 | remote << 16, int time, str text, bytes ids, packed fields
+    // Nearly all spans, in fewer bytes:
+    REC_SPAN_PLAIN, // as REC_SPAN_START with its tick as the start, no request id and no tracestate: uint parent id, uint flags …
+                    // as above, str name
+    REC_SPAN_DONE, // as REC_SPAN_END with its tick as the end: no values
     REC_KINDS,
 };
+_Static_assert(REC_KINDS <= 16, "four bits of a record's head");
 #define REC_IN_SPAN 0x10000000u
 #define REC_EXTERN  0x20000000u
 #define REC_HELD    0x40000000u // below the filter: kept here, not written out (cleared when it was, after all)
@@ -203,11 +209,12 @@ struct ring {
     dev_t dev; // of the file: a host may close descriptors that it does not know
     ino_t ino;
     char path[512];    // "" if anonymous
-    int copy;          // of libsonde in this process, from 1
+    int copy;          // of those with its name and process number, from 1
     uint32_t n_chunks; // there is address space for; less than RING_CHUNKS_MAX under RLIMIT_AS
     uint32_t nominal;  // chunks that are used before old ones are overwritten
     pthread_mutex_t lock;
     uint32_t fresh;                // first chunk never used
+    uint32_t fresh_before;         // the same at the last ring_grow_ahead
     bool stuck;                    // atomic: a wait for room ended in vain and no chunk was read since
     bool no_space;                 // the last attempt to get more memory failed
     uint32_t block_ms, drop_below; // atomics: ring_policy
@@ -229,8 +236,8 @@ enum { RING_DROP = 0, RING_WAIT = 1 };
 enum { RING_WAIT_MS = 10, RING_RESERVE = 8 }; // low records leave one chunk in RING_RESERVE to the others
 enum { RING_PRESSED = 16 };                   // one chunk in so many
 
-// Makes the file DIR/<service>-<pid>.ring; when that fails, anonymous memory and the reason in err (ERR_OK all the same unless
-// there is no memory at all). size: bytes of chunks.
+// Makes the file DIR/<service>-<pid>.ring, or <service>.2-<pid>.ring … where there is one; when that fails, anonymous memory and
+// the reason in err (ERR_OK all the same unless there is no memory at all). size: bytes of chunks.
 enum errc ring_new(struct ring **out, const char *service, size_t size, struct error *err);
 size_t ring_build_id(uint8_t *out, size_t max);        // build_id.c; returns its bytes
 void ring_rename(struct ring *r, const char *service); // once the service is known

@@ -28,26 +28,24 @@ bool sdk_span_push_end(const struct sonde_span *s, int64_t end)
     static const uint8_t types[] = {SONDE_TYPE_INT};
     struct ring_thread *t = tls_ring;
     struct sonde_arg a = {.value.i = end};
-    if (__builtin_expect(!t, 0))
+    if (__builtin_expect(!t || end, 0))
         return sdk_span_push_types(s, REC_SPAN_END, 0, types, &a, 1);
-    char *p = span_open_record(t, s, (uint32_t)REC_SPAN_END << 24, SPAN_HEAD + 8);
-    if (!p)
+    if (!span_open_record(t, s, (uint32_t)REC_SPAN_DONE << 24, SPAN_HEAD))
         return false;
-    memcpy(p, &end, 8);
-    span_close_record(t, SPAN_HEAD + 8);
+    span_close_record(t, SPAN_HEAD);
     return true;
 }
 
-// A span without request ids and state, with a short name.
-static inline bool push_plain_start(const struct sonde_span *s, const char *name, size_t n, uint64_t what, int64_t start)
+// A span that starts now, without request ids and state, with a short name.
+static inline bool push_plain_start(const struct sonde_span *s, const char *name, size_t n, uint64_t what)
 {
     const struct sonde_context *c = &s->context;
     struct ring_thread *t = tls_ring;
     if (!t || n > SHORT_NAME || c->request_id[0] || c->tracestate[0])
         return false;
-    const size_t size = (SPAN_HEAD + 48 + n + 7) & ~(size_t)7;
-    const uint64_t values[6] = {s->parent, what, (uint64_t)start, rec_slot(n, n), 0, 0};
-    char *p = span_open_record(t, s, (uint32_t)REC_SPAN_START << 24 | (s->site ? s->site->number : 0), size);
+    const size_t size = (SPAN_HEAD + 24 + n + 7) & ~(size_t)7;
+    const uint64_t values[3] = {s->parent, what, rec_slot(n, n)};
+    char *p = span_open_record(t, s, (uint32_t)REC_SPAN_PLAIN << 24 | (s->site ? s->site->number : 0), size);
     if (p) {
         memcpy(p, values, sizeof values);
         rec_copy(p + sizeof values, name, n);
@@ -63,7 +61,7 @@ void sdk_span_push_start(const struct sonde_span *s, const char *name, uint64_t 
     const struct sonde_context *c = &s->context;
     const uint64_t what = c->flags | (uint64_t)s->kind << 8 | (s->keep ? REC_KEEP : 0) | (uint64_t)s->tracer << 32 | bits;
     const size_t length = strlen(name);
-    if (__builtin_expect(!c->dynamo_request_id[0] && push_plain_start(s, name, length, what, start), 1))
+    if (__builtin_expect(!start && !c->dynamo_request_id[0] && push_plain_start(s, name, length, what), 1))
         return;
     struct sonde_arg a[6] = {
         {.value.u = s->parent},

@@ -95,6 +95,8 @@ static struct bspan *zeroed(bool reused)
 
 static struct slice keep(struct bspan *s, struct slice v)
 {
+    if (!v.n)
+        return SLICE("");
     struct slice copy = arena_dup(&s->arena, v);
     return copy.p ? copy : SLICE_NONE;
 }
@@ -119,7 +121,8 @@ struct bspan *span_unknown(const struct rec *r)
 
 struct bspan *span_begin(struct span_table *t, const struct rec *r, const struct site *site, int64_t time)
 {
-    if (r->n < 6 || t->n >= SPANS_MAX || !table_room(t)) {
+    bool plain = r->kind == REC_SPAN_PLAIN;
+    if (r->n < (plain ? 3 : 6) || t->n >= SPANS_MAX || !table_room(t)) {
         t->overflow++;
         return NULL;
     }
@@ -138,10 +141,12 @@ struct bspan *span_begin(struct span_table *t, const struct rec *r, const struct
     s->inherited = r->v[1].u & REC_INHERITED;
     s->keep = r->v[1].u & REC_KEEP;
     s->scope = scope_get((uint32_t)(r->v[1].u >> 32));
-    s->start_ns = r->v[2].u ? (int64_t)r->v[2].u : time;
-    s->name = keep(s, r->v[3].s);
-    s->request_id = keep(s, r->v[4].s);
-    s->tracestate = keep(s, r->v[5].s);
+    s->start_ns = plain || !r->v[2].u ? time : (int64_t)r->v[2].u;
+    s->name = keep(s, r->v[plain ? 2 : 3].s);
+    if (!plain) {
+        s->request_id = keep(s, r->v[4].s);
+        s->tracestate = keep(s, r->v[5].s);
+    }
     if (s->has_parent && !s->remote)
         s->parent = span_find(t, s->parent_id, s->trace_id);
     if (s->parent)

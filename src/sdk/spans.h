@@ -87,7 +87,7 @@ struct span_table {
 void span_table_free(struct span_table *t);
 void span_forked(void); // in the child: another thread may have been in the middle of using the memory of ended spans
 struct bspan *span_find(const struct span_table *t, const uint8_t span_id[8], const uint8_t trace_id[16]);
-// Applies REC_SPAN_START; the new span, or null.
+// Applies REC_SPAN_START or REC_SPAN_PLAIN; the new span, or null.
 struct bspan *span_begin(struct span_table *t, const struct rec *r, const struct site *site, int64_t time);
 void span_attribute(struct bspan *s, const struct rec *r);
 void span_moment(struct bspan *s, const struct rec *r);
