@@ -14,6 +14,7 @@ struct total {
     double value;
     char *histogram; // encoded; null: a number
     uint32_t histogram_n;
+    bool stored; // of a series that is looked for: the store has it
 };
 
 struct delta {
@@ -142,7 +143,7 @@ static struct cell cell_of(struct batch *b, uint32_t row)
         c.histogram = &b->field[FIELD_HISTOGRAM]->s[i];
     if (b->field[FIELD_START] && (i = column_find(b->field[FIELD_START], row)) >= 0)
         c.start = &b->field[FIELD_START]->i64[i];
-    if ((i = column_find(b->field[FIELD_FLAGS], row)) >= 0)
+    if (b->field[FIELD_FLAGS] && (i = column_find(b->field[FIELD_FLAGS], row)) >= 0)
         c.flags = &b->field[FIELD_FLAGS]->i64[i];
     return c;
 }
@@ -179,6 +180,121 @@ static const char *apply_row(struct delta *d, struct id128 key, struct batch *b,
     return NULL;
 }
 
+static struct id128 key_of(const struct resource *r, uint64_t tenant)
+{
+    return (struct id128){hash_mix(r->hash.hi, tenant) | 1, hash_mix(r->hash.lo, tenant)};
+}
+
+static uint64_t tenant_hash(struct slice tenant)
+{
+    return hash64(tenant.p, tenant.n);
+}
+
+// ---- what the store has of a request ----------------------------------------------------------------------------------
+// The request's series that have no total, each with the time of its first point.
+struct lookup {
+    struct total *slot;
+    uint32_t n, cap;
+    uint64_t tenant;
+    int64_t from, to; // of their times
+};
+
+static bool lookup_add(struct lookup *l, struct id128 key, int64_t time, uint32_t rows)
+{
+    while (l->cap < 2 * (size_t)rows + 2)
+        l->cap = l->cap ? l->cap * 2 : FIRST_SLOTS;
+    if (!l->slot)
+        l->slot = mem_zalloc(l->cap * sizeof *l->slot);
+    if (!l->slot)
+        return false;
+    struct total *t = find(l->slot, l->cap, key);
+    if (id128_zero(t->key))
+        *t = (struct total){.key = key, .time = time};
+    t->time = time < t->time ? time : t->time;
+    l->from = l->n == 0 || time < l->from ? time : l->from;
+    l->to = l->n == 0 || time > l->to ? time : l->to;
+    l->n++;
+    return true;
+}
+
+// False: there is nothing to look for.
+static bool lookup_fill(struct lookup *l, struct delta *d, const struct batch *b, int64_t before)
+{
+    const struct column *flags = b->field[FIELD_FLAGS];
+    bool ok = true;
+    pthread_mutex_lock(&d->lock);
+    for (uint32_t i = 0; ok && flags && i < flags->n; i++) {
+        uint32_t row = flags->row ? flags->row[i] : i;
+        struct id128 key = key_of(&b->resources[b->resource[row]], l->tenant);
+        if (flags->i64[i] == SAMPLE_DELTA && b->time[row] < before && (!d->cap || id128_zero(find(d->slot, d->cap, key)->key)))
+            ok = lookup_add(l, key, b->time[row], flags->n);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return l->slot != NULL;
+}
+
+static bool looked_for(void *arg, const struct resource *r)
+{
+    const struct lookup *l = arg;
+    return !id128_zero(find(l->slot, l->cap, key_of(r, l->tenant))->key);
+}
+
+// Of several values of one time the one that queries take.
+static void lookup_row(struct lookup *l, struct batch *b, uint32_t row)
+{
+    struct total *t = find(l->slot, l->cap, key_of(&b->resources[b->resource[row]], l->tenant));
+    struct cell c = cell_of(b, row);
+    if (b->time[row] != t->time || (!c.value && !c.histogram) || (c.value && sample_is_stale(*c.value)))
+        return;
+    if (c.value && t->stored && !sample_wins(t->value, *c.value))
+        return;
+    if (c.histogram && !keep_histogram(t, *c.histogram))
+        return;
+    t->stored = true;
+    t->value = c.value ? *c.value : 0;
+    t->start = c.start ? *c.start : t->time;
+}
+
+static void lookup_keep(struct lookup *l, struct delta *d)
+{
+    pthread_mutex_lock(&d->lock);
+    for (uint32_t i = 0; i < l->cap; i++) {
+        struct total *found = &l->slot[i], *t = found->stored ? total_of(d, found->key) : NULL;
+        if (t && !t->time) { // else another request was faster
+            *t = *found;
+            found->histogram = NULL;
+            d->newest = t->time > d->newest ? t->time : d->newest;
+        }
+        mem_free(found->histogram);
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
+void delta_recall(struct delta *d, struct store *s, struct slice tenant, const struct batch *b, int64_t before)
+{
+    struct lookup l = {.tenant = tenant_hash(tenant)};
+    struct scan *scan;
+    struct scan_batch got;
+    if (!lookup_fill(&l, d, b, before))
+        return;
+    struct scan_request q = {.tenant = tenant,
+                             .signal = SIGNAL_SAMPLE,
+                             .from = l.from,
+                             .to = l.to < INT64_MAX ? l.to + 1 : INT64_MAX,
+                             .match = looked_for,
+                             .match_arg = &l,
+                             .fields = 1ull << FIELD_VALUE | 1ull << FIELD_HISTOGRAM | 1ull << FIELD_START};
+    if (store_scan(s, &q, &scan, NULL) == ERR_OK) {
+        while (scan_next(scan, &got, NULL) == ERR_OK && got.batch)
+            for (uint32_t i = 0; i < got.n_rows; i++)
+                lookup_row(&l, (struct batch *)(uintptr_t)got.batch, got.rows[i]);
+        scan_close(scan);
+    }
+    lookup_keep(&l, d);
+    mem_free(l.slot);
+}
+
+// ---- a request ----------------------------------------------------------------------------------------------------------
 // A point of a histogram is many rows and counts once.
 static bool is_first_of_point(const struct resource *r)
 {
@@ -189,12 +305,12 @@ static bool is_first_of_point(const struct resource *r)
 void delta_apply(struct delta *d, struct slice tenant, struct batch *b, struct wire_report *report)
 {
     const struct column *flags = b->field[FIELD_FLAGS];
-    uint64_t seed = hash64(tenant.p, tenant.n);
+    uint64_t seed = tenant_hash(tenant);
     pthread_mutex_lock(&d->lock);
     for (uint32_t i = 0; flags && i < flags->n; i++) {
         uint32_t row = flags->row ? flags->row[i] : i;
         const struct resource *r = &b->resources[b->resource[row]];
-        struct id128 key = {hash_mix(r->hash.hi, seed) | 1, hash_mix(r->hash.lo, seed)};
+        struct id128 key = key_of(r, seed);
         struct cell c = cell_of(b, row);
         if (flags->i64[i] != SAMPLE_DELTA)
             continue;

@@ -21,6 +21,8 @@ static const struct receive_kind kinds[] = {
     {RECEIVER_TEXT, WIRE_METRICS_TEXT, 0, false, ANSWER_WRITE, NULL},
 };
 
+#define CLOCK_SKEW_NS 60000000000ll // of senders: before the server's start by their clock is before it in truth
+
 // ---- the way in -----------------------------------------------------------------------------------------------------
 
 static void finish(struct receive *r, const struct error *err)
@@ -119,8 +121,10 @@ static enum errc make_cumulative(struct receive *r, struct slice tenant, const s
 {
     struct wire_report again;
     struct buf out;
+    const struct server *s = r->route->server;
     buf_init(&out, MAX_WAL_RECORD);
-    delta_apply(r->route->server->delta, tenant, *batch, &r->report);
+    delta_recall(s->delta, s->store, tenant, *batch, s->started_ns + CLOCK_SKEW_NS);
+    delta_apply(s->delta, tenant, *batch, &r->report);
     enum errc rc = write2_encode(*batch, &out);
     batch_unref(*batch);
     *batch = NULL;

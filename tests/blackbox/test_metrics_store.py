@@ -117,6 +117,28 @@ def test_delta_temporality_becomes_a_counter(server):
     assert value(server, "work_total", NOW / 1e9) == 19
 
 
+def test_a_delta_that_comes_again_after_a_kill_adds_nothing(server):
+    def send(i, add):
+        at = NOW - (5 - i) * 10**10
+        buckets = {"offset": 1, "bucketCounts": [str(add)]}
+        histogram = {"timeUnixNano": str(at), "startTimeUnixNano": str(NOW - 10**11), "count": str(add), "sum": add, "scale": 2, "positive": buckets}
+        body = request(number("work", add, "sum", at, aggregationTemporality=1, isMonotonic=True),
+                       {"name": "size", "exponentialHistogram": {"aggregationTemporality": 1, "dataPoints": [histogram]}}, service_name="d")
+        assert server.call("/v1/metrics", body, JSON) == (200, b"{}")
+    for i, add in enumerate((5, 7)):
+        send(i, add)
+    for _ in range(2):  # killed before it could answer: the client has no answer, the store has the point
+        server.kill()
+        server.start()
+        send(1, 7)
+    send(2, 8)
+    send(3, 1)
+    at = NOW / 1e9
+    assert value(server, "work_total", at) == 21 and value(server, "histogram_count(size)", at) == 21
+    assert value(server, "count_over_time(work_total[1h])", at) == 4 and value(server, "count_over_time(size[1h])", at) == 4
+    assert value(server, "resets(work_total[1h])", at) == 0
+
+
 def test_what_is_refused_is_told(server):
     body = request({"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [{"count": "1", "bucketCounts": ["1"], "explicitBounds": [1]}]}},
                    number("g", 1), number("s", 1, "sum"))
