@@ -1,6 +1,7 @@
 // One inference request, told from the spans and log records of its trace: who served it, how long each phase took, how it ended
 // and why. Works on what Dynamo and libsonde's programs record, and sees through what misleads in it (orphans, retries, streams
 // that broke after a 200, errors on requests that were served).
+// Thread rule: as of a trace.
 #pragma once
 #include "analyze/trace.h"
 #include "analyze/trace_set.h"
@@ -110,7 +111,6 @@ enum errc request_logs_build(struct batch *b, struct request_logs *out, struct e
 
 // ---- inside the folder ----------------------------------------------------------------------------------------------
 enum role span_role(const struct trace *t, const struct span *s);
-enum role role_of_words(struct slice service_or_component);
 enum role role_of_words(struct slice s); // of a service or component name
 bool span_is_route(const struct span *s);
 // The span covers the work of one worker: Dynamo's and our handle_payload, vLLM's llm_request.

@@ -1,4 +1,5 @@
 // A trace: all spans of one trace id, put together from whatever arrived, as a forest in tree order.
+// Thread rule: one thread at a time, for reading too: texts of attributes are made in the batch's arena.
 #pragma once
 #include "base/limits.h"
 #include "store/store.h"

@@ -23,7 +23,7 @@ void jw_arr(struct jw *w);
 void jw_arr_end(struct jw *w);
 void jw_key(struct jw *w, struct slice key);
 #define JW_KEY(w, lit) jw_key((w), SLICE(lit))
-void jw_str(struct jw *w, struct slice s); // escapes " \ and controls as in spec dynamo.md §3.6; invalid UTF-8 → U+FFFD
+void jw_str(struct jw *w, struct slice s); // escapes " \ and controls (\n …, else \u00xx); invalid UTF-8 → U+FFFD
 void jw_i64(struct jw *w, int64_t v);
 void jw_u64(struct jw *w, uint64_t v);
 void jw_f64(struct jw *w, double v); // NaN and infinities are written as null

@@ -50,8 +50,8 @@ static enum errc unknown_key(const struct settings_load *l, struct slice key)
 {
     struct buf accepted, near;
     const struct setting *best = NULL;
-    buf_init(&accepted, KIB(4));
-    buf_init(&near, KIB(1));
+    buf_init(&accepted, MAX_SHORT_TEXT);
+    buf_init(&near, MAX_SHORT_TEXT);
     for (size_t i = 0; i < l->n; i++) {
         const struct setting *row = &l->rows[i];
         if (row->type == SETTING_CONFIG)

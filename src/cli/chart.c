@@ -38,7 +38,7 @@ struct chart *chart_new(const struct painter *p, double from, double to)
     c->columns = p->width - AXIS - 1;
     c->low = INFINITY;
     c->high = -INFINITY;
-    arena_init(&c->arena, MIB(512));
+    arena_init(&c->arena, MAX_CLI_MEMORY);
     return c;
 }
 

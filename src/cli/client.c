@@ -108,7 +108,7 @@ static int refused(const struct client_settings *s, const struct http_answer *a)
 {
     struct slice body = slice_trim(buf_slice(&a->body));
     struct arena arena;
-    arena_init(&arena, MIB(1));
+    arena_init(&arena, MAX_CLI_MEMORY);
     struct tree *t = tree_parse(body, &arena, NULL);
     struct slice why = tree_text(t, "error");
     if (why.n == 0)

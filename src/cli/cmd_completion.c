@@ -23,7 +23,7 @@ static void command_words(const char *more, struct buf *out)
 static void words_of(const struct command *c, struct words *w)
 {
     struct slice rest = slice_str(c->arguments), word;
-    buf_init(&w->choices, KIB(4));
+    buf_init(&w->choices, MAX_SHORT_TEXT);
     w->files = false;
     while (slice_split(&rest, ' ', &word)) {
         if (slice_find(word, SLICE("COMMAND")) >= 0)
@@ -237,7 +237,7 @@ static int run(int argc, char **argv)
     for (size_t i = 0; words == 1 && i < sizeof shells / sizeof *shells; i++)
         if (strcmp(argv[1], shells[i].name) == 0) {
             struct buf out;
-            buf_init(&out, MIB(1));
+            buf_init(&out, MAX_HELP_TEXT);
             shells[i].print(&out);
             cli_write(buf_slice(&out));
             buf_free(&out);

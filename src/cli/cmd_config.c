@@ -144,7 +144,7 @@ static enum errc read_leaves(struct leaves *l, const char *source, const struct 
 {
     struct buf text;
     enum errc rc = ERR_OK;
-    arena_init(&l->arena, MIB(256));
+    arena_init(&l->arena, MAX_CLI_MEMORY);
     l->all = s->all;
     buf_init(&text, MAX_CLI_OUTPUT);
     struct config_ask ask = {.token = s->token, .timeout_ns = s->timeout};

@@ -33,7 +33,7 @@ static enum errc load(struct loaded *l, const struct command *c, int argc, char 
 {
     int words = 0;
     *l = (struct loaded){.command = c};
-    arena_init(&l->arena, MIB(8));
+    arena_init(&l->arena, MAX_SETTINGS_MEMORY);
     if (c->n_settings > ROWS_MAX)
         return ERR(err, BUG, "%s has more than %d settings", c->name, ROWS_MAX);
     for (size_t i = 0; i < c->n_settings; i++)
@@ -170,7 +170,7 @@ static enum errc show_all(struct jw *json, struct buf *out, struct error *err)
         struct buf names;
         if (!command_leads(i))
             continue;
-        buf_init(&names, KIB(4));
+        buf_init(&names, MAX_SHORT_TEXT);
         command_names(i, &names);
         rc = show(all[i], buf_slice(&names), 1, none, json, out, err);
         buf_free(&names);

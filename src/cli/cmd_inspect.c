@@ -38,7 +38,7 @@ static int run(int argc, char **argv)
         fprintf(stderr, "sonde: inspect needs a kind and a file: sonde inspect wal|part|ring FILE\n");
         return EXIT_USAGE;
     }
-    buf_init(&out, MIB(1024));
+    buf_init(&out, MAX_INSPECT_TEXT);
     if (strcmp(argv[1], "wal") == 0)
         rc = wal_inspect(argv[2], s.verbose, &out, &err);
     else if (strcmp(argv[1], "part") == 0)

@@ -119,7 +119,7 @@ static int show(const struct client_settings *s, enum output output, struct slic
     struct error err = {0};
     struct buf text;
     int code;
-    arena_init(&arena, MIB(2048));
+    arena_init(&arena, MAX_CLI_MEMORY);
     buf_init(&text, MAX_HTTP_REPLY);
     struct painter p = {&text, term_color(s->color), term_width()};
     struct tree *doc = tree_parse(body, &arena, &err);

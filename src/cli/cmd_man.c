@@ -207,7 +207,7 @@ static enum errc write_all(const char *dir, struct error *err)
     const struct command *const *all = command_table(&n);
     struct buf out;
     enum errc rc;
-    buf_init(&out, MIB(1));
+    buf_init(&out, MAX_HELP_TEXT);
     if (mkdir(dir, 0777) != 0 && errno != EEXIST)
         GO(ERR(err, IO, "cannot make %s: %s", dir, strerror(errno)));
     page_of_all(&out);
@@ -240,7 +240,7 @@ static int run(int argc, char **argv)
     }
     if (words && !c)
         return command_unknown(argv[1]);
-    buf_init(&out, MIB(1));
+    buf_init(&out, MAX_HELP_TEXT);
     if (c)
         page_of(&out, c);
     else

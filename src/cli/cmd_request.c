@@ -101,7 +101,7 @@ static bool is_same_phase(const struct tree *a, const struct tree *b)
 static void draw_ms_cell(const struct painter *p, double ms, int columns)
 {
     struct buf text;
-    buf_init(&text, 64);
+    buf_init(&text, MAX_SHORT_TEXT);
     draw_ms(&text, ms);
     draw_cell(p, buf_slice(&text), columns);
     buf_free(&text);
@@ -254,7 +254,7 @@ static int show(const struct client_settings *s, enum output output, struct slic
     struct error err = {0};
     struct buf text;
     int code = EXIT_FOUND;
-    arena_init(&arena, MIB(1024));
+    arena_init(&arena, MAX_CLI_MEMORY);
     buf_init(&text, MAX_CLI_OUTPUT);
     struct painter p = {&text, term_color(s->color), term_width()};
     struct tree *doc = tree_parse(body, &arena, &err);

@@ -20,7 +20,7 @@ static void draw_row(const struct painter *p, const struct tree *r)
         at += ms;
     }
     struct buf cell;
-    buf_init(&cell, KIB(1));
+    buf_init(&cell, MAX_SHORT_TEXT);
     draw_time(p->out, tree_i64(r, "start_ns"));
     buf_str(p->out, "  ");
     draw_cell(p, id.n ? id : tree_text(r, "trace_id"), 24);
@@ -49,7 +49,7 @@ static int show(const struct client_settings *s, enum output output, struct slic
     struct error err = {0};
     struct buf text;
     int code = EXIT_NOTHING;
-    arena_init(&arena, MIB(512));
+    arena_init(&arena, MAX_CLI_MEMORY);
     buf_init(&text, MAX_CLI_OUTPUT);
     struct painter p = {&text, term_color(s->color), term_width()};
     struct tree *doc = tree_parse(body, &arena, &err);

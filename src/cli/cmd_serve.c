@@ -10,7 +10,7 @@ static int run(int argc, char **argv)
     static struct arena arena;
     struct error err = {0};
     int words = 0;
-    arena_init(&arena, MIB(8));
+    arena_init(&arena, MAX_SETTINGS_MEMORY);
     if (settings_load_file(serve_settings, SERVE_SETTINGS_N, &settings, argc, argv, &words, &arena, NULL, &err) != ERR_OK)
         return cli_fail(&err);
     if (words) {

@@ -133,7 +133,7 @@ static void toml_json(const struct toml *t, struct jw *w)
         jw_obj_end(w);
         break;
     default: // times
-        buf_init(&b, KIB(4));
+        buf_init(&b, MAX_SHORT_TEXT);
         toml_print(t, &b);
         jw_str(w, buf_slice(&b));
         buf_free(&b);
@@ -144,7 +144,7 @@ static enum errc from_toml(const char *path, struct slice text, struct buf *out,
 {
     struct arena arena;
     struct toml *root;
-    arena_init(&arena, MIB(64));
+    arena_init(&arena, MAX_CLI_MEMORY);
     enum errc rc = toml_parse(text, &arena, &root, err);
     if (rc == ERR_OK) {
         struct jw w = jw_to(out);

@@ -97,7 +97,7 @@ static int help(const char *name)
     struct buf out;
     if (name && !c && !markdown)
         return command_unknown(name);
-    buf_init(&out, MIB(1));
+    buf_init(&out, MAX_HELP_TEXT);
     if (markdown)
         settings_markdown(&out);
     else if (c)

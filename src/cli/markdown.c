@@ -23,7 +23,7 @@ static void code(struct buf *out, const char *s)
 static void row(const struct setting *s, bool file, struct buf *out)
 {
     struct buf text;
-    buf_init(&text, KIB(4));
+    buf_init(&text, MAX_SHORT_TEXT);
     buf_printf(out, "| `%s%s", s->flag[1] ? "--" : "-", s->flag);
     if (s->argument && *s->argument)
         buf_printf(out, " %s", s->argument);

@@ -389,7 +389,7 @@ bool batch_seal(struct batch *b)
 
 uint32_t labels_sort(struct label *labels, uint32_t n)
 {
-    // Insertion sort: stable, as the last of equal names must win; label sets are small (MAX_LABELS).
+    // Insertion sort: stable, as the last of equal names must win; label sets are small (MAX_SERIES_LABELS).
     for (uint32_t i = 1; i < n; i++) {
         struct label l = labels[i];
         uint32_t at = i;

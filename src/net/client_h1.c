@@ -14,7 +14,7 @@ void ch1_start(struct http_call *k)
 {
     struct cconn *c = k->conn;
     struct buf b;
-    buf_init(&b, MIB(1));
+    buf_init(&b, MAX_REQUEST_HEAD);
     bool v6 = strchr(k->url.host, ':');
     buf_str(&b, k->o.method);
     buf_char(&b, ' ');

@@ -133,7 +133,7 @@ static enum errc unpack(const struct http_fetch *f, struct http_answer *a, struc
 static enum errc fetch_on(struct http_session *s, const struct http_fetch *f, struct http_answer *out, struct error *err)
 {
     struct buf packed;
-    buf_init(&packed, f->body.n + KIB(64));
+    buf_init(&packed, f->body.n + CODEC_SLACK);
     struct state st = {.f = f, .out = out, .err = err};
     struct http_call_options o = {.url = f->url, .body = f->body, .timeout_ns = f->timeout_ns, .arg = &st};
     o.method = f->method ? f->method : f->body.n ? "POST" : "GET";
@@ -163,7 +163,7 @@ enum errc http_fetch(struct http_session *s, const struct http_fetch *f, struct 
 {
     struct http_session *own = s ? NULL : http_session_new();
     *out = (struct http_answer){0};
-    arena_init(&out->head, MIB(4));
+    arena_init(&out->head, MAX_REPLY_HEAD);
     buf_init(&out->body, f->reply_max ? f->reply_max : MAX_HTTP_REPLY);
     if (!s && !own)
         return ERR(err, NOMEM, "no memory for a connection to %s", f->url);

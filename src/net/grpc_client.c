@@ -242,9 +242,9 @@ enum errc grpc_send(struct http_session *session, const struct grpc_request *r, 
     size_t reply_max = r->reply_max ? r->reply_max : MAX_HTTP_REPLY;
     *out = (struct grpc_answer){.retry_after_ns = -1};
     buf_init(&out->body, reply_max);
-    buf_init(&packed, message.n + KIB(64));
+    buf_init(&packed, message.n + CODEC_SLACK);
     buf_init(&s.raw, reply_max + GRPC_HEAD);
-    arena_init(&s.arena, MIB(4));
+    arena_init(&s.arena, MAX_REPLY_HEAD);
     if (!session && !own) {
         rc = ERR(err, NOMEM, "no memory for a connection to %s", r->url);
         goto out;

@@ -167,16 +167,15 @@ static enum errc clash(struct prom_eval *e, const struct prom_series *a, const s
                        const struct prom_series *sig, const char *side)
 {
     struct buf x, y, z;
-    buf_init(&x, 4096);
-    buf_init(&y, 4096);
-    buf_init(&z, 4096);
+    buf_init(&x, MAX_SHORT_TEXT);
+    buf_init(&y, MAX_SHORT_TEXT);
+    buf_init(&z, MAX_SHORT_TEXT);
     prom_labels_text(&x, sig->l, sig->n);
     prom_labels_text(&y, a->l, a->n);
     prom_labels_text(&z, b->l, b->n);
     ERR(e->err, INPUT,
-        "found duplicate series for the match group %.*s on the %s hand-side of the operation: [%.*s, %.*s];many-to-many "
-        "matching not "
-        "allowed: matching labels must be unique on one side",
+        "found duplicate series for the match group %.*s on the %s hand-side of the operation: [%.*s, %.*s];"
+        "many-to-many matching not allowed: matching labels must be unique on one side",
         (int)x.n, x.p, side, (int)y.n, y.p, (int)z.n, z.p);
     buf_free(&x);
     buf_free(&y);

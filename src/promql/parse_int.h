@@ -4,7 +4,7 @@
 #include "promql/lex.h"
 #include "promql/promql.h"
 
-enum { PROM_MAX_DEPTH = 200, PROM_MAX_ARGS = 64 };
+enum { PROM_MAX_DEPTH = 200, PROM_MAX_ARGS = 64, PROM_MAX_MATCHERS = 64 };
 
 struct prom_parser {
     struct prom_lex l;

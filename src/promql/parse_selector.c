@@ -38,8 +38,8 @@ static bool add_matcher(struct prom_parser *p, struct prom_node *n, enum match_o
                         uint32_t at)
 {
     struct error err = {0};
-    if (n->n_matchers == MAX_LABELS)
-        return prom_lex_fail(&p->l, at, "more than %d matchers", MAX_LABELS);
+    if (n->n_matchers == PROM_MAX_MATCHERS)
+        return prom_lex_fail(&p->l, at, "more than %d matchers", PROM_MAX_MATCHERS);
     if (matcher_init(&n->matchers[n->n_matchers], op, name, value, &p->q->arena, &p->q->regexes, &err) != ERR_OK)
         return prom_lex_fail(&p->l, at, "%s", err.msg);
     n->n_matchers++;
@@ -100,7 +100,7 @@ struct prom_node *prom_parse_selector(struct prom_parser *p, bool named)
     struct prom_node *n = prom_node_new(p, PROM_SELECTOR, PROM_VECTOR, p->l.from);
     if (!n)
         return NULL;
-    n->matchers = ARENA_ARRAY(&p->q->arena, struct matcher, MAX_LABELS);
+    n->matchers = ARENA_ARRAY(&p->q->arena, struct matcher, PROM_MAX_MATCHERS);
     if (!n->matchers) {
         prom_lex_fail(&p->l, n->from, "the query is too large");
         return NULL;

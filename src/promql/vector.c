@@ -152,7 +152,7 @@ enum errc prom_unique(struct prom_eval *e, struct prom_vector *v, bool strict)
             return prom_no_memory(e);
         if (strict || clash) {
             struct buf b;
-            buf_init(&b, 300);
+            buf_init(&b, MAX_SHORT_TEXT);
             prom_labels_text(&b, s->l, s->n);
             ERR(e->err, INPUT, "vector cannot contain metrics with the same labelset: %.*s is there twice", (int)b.n, b.p);
             buf_free(&b);

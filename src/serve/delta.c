@@ -113,8 +113,8 @@ static bool add_histogram(struct total *t, struct slice bytes)
     bool ok = true;
     if (!t->histogram)
         return keep_histogram(t, bytes);
-    arena_init(&a, MIB(64));
-    buf_init(&out, MIB(8));
+    arena_init(&a, MAX_HISTOGRAM_MEMORY);
+    buf_init(&out, MAX_HISTOGRAM_BYTES);
     ok = histogram_decode(slice_of(t->histogram, t->histogram_n), &a, &x) == ERR_OK &&
          histogram_decode(bytes, &a, &y) == ERR_OK && histogram_add(&x, &y, &a, &sum) == ERR_OK;
     if (ok) {

@@ -19,7 +19,7 @@ static void reply_error(struct loki_job *j, const struct error *err)
         server_reply_error(j->req, err);
         return;
     }
-    buf_init(&b, KIB(8));
+    buf_init(&b, MAX_SHORT_TEXT);
     struct jw w = jw_to(&b);
     jw_obj(&w);
     JW_KEY(&w, "status");
@@ -204,7 +204,7 @@ static enum errc format_query(struct loki_job *j, struct buf *out, struct error 
     struct logql_plan *p = NULL;
     struct buf printed;
     enum errc rc;
-    buf_init(&printed, MIB(4));
+    buf_init(&printed, MAX_QUERY_PRINTED);
     if (!loki_param(j, "query", &text))
         return ERR(err, INPUT, "parse error: the parameter query is missing or empty");
     GO(logql_parse(&q, text, err));

@@ -107,7 +107,7 @@ static void reply_error(struct prom_api_call *c)
     default:
         status = 500, type = "internal";
     }
-    buf_init(&b, KIB(16));
+    buf_init(&b, MAX_SHORT_TEXT);
     struct jw w = jw_to(&b);
     jw_obj(&w);
     JW_KEY(&w, "status");
@@ -294,7 +294,7 @@ static enum errc format(struct prom_api_call *c)
     struct promql *p = NULL;
     struct buf text;
     struct jw w = jw_to(&c->out);
-    buf_init(&text, MIB(16));
+    buf_init(&text, MAX_QUERY_PRINTED);
     enum errc rc = prom_param_query(c, &p);
     if (rc == ERR_OK) {
         promql_print_pretty(p->root, &text);

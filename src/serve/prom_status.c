@@ -11,7 +11,7 @@
 
 static void begin(struct buf *b, struct jw *w)
 {
-    buf_init(b, KIB(256));
+    buf_init(b, MAX_STATUS_TEXT);
     *w = jw_to(b);
     jw_obj(w);
     JW_KEY(w, "status");
@@ -67,7 +67,7 @@ void prom_flags(struct query_job *job)
     struct buf b, value;
     struct jw w;
     begin(&b, &w);
-    buf_init(&value, KIB(64));
+    buf_init(&value, MAX_STATUS_TEXT);
     jw_obj(&w);
     for (size_t i = 0; i < SERVE_SETTINGS_N; i++) {
         setting_text(&value, &serve_settings[i], job->server->settings);
@@ -84,8 +84,8 @@ void prom_config(struct query_job *job)
     struct buf b, value, yaml;
     struct jw w;
     begin(&b, &w);
-    buf_init(&value, KIB(64));
-    buf_init(&yaml, KIB(128));
+    buf_init(&value, MAX_STATUS_TEXT);
+    buf_init(&yaml, MAX_STATUS_TEXT);
     buf_str(&yaml, "# sonde serve: its settings; `sonde help serve` explains them\n");
     for (size_t i = 0; i < SERVE_SETTINGS_N; i++) {
         setting_text(&value, &serve_settings[i], job->server->settings);

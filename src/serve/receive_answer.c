@@ -94,7 +94,7 @@ void receive_answer_error(struct receive *r, const struct error *err)
         return;
     }
     struct buf b;
-    buf_init(&b, KIB(8));
+    buf_init(&b, MAX_SHORT_TEXT);
     status_body(r->json, grpc_code(err->code), err->msg, &b);
     http_reply(r->req, status, r->json ? SLICE("application/json") : SLICE("application/x-protobuf"), buf_slice(&b));
     buf_free(&b);
@@ -111,7 +111,7 @@ static void reasons_text(const struct wire_report *rep, struct buf *out)
 static void otlp_body(const struct receive *r, struct buf *out)
 {
     struct buf why;
-    buf_init(&why, KIB(8));
+    buf_init(&why, MAX_SHORT_TEXT);
     if (r->report.rejected)
         reasons_text(&r->report, &why);
     if (r->json) {
@@ -142,7 +142,7 @@ void receive_answer_ok(struct receive *r)
     atomic_fetch_add(&st->rows, r->report.accepted);
     atomic_fetch_add(&st->rejected_rows, r->report.rejected);
     struct buf b;
-    buf_init(&b, KIB(16));
+    buf_init(&b, MAX_SHORT_TEXT);
     if (r->route->kind->answer == ANSWER_WRITE)
         write_counts(r, true);
     if (r->route->kind->answer != ANSWER_OTLP) { // what was good is kept, the answer tells of the rest

@@ -219,7 +219,7 @@ static enum errc read_target(struct target *t, struct slice text, struct error *
     if (!job.n || !rest.n)
         return ERR(err, INPUT, "--scrape %.*s: write URL or JOB=URL", (int)text.n, text.p);
     bool scheme = slice_find(rest, SLICE("://")) >= 0;
-    buf_init(&b, KIB(16));
+    buf_init(&b, MAX_SHORT_TEXT);
     buf_str(&b, scheme ? "" : "http://");
     size_t host = b.n + (scheme ? (size_t)slice_find(rest, SLICE("://")) + 3 : 0);
     buf_add(&b, rest);

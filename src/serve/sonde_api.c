@@ -10,7 +10,6 @@
 #include <string.h>
 
 enum { LIST_DEFAULT = 50, LIST_MAX = 1000 };
-#define MAX_REQUEST_ANSWER MIB(256)
 static const int64_t HOUR_NS = 3600000000000, DAY_NS = 24 * 3600000000000;
 
 // ---- reading --------------------------------------------------------------------------------------------------------
@@ -48,7 +47,7 @@ static enum errc whole_load(struct query_job *job, const struct trace_ref *ref, 
 static void reply_error(struct http_req *r, const struct error *err)
 {
     struct buf b;
-    buf_init(&b, KIB(16));
+    buf_init(&b, MAX_SHORT_TEXT);
     struct jw w = jw_to(&b);
     jw_obj(&w);
     json_key_str(&w, "error", slice_str(err->msg));

@@ -20,7 +20,7 @@ static void echo(struct http_req *r, void *arg)
 static void buildinfo(struct http_req *r, void *arg)
 {
     struct buf b;
-    buf_init(&b, KIB(4));
+    buf_init(&b, MAX_SHORT_TEXT);
     struct jw w = jw_to(&b);
     static const char *const rows[][2] = {{"version", SONDE_VERSION}, {"revision", ""},  {"branch", ""},
                                           {"buildUser", ""},          {"buildDate", ""}, {"goVersion", ""}};
@@ -90,7 +90,7 @@ static void metrics(struct http_req *r, void *arg)
     struct store_stats st;
     struct buf b;
     store_stats(s->store, &st);
-    buf_init(&b, KIB(64));
+    buf_init(&b, MAX_STATUS_TEXT);
     single(&b, "process_resident_memory_bytes", "gauge", "Resident memory.", (double)resident_bytes());
     single(&b, "process_start_time_seconds", "gauge", "Start of the process since 1970.", (double)s->started_ns / 1e9);
     family(&b, "sonde_build_info", "gauge", "Version of the running program.");

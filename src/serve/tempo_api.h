@@ -5,8 +5,6 @@
 #include "base/limits.h"
 #include "serve/query_job.h"
 
-#define MAX_TEMPO_ANSWER MIB(256)
-
 // Start and end of a request in ns; defaults stand in *from and *to. False: *err says why (400).
 bool tempo_time_range(struct http_req *r, int64_t *from, int64_t *to, struct error *err);
 

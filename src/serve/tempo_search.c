@@ -114,7 +114,7 @@ static void write_value(struct jw *w, const struct value *v)
     default: // an array, a map or bytes: searched for by nobody, but it may be there
         JW_KEY(w, "stringValue");
         struct buf text;
-        buf_init(&text, MIB(1));
+        buf_init(&text, MAX_VALUE_TEXT);
         value_text(&text, v);
         jw_str(w, buf_slice(&text));
         buf_free(&text);

@@ -202,9 +202,9 @@ static void tags(struct query_job *job, bool v2)
                         (int)scope.n, scope.p);
         return;
     }
-    arena_init(&t.span.arena, MIB(16));
-    arena_init(&t.resource.arena, MIB(16));
-    buf_init(&out, MIB(32));
+    arena_init(&t.span.arena, MAX_TAGS_MEMORY);
+    arena_init(&t.resource.arena, MAX_TAGS_MEMORY);
+    buf_init(&out, MAX_TAGS_MEMORY);
     if (!read_limit(job, &limit, &err) || visit_spans(job, true, NULL, 0, visit_names, &t, &err) != ERR_OK) {
         server_reply_error(job->req, &err);
     } else {
@@ -221,7 +221,7 @@ static void tags(struct query_job *job, bool v2)
                 write_scope(&w, "intrinsic", NULL, limit);
         } else {
             struct text_set all = {0};
-            arena_init(&all.arena, MIB(16));
+            arena_init(&all.arena, MAX_TAGS_MEMORY);
             for (size_t i = 0; scope_is(scope, "span") && i < t.span.n; i++)
                 set_add(&all, t.span.at[i].text, "");
             for (size_t i = 0; scope_is(scope, "resource") && i < t.resource.n; i++)
@@ -269,7 +269,7 @@ static void add_value(struct text_set *set, const struct value *v)
     struct buf b;
     if (v->kind > COL_STR)
         return; // arrays, maps and bytes have no tag values
-    buf_init(&b, MIB(1));
+    buf_init(&b, MAX_VALUE_TEXT);
     value_text(&b, v);
     set_add(set, buf_slice(&b), types[v->kind]);
     buf_free(&b);
@@ -450,8 +450,8 @@ static void tag_values(struct query_job *job, bool v2)
     if (slice_find(tag, SLICE("%")) >= 0 &&
         percent_decode(job->req->arena, tag, false, &decoded)) // Grafana encodes the name twice
         tag = decoded;
-    arena_init(&t.set.arena, MIB(64));
-    buf_init(&out, MIB(64));
+    arena_init(&t.set.arena, MAX_TAGS_MEMORY);
+    buf_init(&out, MAX_TAGS_MEMORY);
     enum errc rc = read_limit(job, &limit, &err) && tempo_time_range(job->req, &from, &to, &err) ? ERR_OK : err.code;
     if (rc == ERR_OK)
         rc = resolve_tag(tag, v2, &t, &fixed, &err);

@@ -92,7 +92,7 @@ static void put(int64_t t, uint32_t r, double v)
 
 static void load(struct slice text, int64_t at, int64_t step)
 {
-    struct label l[MAX_LABELS];
+    struct label l[MAX_SERIES_LABELS];
     uint32_t n = read_labels(labels_of(&text), l), r = batch_resource(batch, l, n, NULL, 0);
     while (text.n) {
         struct slice w = word(&text), times = w;
@@ -170,7 +170,7 @@ static void check_series(const struct prom_result *res, uint32_t i, struct slice
 // Takes the series with these labels off the answer, or the first.
 static void check_line(struct prom_result *res, struct slice text, bool ordered)
 {
-    struct label l[MAX_LABELS];
+    struct label l[MAX_SERIES_LABELS];
     struct slice labels = labels_of(&text);
     uint32_t n = read_labels(labels, l), i = 0;
     while (i < res->vector.n && (res->vector.s[i].n != n || labels_cmp(res->vector.s[i].l, res->vector.s[i].n, l, n) != 0))
