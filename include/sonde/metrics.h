@@ -215,7 +215,8 @@ SONDE_API char *sonde_registry_text(struct sonde_registry *r, enum sonde_exposit
 typedef const char *sonde_update_fn(void *arg);
 SONDE_API bool sonde_registry_on_update(struct sonde_registry *r, sonde_update_fn *fn, void *arg);
 // Appends text in exposition format 0.0.4 behind the families (metrics of an engine that keeps its own); in an OpenMetrics page
-// it is translated. An error as above leaves this text out.
+// it is translated: gauges x_created of Python's library go with their x, a family whose name the page has is left out, and a
+// counter x_total beside another family x has no type. An error as above leaves this text out.
 struct sonde_text;
 SONDE_API void sonde_text_append(struct sonde_text *t, const char *p, size_t n);
 typedef const char *sonde_text_fn(void *arg, struct sonde_text *t);

@@ -20,7 +20,9 @@
 //
 // Paths
 //   health path, live path         200 or 503, {"endpoints":{"generate":"ready"},"status":"ready","uptime":{"nanos":1,"secs":2}}
-//   /metrics                       the registries, as text, OpenMetrics or protobuf by the Accept header
+//   /metrics                       the registries as one page, in text, OpenMetrics or protobuf by the Accept header; what
+//   several
+//                                  have under one name and type is one family, of the same labels the oldest series
 //   /metadata                      JSON of sonde_status_metadata; 404 when there is none
 //   /metrics_endpoints             what sonde_status_metrics_endpoint told: {"object":"list","data":[…]}
 //   /engine/PATH                   callbacks of sonde_engine_route, any method

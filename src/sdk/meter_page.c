@@ -34,7 +34,7 @@ struct writer {
     struct meter_page *page;
     struct arena *a;
     struct buf *b;
-    const struct metric_view *own;
+    struct metric_names *names;
     bool om;
     const struct sonde_point **histograms; // written so far: the point of an exponential one, null for others; for protobuf
     size_t n_histograms;
@@ -257,17 +257,15 @@ static void family(struct writer *w, const struct row *r, uint32_t n)
     struct slice name = r->family;
     size_t room = 0, lines = 0;
     const char *suffix = "", *type = r->type;
-    if (w->own && metric_view_find(w->own, name)) {
-        warn_once(w, "the registry has a metric of that name; the instrument is left out", name);
+    if (!metric_names_take(w->names, r->family, r->type[0] == 'c', &name)) {
+        warn_once(w, "the page has a metric of that name; the instrument is left out", r->family);
         return;
     }
-    if (w->om && r->type[0] == 'c') { // OpenMetrics names a counter without _total, and knows none that has no _total
-        if (metric_text_ends(name, SLICE("total"))) {
-            name.n -= 6;
+    if (w->om && r->type[0] == 'c') { // OpenMetrics knows no counter that has no _total
+        if (name.n < r->family.n)
             suffix = "_total";
-        } else {
+        else
             type = "unknown";
-        }
     }
     for (uint32_t i = 0; i < n; i++)
         room += r[i].d->n_points;
@@ -324,7 +322,8 @@ static void target_info(struct writer *w)
     }
     struct slice labels = l ? labels_text(w->a, l, have) : SLICE_NONE;
     const char *name = w->om ? "target" : "target_info", *type = w->om ? "info" : "gauge";
-    if (labels.n) {
+    struct slice shown;
+    if (labels.n && metric_names_take(w->names, SLICE("target_info"), false, &shown)) {
         buf_printf(w->b, "# HELP %s Target metadata\n# TYPE %s %s\n", name, name, type);
         metric_text_start(w->b, SLICE("target_info"), "", labels, SLICE_NONE);
         buf_str(w->b, "1\n");
@@ -346,7 +345,7 @@ static void families(struct writer *w, struct sonde_collection *c)
     if (!rows)
         return;
     qsort(rows, n, sizeof *rows, by_family);
-    if (!w->page->o.no_target_info && !(w->own && metric_view_find(w->own, SLICE("target_info"))))
+    if (!w->page->o.no_target_info)
         target_info(w);
     for (uint32_t i = 0, to; i < n; i = to) {
         for (to = i + 1; to < n && slice_eq(rows[to].family, rows[i].family);)
@@ -365,7 +364,7 @@ static void as_protobuf(struct writer *w, struct buf *b)
         metric_proto_text(&e, &e.families[i], &next, b);
 }
 
-void meter_page_write(struct meter_page *m, enum sonde_exposition e, const struct metric_view *own, struct buf *b)
+void meter_page_write(struct meter_page *m, enum sonde_exposition e, struct metric_names *names, struct buf *b)
 {
     static const uint8_t cumulative[SONDE_INSTRUMENT_KINDS] = {[0 ... SONDE_INSTRUMENT_KINDS - 1] = SONDE_TEMPORALITY_CUMULATIVE};
     struct sonde_collection c;
@@ -373,7 +372,8 @@ void meter_page_write(struct meter_page *m, enum sonde_exposition e, const struc
     pthread_mutex_lock(&m->lock);
     buf_init(&text, MAX_METRIC_TEXT);
     meter_collection_init(&c, cumulative, &m->states, NULL);
-    struct writer w = {m, &c.arena, e == SONDE_EXPOSITION_PROTOBUF ? &text : b, own, e == SONDE_EXPOSITION_OPENMETRICS, NULL, 0};
+    struct writer w = {m,    &c.arena, e == SONDE_EXPOSITION_PROTOBUF ? &text : b, names, e == SONDE_EXPOSITION_OPENMETRICS,
+                       NULL, 0};
     meter_collect_provider(&c, m->p, 0);
     if (m->o.producer && !m->o.producer(m->o.producer_arg, NULL, &c))
         SONDE_ERROR("a metrics producer failed");
@@ -429,8 +429,11 @@ char *sonde_meter_text(struct sonde_meter_provider *p, const struct sonde_meter_
         *n = 0;
     if (!m)
         return NULL;
+    struct metric_names names;
     buf_init(&b, MAX_METRIC_TEXT + 1);
-    meter_page_write(m, e, NULL, &b);
+    metric_names_init(&names, e);
+    meter_page_write(m, e, &names, &b);
+    metric_names_free(&names);
     meter_page_free(m);
     if (e == SONDE_EXPOSITION_OPENMETRICS)
         buf_str(&b, "# EOF\n");

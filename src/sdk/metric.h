@@ -337,19 +337,33 @@ struct metric_view {
     void *block;
 };
 enum errc metric_view_take(struct metric_view *v, struct sonde_registry *r);
+// The families of n views, those of one name made one: of the first one's type, and of series with the same labels the oldest.
+// The views are empty then.
+enum errc metric_view_join(struct metric_view *out, struct metric_view *v, size_t n);
 void metric_view_free(struct metric_view *v);
 // A copy of series s's exemplar i. labels: to be rendered into b as {…}. False: none.
 bool metric_exemplar_read(struct metric_series *s, uint32_t i, struct buf *b, double *value, int64_t *time);
 void metric_exemplar_offer(struct metric_series *s, uint32_t i, double v);
 
 // ---- pages (metric_expose.c, meter_page.c) ----
-struct metric_family_view *metric_view_find(const struct metric_view *v, struct slice name);
-// Appends a provider's families; names that own (may be null) has are left out.
+// Names of the families that stand on a page; each form allows a name once. All zero is empty.
+struct metric_names {
+    bool om;
+    struct arena arena;
+    struct slice *slot;
+    uint32_t size, n;
+};
+void metric_names_init(struct metric_names *t, enum sonde_exposition e);
+void metric_names_free(struct metric_names *t);
+// Enters a family; false: the page has it, it is to be left out. *shown: what it is called there, which is name but for a counter
+// x_total in OpenMetrics. That one is x; where the page has another x it stays x_total, and has no type.
+bool metric_names_take(struct metric_names *t, struct slice name, bool counter, struct slice *shown);
+// Appends a provider's families.
 struct meter_page;
-void meter_page_write(struct meter_page *m, enum sonde_exposition e, const struct metric_view *own, struct buf *b);
+void meter_page_write(struct meter_page *m, enum sonde_exposition e, struct metric_names *names, struct buf *b);
 void meter_page_free(struct meter_page *m);
 bool metric_callback_add(struct sonde_registry *r, struct metric_callback c);
-enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out);
+enum errc metric_expose(struct sonde_registry *const *r, size_t n, enum sonde_exposition e, struct buf *out); // one page of all
 // For readers of values: runs the update callbacks, takes the view, and appends what the text callbacks say to texts.
 enum errc metric_gather(struct sonde_registry *r, struct metric_view *view, struct buf *texts);
 

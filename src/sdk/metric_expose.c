@@ -10,7 +10,7 @@
 
 struct page {
     struct buf *b;
-    const struct metric_view *view;
+    struct metric_names *names;
     struct slice name; // of the lines: an OpenMetrics counter's without _total
     uint64_t *count;   // SONDE_BUCKETS_MAX + 1
     bool om, proto;
@@ -19,44 +19,6 @@ struct page {
 static bool is_counter(const struct metric_family *f)
 {
     return f->kind == METRIC_COUNTER || f->kind == METRIC_INT_COUNTER;
-}
-
-struct metric_family_view *metric_view_find(const struct metric_view *v, struct slice name)
-{
-    uint32_t lo = 0, hi = v->n;
-    while (lo < hi) {
-        uint32_t mid = (lo + hi) / 2;
-        int c = slice_cmp(v->families[mid].family->name, name);
-        if (c == 0)
-            return &v->families[mid];
-        if (c < 0)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return NULL;
-}
-
-// A counter x_total beside another metric x: OpenMetrics knows no two families of one name, so it goes without its type.
-static bool om_hidden(const struct page *p, const struct metric_family *f)
-{
-    struct slice n = is_counter(f) ? expfmt_om_name(f->name, EXPFMT_COUNTER) : f->name;
-    return p->om && n.n < f->name.n && metric_view_find(p->view, n);
-}
-
-static struct slice om_type(const struct page *p, const struct metric_family *f)
-{
-    if (is_counter(f))
-        return om_hidden(p, f) ? SLICE("unknown") : SLICE("counter");
-    return f->kind >= METRIC_HISTOGRAM ? SLICE("histogram") : SLICE("gauge");
-}
-
-static void head_write(struct page *p, const struct metric_family *f)
-{
-    p->name = p->om && is_counter(f) && !om_hidden(p, f) ? expfmt_om_name(f->name, EXPFMT_COUNTER) : f->name;
-    if (f->help.n)
-        metric_text_help(p->b, p->name, f->help, p->om);
-    metric_text_type(p->b, p->name, om_type(p, f), p->om ? f->unit : SLICE_NONE);
 }
 
 static void line_end(struct page *p, struct metric_series *s, uint32_t exemplar)
@@ -134,12 +96,20 @@ static void native_write(struct page *p, struct metric_series *s)
 
 static void family_write(struct page *p, const struct metric_family_view *f)
 {
+    const struct metric_family *family = f->family;
+    bool counter = is_counter(family);
+    if (!metric_names_take(p->names, family->name, counter, &p->name))
+        return;
     if (p->proto) {
         metric_proto_family(f, p->count, p->b);
         return;
     }
-    head_write(p, f->family);
-    const char *suffix = p->om && is_counter(f->family) && !om_hidden(p, f->family) ? "_total" : "";
+    bool typed = !p->om || !counter || p->name.n < family->name.n || !metric_text_ends(family->name, SLICE("total"));
+    const char *suffix = p->om && counter && typed ? "_total" : "";
+    const char *type = !typed ? "unknown" : counter ? "counter" : family->kind >= METRIC_HISTOGRAM ? "histogram" : "gauge";
+    if (family->help.n)
+        metric_text_help(p->b, p->name, family->help, p->om);
+    metric_text_type(p->b, p->name, slice_str(type), p->om ? family->unit : SLICE_NONE);
     for (uint32_t i = 0; i < f->n; i++) {
         struct metric_series *s = f->series[i];
         if (s->kind == METRIC_HISTOGRAM) {
@@ -149,7 +119,7 @@ static void family_write(struct page *p, const struct metric_family_view *f)
         } else {
             metric_text_start(p->b, p->name, suffix, s->labels, SLICE_NONE);
             number_write(p, s);
-            line_end(p, is_counter(f->family) ? s : NULL, 0);
+            line_end(p, counter ? s : NULL, 0);
         }
     }
 }
@@ -195,6 +165,20 @@ static void updates_run(const struct calls *c)
     }
 }
 
+// Hides those of the families, counters or others, that the page has.
+static void names_take(struct page *p, struct expfmt *e, bool counters)
+{
+    for (uint32_t i = 0; i < e->n_families; i++) {
+        struct expfmt_family *f = &e->families[i];
+        struct slice shown;
+        if (f->hidden || (f->type == EXPFMT_COUNTER) != counters)
+            continue;
+        f->hidden = !metric_names_take(p->names, f->name, counters, &shown);
+        if (counters && p->om && shown.n == f->name.n && metric_text_ends(f->name, SLICE("total")))
+            f->type = EXPFMT_UNTYPED;
+    }
+}
+
 // Families of the engines' pages that this page does not have yet.
 static enum errc text_translate(struct page *p, struct slice text, struct error *err)
 {
@@ -204,14 +188,17 @@ static enum errc text_translate(struct page *p, struct slice text, struct error 
     enum errc rc = expfmt_parse(&e, text, &a, err);
     if (rc == ERR_OK)
         rc = expfmt_merge(&e, &a);
+    if (rc == ERR_OK && p->om)
+        expfmt_own_created(&e);
+    for (int counters = 0; rc == ERR_OK && counters < 2; counters++) // a counter can do without its short name
+        names_take(p, &e, counters);
     for (uint32_t i = 0; rc == ERR_OK && i < e.n_families; i++) {
-        const struct expfmt_family *f = &e.families[i];
-        if (metric_view_find(p->view, f->name))
+        if (e.families[i].hidden)
             continue;
         if (p->proto)
-            metric_proto_text(&e, f, NULL, p->b);
+            metric_proto_text(&e, &e.families[i], NULL, p->b);
         else
-            expfmt_write_family(&e, f, true, p->b);
+            expfmt_write_family(&e, &e.families[i], true, p->b);
     }
     arena_free(&a);
     return rc;
@@ -281,33 +268,51 @@ enum errc metric_gather(struct sonde_registry *r, struct metric_view *view, stru
     return rc;
 }
 
-enum errc metric_expose(struct sonde_registry *r, enum sonde_exposition e, struct buf *out)
+// What all of the registries have, sorted; their update callbacks ran.
+static enum errc view_of(struct sonde_registry *const *r, size_t n, struct metric_view *out)
+{
+    struct metric_view *views = mem_zalloc(n * sizeof *views);
+    enum errc rc = views ? ERR_OK : ERR_NOMEM;
+    for (size_t i = 0; rc == ERR_OK && i < n; i++)
+        rc = metric_view_take(&views[i], r[i]);
+    if (rc == ERR_OK)
+        rc = metric_view_join(out, views, n);
+    for (size_t i = 0; views && i < n; i++)
+        metric_view_free(&views[i]);
+    mem_free(views);
+    return rc;
+}
+
+enum errc metric_expose(struct sonde_registry *const *r, size_t n, enum sonde_exposition e, struct buf *out)
 {
     struct calls calls = {0};
     struct metric_view view = {0};
+    struct metric_names names;
     uint64_t count[SONDE_BUCKETS_MAX + 1];
-    pthread_mutex_lock(&r->root->lock);
-    calls_collect(&calls, r);
-    pthread_mutex_unlock(&r->root->lock);
+    for (size_t i = 0; i < n; i++) {
+        pthread_mutex_lock(&r[i]->root->lock);
+        calls_collect(&calls, r[i]);
+        pthread_mutex_unlock(&r[i]->root->lock);
+    }
+    metric_names_init(&names, e);
     enum errc rc = calls.failed ? ERR_NOMEM : ERR_OK;
     if (rc == ERR_OK) {
         updates_run(&calls);
-        rc = metric_view_take(&view, r);
+        rc = n == 1 ? metric_view_take(&view, r[0]) : n ? view_of(r, n, &view) : ERR_OK;
     }
-    struct page p = {.b = out,
-                     .view = &view,
-                     .count = count,
-                     .om = e == SONDE_EXPOSITION_OPENMETRICS,
-                     .proto = e == SONDE_EXPOSITION_PROTOBUF};
+    struct page p = {.b = out, .names = &names, .count = count, .om = names.om, .proto = e == SONDE_EXPOSITION_PROTOBUF};
     for (uint32_t i = 0; rc == ERR_OK && i < view.n; i++)
         family_write(&p, &view.families[i]);
     for (size_t i = 0; rc == ERR_OK && i < calls.n; i++)
         if (calls.list[i].page)
-            meter_page_write(calls.list[i].page, e, &view, out);
+            meter_page_write(calls.list[i].page, e, &names, out);
     if (rc == ERR_OK)
         texts_add(&p, &calls);
+    if (!p.proto && out->n && out->p[out->n - 1] != '\n') // a callback's text; readers want whole lines
+        buf_char(out, '\n');
     if (p.om)
         buf_str(out, "# EOF\n");
+    metric_names_free(&names);
     metric_view_free(&view);
     mem_free(calls.list);
     return rc == ERR_OK ? out->err : rc;
@@ -321,7 +326,7 @@ char *sonde_registry_text(struct sonde_registry *r, enum sonde_exposition e, siz
         return NULL;
     struct buf b;
     buf_init(&b, MAX_METRIC_TEXT + 1);
-    if (metric_expose(r, e, &b) == ERR_OK) {
+    if (metric_expose(&r, 1, e, &b) == ERR_OK) {
         size_t length = b.n;
         buf_char(&b, 0);
         if (b.err == ERR_OK) {

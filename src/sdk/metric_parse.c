@@ -246,6 +246,58 @@ enum errc expfmt_merge(struct expfmt *e, struct arena *a)
     return ERR_OK;
 }
 
+// ---- metrics of a family --------------------------------------------------------------------------------------------
+struct slice expfmt_inner_label(enum expfmt_type type)
+{
+    return type == EXPFMT_HISTOGRAM ? SLICE("le") : type == EXPFMT_SUMMARY ? SLICE("quantile") : SLICE_NONE;
+}
+
+static bool is_inner(const struct expfmt_label *l, struct slice inner)
+{
+    return inner.n && slice_eq(l->name, inner);
+}
+
+bool expfmt_same_metric(const struct expfmt *e, const struct expfmt_sample *x, const struct expfmt_sample *y, struct slice inner)
+{
+    uint32_t i = 0, k = 0;
+    for (;; i++, k++) {
+        while (i < x->n_labels && is_inner(&e->labels[x->first_label + i], inner))
+            i++;
+        while (k < y->n_labels && is_inner(&e->labels[y->first_label + k], inner))
+            k++;
+        if (i == x->n_labels || k == y->n_labels)
+            return i == x->n_labels && k == y->n_labels;
+        const struct expfmt_label *a = &e->labels[x->first_label + i], *c = &e->labels[y->first_label + k];
+        if (!slice_eq(a->name, c->name) || !slice_eq(a->value, c->value))
+            return false;
+    }
+}
+
+// The family whose gauge x_created c is; null: none.
+static struct expfmt_family *created_of(struct expfmt *e, uint32_t c)
+{
+    struct slice x = slice_cut(e->families[c].name, e->families[c].name.n - 8);
+    for (uint32_t i = 0; i < e->n_families; i++) {
+        struct expfmt_family *f = &e->families[(c + e->n_families - 1 + i) % e->n_families]; // it stands before, as a rule
+        bool owner = f->type == EXPFMT_COUNTER || f->type == EXPFMT_HISTOGRAM || f->type == EXPFMT_SUMMARY;
+        if (owner && slice_eq(expfmt_om_name(f->name, f->type), x))
+            return f;
+    }
+    return NULL;
+}
+
+void expfmt_own_created(struct expfmt *e)
+{
+    for (uint32_t i = 0; i < e->n_families; i++) {
+        struct expfmt_family *f = &e->families[i];
+        bool named = f->type == EXPFMT_GAUGE && metric_text_ends(f->name, SLICE("created"));
+        struct expfmt_family *owner = named ? created_of(e, i) : NULL;
+        f->hidden = owner != NULL;
+        if (owner)
+            owner->created = i + 1;
+    }
+}
+
 // ---- writing --------------------------------------------------------------------------------------------------------
 struct slice expfmt_om_name(struct slice n, enum expfmt_type type)
 {
@@ -295,26 +347,81 @@ static void time_write(const struct expfmt_sample *s, bool om, struct buf *b)
     buf_printf(b, "%s%llu.%03llu", ms < 0 ? "-" : "", (unsigned long long)(u / 1000), (unsigned long long)(u % 1000));
 }
 
+static void line_write(const struct expfmt *e, const struct expfmt_sample *s, struct slice name, const char *suffix, bool om,
+                       struct buf *b)
+{
+    buf_add(b, name);
+    buf_str(b, suffix);
+    labels_write(e, s, om, b);
+    buf_char(b, ' ');
+    if (om && !isfinite(s->value))
+        buf_f64(b, s->value);
+    else
+        buf_add(b, s->number);
+    time_write(s, om, b);
+    buf_char(b, '\n');
+}
+
+// x_created of the metric that s is of, the nth of its family: they stand in the same order, as a rule.
+static void created_write(const struct expfmt *e, const struct expfmt_family *f, const struct expfmt_sample *s, uint32_t nth,
+                          struct buf *b)
+{
+    const struct expfmt_family *c = f->created ? &e->families[f->created - 1] : NULL;
+    struct slice inner = expfmt_inner_label(f->type);
+    for (uint32_t i = 0; c && i < c->n; i++) {
+        const struct expfmt_sample *at = &e->samples[c->first + (nth + i) % c->n];
+        if (expfmt_same_metric(e, s, at, inner)) {
+            line_write(e, at, c->name, "", true, b);
+            return;
+        }
+    }
+}
+
+// OpenMetrics has no sum where it may fall.
+static bool falls(const struct expfmt *e, const struct expfmt_family *f, uint32_t from, uint32_t to)
+{
+    double bound;
+    for (uint32_t i = from; i < to; i++) {
+        const struct expfmt_sample *s = &e->samples[f->first + i];
+        if (slice_eq(slice_from(s->name, f->name.n), SLICE("_sum")) && s->value < 0)
+            return true;
+        for (uint32_t k = 0; k < s->n_labels; k++) {
+            const struct expfmt_label *l = &e->labels[s->first_label + k];
+            if (slice_eq(l->name, SLICE("le")) && slice_to_f64(l->value, &bound) && bound < 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+// The lines of one metric.
+static void metric_write(const struct expfmt *e, const struct expfmt_family *f, uint32_t from, uint32_t to, uint32_t nth,
+                         struct buf *b)
+{
+    bool counter = f->type == EXPFMT_COUNTER, no_sum = f->type == EXPFMT_HISTOGRAM && falls(e, f, from, to);
+    for (uint32_t i = from; i < to; i++) {
+        const struct expfmt_sample *s = &e->samples[f->first + i];
+        struct slice rest = slice_from(s->name, counter ? s->name.n : f->name.n);
+        if (no_sum && (slice_eq(rest, SLICE("_sum")) || slice_eq(rest, SLICE("_count"))))
+            continue;
+        line_write(e, s, counter ? expfmt_om_name(f->name, f->type) : s->name, counter ? "_total" : "", true, b);
+    }
+    created_write(e, f, &e->samples[f->first + from], nth, b);
+}
+
 void expfmt_write_family(const struct expfmt *e, const struct expfmt_family *f, bool om, struct buf *b)
 {
+    struct slice inner = expfmt_inner_label(f->type);
     head(f, om, b);
-    struct slice counter = expfmt_om_name(f->name, f->type);
-    for (uint32_t i = 0; i < f->n; i++) {
-        const struct expfmt_sample *s = &e->samples[f->first + i];
-        if (om && f->type == EXPFMT_COUNTER) {
-            buf_add(b, counter);
-            buf_str(b, "_total");
-        } else {
-            buf_add(b, s->name);
-        }
-        labels_write(e, s, om, b);
-        buf_char(b, ' ');
-        if (om && !isfinite(s->value))
-            buf_f64(b, s->value);
+    for (uint32_t i = 0, end, nth = 0; i < f->n; i = end, nth++) {
+        end = i + 1;
+        while (om && inner.n && end < f->n &&
+               expfmt_same_metric(e, &e->samples[f->first + i], &e->samples[f->first + end], inner))
+            end++;
+        if (om)
+            metric_write(e, f, i, end, nth, b);
         else
-            buf_add(b, s->number);
-        time_write(s, om, b);
-        buf_char(b, '\n');
+            line_write(e, &e->samples[f->first + i], e->samples[f->first + i].name, "", false, b);
     }
 }
 

@@ -199,33 +199,6 @@ void metric_proto_family(const struct metric_family_view *f, uint64_t *counts, s
 }
 
 // ---- families that came as text -------------------------------------------------------------------------------------
-static struct slice inner_label(enum expfmt_type type)
-{
-    return type == EXPFMT_HISTOGRAM ? SLICE("le") : type == EXPFMT_SUMMARY ? SLICE("quantile") : SLICE_NONE;
-}
-
-static bool is_inner(const struct expfmt_label *l, struct slice inner)
-{
-    return inner.n && slice_eq(l->name, inner);
-}
-
-// Labels but the inner one are the same, in the same order: lines of one metric.
-static bool same_metric(const struct expfmt *e, const struct expfmt_sample *x, const struct expfmt_sample *y, struct slice inner)
-{
-    uint32_t i = 0, k = 0;
-    for (;; i++, k++) {
-        while (i < x->n_labels && is_inner(&e->labels[x->first_label + i], inner))
-            i++;
-        while (k < y->n_labels && is_inner(&e->labels[y->first_label + k], inner))
-            k++;
-        if (i == x->n_labels || k == y->n_labels)
-            return i == x->n_labels && k == y->n_labels;
-        const struct expfmt_label *a = &e->labels[x->first_label + i], *c = &e->labels[y->first_label + k];
-        if (!slice_eq(a->name, c->name) || !slice_eq(a->value, c->value))
-            return false;
-    }
-}
-
 static uint64_t whole(double v)
 {
     return v >= 0 && v < 0x1p64 ? (uint64_t)v : 0;
@@ -245,7 +218,7 @@ static void inner_line(struct buf *b, const struct expfmt *e, const struct expfm
         return;
     }
     for (uint32_t i = 0; i < s->n_labels; i++)
-        if (is_inner(&e->labels[s->first_label + i], inner_label(f->type)))
+        if (slice_eq(e->labels[s->first_label + i].name, expfmt_inner_label(f->type)))
             slice_to_f64(e->labels[s->first_label + i].value, &at);
     if (isnan(at))
         return;
@@ -270,17 +243,17 @@ static uint32_t text_metric(struct buf *b, const struct expfmt *e, const struct 
                                      [EXPFMT_HISTOGRAM] = METRIC_IS_HISTOGRAM,
                                      [EXPFMT_SUMMARY] = METRIC_IS_SUMMARY};
     const struct expfmt_sample *s = &e->samples[f->first + i];
-    struct slice inner = inner_label(f->type);
+    struct slice inner = expfmt_inner_label(f->type);
     size_t m = pb_w_begin(b, FAMILY_METRIC);
     for (uint32_t k = 0; k < s->n_labels; k++)
-        if (!is_inner(&e->labels[s->first_label + k], inner))
+        if (!slice_eq(e->labels[s->first_label + k].name, inner))
             label(b, METRIC_LABEL, e->labels[s->first_label + k].name, e->labels[s->first_label + k].value);
     size_t v = pb_w_begin(b, field[f->type]);
     if (inner.n) {
         const struct sonde_point *p = f->type == EXPFMT_HISTOGRAM && histograms ? *(*histograms)++ : NULL;
         if (p)
             exponential(b, p);
-        for (; i < f->n && same_metric(e, s, &e->samples[f->first + i], inner); i++)
+        for (; i < f->n && expfmt_same_metric(e, s, &e->samples[f->first + i], inner); i++)
             if (!p)
                 inner_line(b, e, f, &e->samples[f->first + i]);
     } else {

@@ -2,6 +2,7 @@
 #include "base/alloc.h"
 #include "sdk/metric.h"
 #include <math.h>
+#include <stdlib.h>
 
 uint64_t metric_histogram_read(const struct metric_series *s, uint64_t *count, double *sum)
 {
@@ -134,6 +135,72 @@ enum errc metric_view_take(struct metric_view *v, struct sonde_registry *r)
     }
     pthread_mutex_unlock(&root->lock);
     return v->block ? ERR_OK : ERR_NOMEM;
+}
+
+static int by_labels(const void *a, const void *b)
+{
+    const struct metric_series *x = *(struct metric_series *const *)a, *y = *(struct metric_series *const *)b;
+    int c = slice_cmp(x->labels, y->labels);
+    return c ? c : (x->serial > y->serial) - (x->serial < y->serial);
+}
+
+static int sort_of(enum metric_kind k) // what a page calls it
+{
+    return k <= METRIC_INT_COUNTER ? 0 : k <= METRIC_INT_GAUGE ? 1 : 2;
+}
+
+// The view whose next family has the smallest name; null: none has one left.
+static const struct metric_view *first_of(const struct metric_view *v, size_t n)
+{
+    const struct metric_view *first = NULL;
+    for (size_t i = 0; i < n; i++)
+        if (v[i].n && (!first || slice_cmp(v[i].families->family->name, first->families->family->name) < 0))
+            first = &v[i];
+    return first;
+}
+
+static void drop_doubles(struct metric_family_view *f)
+{
+    uint32_t kept = 0;
+    qsort(f->series, f->n, sizeof *f->series, by_labels);
+    for (uint32_t i = 0; i < f->n; i++)
+        if (!kept || !slice_eq(f->series[i]->labels, f->series[kept - 1]->labels))
+            f->series[kept++] = f->series[i];
+    f->n = kept;
+}
+
+enum errc metric_view_join(struct metric_view *out, struct metric_view *v, size_t n)
+{
+    size_t n_families = 0, n_series = 0;
+    const struct metric_view *first;
+    for (size_t i = 0; i < n; i++) {
+        n_families += v[i].n;
+        for (uint32_t k = 0; k < v[i].n; k++)
+            n_series += v[i].families[k].n;
+    }
+    size_t head = n_families * sizeof *out->families;
+    *out = (struct metric_view){.block = mem_alloc(head + n_series * sizeof(struct metric_series *))};
+    if (!out->block)
+        return ERR_NOMEM;
+    struct metric_series **to = (struct metric_series **)((char *)out->block + head);
+    out->families = out->block;
+    while ((first = first_of(v, n))) {
+        struct metric_family_view *f = &out->families[out->n++];
+        *f = (struct metric_family_view){first->families->family, to, 0};
+        for (size_t i = 0; i < n; i++) {
+            if (!v[i].n || !slice_eq(v[i].families->family->name, f->family->name))
+                continue;
+            const struct metric_family_view *one = v[i].families++;
+            v[i].n--;
+            if (sort_of(one->family->kind) != sort_of(f->family->kind))
+                continue;
+            memcpy(to + f->n, one->series, one->n * sizeof *to);
+            f->n += one->n;
+        }
+        drop_doubles(f);
+        to += f->n;
+    }
+    return ERR_OK;
 }
 
 void metric_view_free(struct metric_view *v)

@@ -40,6 +40,69 @@ void metric_text_label(struct buf *b, struct slice value)
     }
 }
 
+// ---- names on a page ------------------------------------------------------------------------------------------------
+void metric_names_init(struct metric_names *t, enum sonde_exposition e)
+{
+    *t = (struct metric_names){.om = e == SONDE_EXPOSITION_OPENMETRICS};
+    arena_init(&t->arena, MAX_METRIC_MEMORY);
+}
+
+void metric_names_free(struct metric_names *t)
+{
+    arena_free(&t->arena);
+}
+
+static struct slice *names_find(const struct metric_names *t, struct slice name)
+{
+    uint32_t at = (uint32_t)hash64(name.p, name.n) & (t->size - 1);
+    while (t->slot[at].p && !slice_eq(t->slot[at], name))
+        at = (at + 1) & (t->size - 1);
+    return &t->slot[at];
+}
+
+static bool names_have(const struct metric_names *t, struct slice name)
+{
+    return t->size && names_find(t, name)->p;
+}
+
+// Without memory a name is not remembered: the page may have it twice then.
+static void names_add(struct metric_names *t, struct slice name)
+{
+    if (2 * t->n >= t->size) {
+        struct metric_names more = {.size = t->size ? 2 * t->size : 256};
+        more.slot = ARENA_ARRAY(&t->arena, struct slice, more.size);
+        if (!more.slot)
+            return;
+        for (uint32_t i = 0; i < t->size; i++)
+            if (t->slot[i].p)
+                *names_find(&more, t->slot[i]) = t->slot[i];
+        t->slot = more.slot;
+        t->size = more.size;
+    }
+    struct slice copy = arena_dup(&t->arena, name);
+    if (copy.p) {
+        *names_find(t, name) = copy;
+        t->n++;
+    }
+}
+
+bool metric_names_take(struct metric_names *t, struct slice name, bool counter, struct slice *shown)
+{
+    *shown = name;
+    if (names_have(t, name))
+        return false;
+    if (t->om && counter && metric_text_ends(name, SLICE("total"))) {
+        struct slice x = slice_cut(name, name.n - 6);
+        if (!names_have(t, x)) {
+            names_add(t, x);
+            *shown = x;
+        }
+    }
+    names_add(t, name);
+    return true;
+}
+
+// ---- lines ----------------------------------------------------------------------------------------------------------
 void metric_text_help(struct buf *b, struct slice name, struct slice help, bool om)
 {
     buf_str(b, "# HELP ");

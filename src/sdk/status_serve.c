@@ -89,31 +89,19 @@ void sonde_status_metrics_remove(struct sonde_registry *root)
     pthread_mutex_unlock(&scrape);
 }
 
-// One page out of those of several registries: an OpenMetrics page ends once.
 static bool metrics_page(enum sonde_exposition form, struct buf *out)
 {
-    static const char eof[] = "# EOF\n";
-    bool ok = true, om = form == SONDE_EXPOSITION_OPENMETRICS;
     struct sonde_registry *now[REGISTRIES_MAX];
+    size_t n = 0;
     pthread_mutex_lock(&scrape);
     pthread_mutex_lock(&lock);
-    memcpy(now, registries, sizeof now);
+    for (int i = 0; i < REGISTRIES_MAX; i++)
+        if (registries[i])
+            now[n++] = registries[i];
     pthread_mutex_unlock(&lock);
-    for (int i = 0; i < REGISTRIES_MAX; i++) {
-        size_t n;
-        char *text = now[i] ? sonde_registry_text(now[i], form, &n) : NULL;
-        ok &= !now[i] || text;
-        if (!text)
-            continue;
-        if (om && n >= sizeof eof - 1 && strcmp(text + n - (sizeof eof - 1), eof) == 0)
-            n -= sizeof eof - 1;
-        buf_put(out, text, n);
-        free(text);
-    }
+    enum errc rc = metric_expose(now, n, form, out);
     pthread_mutex_unlock(&scrape);
-    if (om)
-        buf_str(out, eof);
-    return ok && out->err == ERR_OK;
+    return rc == ERR_OK;
 }
 
 static void metrics(const struct net_request *q, struct net_reply *out)

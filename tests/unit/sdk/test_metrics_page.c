@@ -473,6 +473,62 @@ static void callbacks(void **state)
     check_done();
 }
 
+// What OpenMetrics makes of names that meet, whoever brings them, and of the pages that Python's library writes.
+static void names_that_meet(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *what, *counter, *gauge, *text, *want;
+    } rows[] = {
+        {"a registry's counter and gauge", "x_total", "x", "", "# TYPE x gauge\nx 2\n# TYPE x_total unknown\nx_total 1\n# EOF\n"},
+        {"an engine's counter", NULL, "x", "# TYPE x_total counter\nx_total 3\n",
+         "# TYPE x gauge\nx 2\n# TYPE x_total unknown\nx_total 3\n# EOF\n"},
+        {"an engine's gauge", "x_total", NULL, "# TYPE x gauge\nx 3\n", "# TYPE x counter\nx_total 1\n# EOF\n"},
+        {"both an engine's", NULL, NULL, "# TYPE x_total counter\nx_total 3\n# TYPE x gauge\nx 4\n",
+         "# TYPE x_total unknown\nx_total 3\n# TYPE x gauge\nx 4\n# EOF\n"},
+        {"the same counter", "x_total", NULL, "# TYPE x_total counter\nx_total 3\n", "# TYPE x counter\nx_total 1\n# EOF\n"},
+        {"nothing but the suffix", "_total_total", NULL, "# TYPE _total counter\n_total 3\n",
+         "# TYPE _total counter\n_total_total 1\n# EOF\n"},
+        {"when a counter began", NULL, NULL,
+         "# TYPE x_total counter\nx_total{a=\"1\"} 3\nx_total{a=\"2\"} 4\n# HELP x_created when\n# TYPE x_created gauge\n"
+         "x_created{a=\"1\"} 1.5e+09\nx_created{a=\"2\"} 1.6e+09\n",
+         "# TYPE x counter\nx_total{a=\"1\"} 3\nx_created{a=\"1\"} 1.5e+09\nx_total{a=\"2\"} 4\nx_created{a=\"2\"} 1.6e+09\n"
+         "# EOF\n"},
+        {"when histograms and summaries began, said before and in another order", NULL, NULL,
+         "# TYPE h_created gauge\nh_created{a=\"2\"} 7\nh_created{a=\"1\"} 6\nh_created{a=\"0\"} 5\n"
+         "# TYPE h histogram\nh_bucket{a=\"1\",le=\"+Inf\"} 1\nh_sum{a=\"1\"} 2\nh_count{a=\"1\"} 1\n"
+         "h_bucket{a=\"2\",le=\"+Inf\"} 0\nh_sum{a=\"2\"} 0\nh_count{a=\"2\"} 0\n"
+         "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\n# TYPE s_created gauge\ns_created 8\n",
+         "# TYPE h histogram\nh_bucket{a=\"1\",le=\"+Inf\"} 1\nh_sum{a=\"1\"} 2\nh_count{a=\"1\"} 1\nh_created{a=\"1\"} 6\n"
+         "h_bucket{a=\"2\",le=\"+Inf\"} 0\nh_sum{a=\"2\"} 0\nh_count{a=\"2\"} 0\nh_created{a=\"2\"} 7\n"
+         "# TYPE s summary\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\ns_created 8\n# EOF\n"},
+        {"the beginning of something else", NULL, NULL, "# TYPE x gauge\nx 1\n# TYPE x_created gauge\nx_created 2\n",
+         "# TYPE x gauge\nx 1\n# TYPE x_created gauge\nx_created 2\n# EOF\n"},
+        {"a histogram of negative values", NULL, NULL,
+         "# TYPE h histogram\nh_bucket{a=\"1\",le=\"-1\"} 1\nh_bucket{a=\"1\",le=\"+Inf\"} 1\nh_sum{a=\"1\"} 9\nh_count{a=\"1\"} "
+         "1\n"
+         "h_bucket{a=\"2\",le=\"+Inf\"} 1\nh_sum{a=\"2\"} -9\nh_count{a=\"2\"} 1\n"
+         "h_bucket{a=\"3\",le=\"+Inf\"} 1\nh_sum{a=\"3\"} 9\nh_count{a=\"3\"} 1\n",
+         "# TYPE h histogram\nh_bucket{a=\"1\",le=\"-1.0\"} 1\nh_bucket{a=\"1\",le=\"+Inf\"} 1\n"
+         "h_bucket{a=\"2\",le=\"+Inf\"} 1\n"
+         "h_bucket{a=\"3\",le=\"+Inf\"} 1\nh_sum{a=\"3\"} 9\nh_count{a=\"3\"} 1\n# EOF\n"},
+    };
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        char text[1024];
+        struct sonde_registry *r = sonde_registry_new(NULL);
+        check_row("%s", rows[i].what);
+        snprintf(text, sizeof text, "%s", rows[i].text);
+        if (rows[i].counter)
+            sonde_int_counter_add(sonde_int_counter_new(r, OPTIONS(.name = rows[i].counter), NULL), 1);
+        if (rows[i].gauge)
+            sonde_int_gauge_set(sonde_int_gauge_new(r, OPTIONS(.name = rows[i].gauge), NULL), 2);
+        sonde_registry_on_text(r, engine, text);
+        page_is(r, SONDE_EXPOSITION_OPENMETRICS, rows[i].want);
+        sonde_registry_free(r);
+    }
+    check_done();
+}
+
 static double value_of(const char *page, const char *name)
 {
     struct slice rest = slice_str(page), line;
@@ -655,7 +711,7 @@ int main(void)
         cmocka_unit_test(levels),      cmocka_unit_test(golden),          cmocka_unit_test(numbers),
         cmocka_unit_test(exemplars),   cmocka_unit_test(exemplar_limits), cmocka_unit_test(corners),
         cmocka_unit_test(negotiation), cmocka_unit_test(callbacks),       cmocka_unit_test(process),
-        cmocka_unit_test(odd_values),  cmocka_unit_test(protobuf),
+        cmocka_unit_test(odd_values),  cmocka_unit_test(protobuf),        cmocka_unit_test(names_that_meet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

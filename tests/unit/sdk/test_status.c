@@ -305,9 +305,54 @@ static int metrics(void *arg)
     return check_failures;
 }
 
+static const char *engine_says(void *arg, struct sonde_text *t)
+{
+    sonde_text_append(t, arg, strlen(arg));
+    return NULL;
+}
+
+// Two registries on one page: each name is there once, and a text without its last line's end takes nothing with it.
+static int one_page(void *arg)
+{
+    (void)arg;
+    sonde_init(NULL);
+    struct sonde_registry *r[2] = {sonde_registry_new("p_"), sonde_registry_new("p_")};
+    for (int i = 0; i < 2; i++) {
+        struct sonde_label l = {"from", i ? "b" : "a"};
+        struct sonde_metric_options labelled = {.name = "n_total", .help = i ? "other" : "n", .labels = &l, .n_labels = 1};
+        struct sonde_metric_options plain = {.name = "same"}, odd = {.name = "odd"};
+        sonde_int_counter_add(sonde_int_counter_new(r[!i], &labelled, NULL), (uint64_t)(i + 1)); // the later one comes first
+        sonde_int_gauge_set(sonde_int_gauge_new(r[i], &plain, NULL), i + 5);
+        if (i)
+            sonde_int_counter_add(sonde_int_counter_new(r[i], &odd, NULL), 1);
+        else
+            sonde_int_gauge_set(sonde_int_gauge_new(r[i], &odd, NULL), 1);
+        CHECK(sonde_status_metrics(r[i]));
+    }
+    sonde_registry_on_text(r[0], engine_says, "e 1");
+    sonde_registry_on_text(r[1], engine_says, "f 2");
+    CHECK_STR(slice_str(get("/metrics")->body),
+              "# HELP p_n_total other\n# TYPE p_n_total counter\np_n_total{from=\"a\"} 1\np_n_total{from=\"b\"} 2\n"
+              "# TYPE p_odd gauge\np_odd 1\n# TYPE p_same gauge\np_same 5\ne 1\nf 2\n");
+    CHECK_STR(slice_str(call("GET", "/metrics", NULL, "accept", "application/openmetrics-text")->body),
+              "# HELP p_n other\n# TYPE p_n counter\np_n_total{from=\"a\"} 1\np_n_total{from=\"b\"} 2\n"
+              "# TYPE p_odd gauge\np_odd 1\n# TYPE p_same gauge\np_same 5\ne 1\nf 2\n# EOF\n");
+    for (int i = 0; i < 2; i++)
+        sonde_registry_add_meters(r[i], NULL, NULL);
+    call("GET", "/metrics", NULL, "accept", "application/openmetrics-text");
+    const char *info = strstr(answer.body, "# TYPE target info");
+    CHECK(info && !strstr(info + 1, "# TYPE target info"));
+    for (int i = 0; i < 2; i++) {
+        sonde_status_metrics_remove(r[i]);
+        sonde_registry_free(r[i]);
+    }
+    return check_failures;
+}
+
 static void test_metrics(void **state)
 {
     (void)state;
+    in_child(one_page, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, NULL);
     in_child(metrics, (const char *[]){"DYN_SYSTEM_PORT=0", "DYN_SYSTEM_HOST=127.0.0.1", NULL}, NULL);
 }
 
