@@ -74,62 +74,122 @@ static void otlp_setting(struct mapping *m, const char *signal, const struct son
 }
 
 // A list of {name, value}, and a list in one text; those of the first win.
-static void headers(struct mapping *m, const char *signal, const struct sonde_config_node *n)
+static const struct sonde_config_node *headers(const struct sonde_config_node *n, struct buf *b)
 {
     const struct sonde_config_node *list = sonde_config_get(n, "headers"), *text = sonde_config_get(n, "headers_list");
-    struct buf b;
-    char name[96];
-    buf_init(&b, 65536);
     if (text && text->type == SONDE_NODE_STR)
-        buf_str(&b, text->text);
+        buf_str(b, text->text);
     for (const struct sonde_config_node *h = list ? list->first : NULL; h; h = h->next) {
         const struct sonde_config_node *key = list->type == SONDE_NODE_MAP ? h : sonde_config_get(h, "name");
         const struct sonde_config_node *value = list->type == SONDE_NODE_MAP ? h : sonde_config_get(h, "value");
         if (!key || !value)
             continue;
-        buf_str(&b, b.n ? "," : "");
-        buf_str(&b, list->type == SONDE_NODE_MAP ? key->key : key->text);
-        buf_char(&b, '=');
-        map_encode(&b, value->text);
+        buf_str(b, b->n ? "," : "");
+        buf_str(b, list->type == SONDE_NODE_MAP ? key->key : key->text);
+        buf_char(b, '=');
+        map_encode(b, value->text);
     }
-    snprintf(name, sizeof name, "OTEL_EXPORTER_OTLP_%s_HEADERS", signal);
-    if (b.n)
-        map_put(m, name, buf_slice(&b), (list ? list : text)->line, false);
-    buf_free(&b);
+    return list ? list : text;
 }
 
-static void otlp(struct mapping *m, const char *signal, const char *protocol, const struct sonde_config_node *n, int line)
+// What an OTLP exporter of the file may say, and the end of the variable that means the same.
+static const char *const otlp_rows[][2] = {
+    {"endpoint", "ENDPOINT"},
+    {"protocol", "PROTOCOL"}, // of older files
+    {"compression", "COMPRESSION"},
+    {"timeout", "TIMEOUT"},
+    {"insecure", "INSECURE"},
+    {"tls.insecure", "INSECURE"},
+    {"certificate", "CERTIFICATE"},
+    {"certificate_file", "CERTIFICATE"},
+    {"tls.ca_file", "CERTIFICATE"},
+    {"client_key", "CLIENT_KEY"},
+    {"client_key_file", "CLIENT_KEY"},
+    {"tls.key_file", "CLIENT_KEY"},
+    {"client_certificate", "CLIENT_CERTIFICATE"},
+    {"client_certificate_file", "CLIENT_CERTIFICATE"},
+    {"tls.cert_file", "CLIENT_CERTIFICATE"},
+};
+
+static const char *otlp_protocol(const char *kind, const struct sonde_config_node *n)
 {
-    static const char *const rows[][2] = {
-        {"endpoint", "ENDPOINT"},
-        {"compression", "COMPRESSION"},
-        {"timeout", "TIMEOUT"},
-        {"insecure", "INSECURE"},
-        {"tls.insecure", "INSECURE"},
-        {"certificate", "CERTIFICATE"},
-        {"certificate_file", "CERTIFICATE"},
-        {"tls.ca_file", "CERTIFICATE"},
-        {"client_key", "CLIENT_KEY"},
-        {"client_key_file", "CLIENT_KEY"},
-        {"tls.key_file", "CLIENT_KEY"},
-        {"client_certificate", "CLIENT_CERTIFICATE"},
-        {"client_certificate_file", "CLIENT_CERTIFICATE"},
-        {"tls.cert_file", "CLIENT_CERTIFICATE"},
-    };
-    char name[96];
     const struct sonde_config_node *encoding = sonde_config_get(n, "encoding");
-    if (encoding && strcmp(encoding->text, "json") == 0)
-        protocol = "http/json";
+    return encoding && encoding->text && strcmp(encoding->text, "json") == 0 ? "http/json" : kind;
+}
+
+static void otlp(struct mapping *m, const char *signal, const char *kind, const struct sonde_config_node *n, int line)
+{
+    struct buf b;
+    char name[96];
     snprintf(name, sizeof name, "OTEL_EXPORTER_OTLP_%s_PROTOCOL", signal);
-    map_put(m, name, slice_str(protocol), line, false);
-    otlp_setting(m, signal, n, "protocol", "PROTOCOL"); // of older files
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        otlp_setting(m, signal, n, rows[i][0], rows[i][1]);
-    headers(m, signal, n);
+    map_put(m, name, slice_str(otlp_protocol(kind, n)), line, false);
+    for (size_t i = 0; i < sizeof otlp_rows / sizeof *otlp_rows; i++)
+        otlp_setting(m, signal, n, otlp_rows[i][0], otlp_rows[i][1]);
+    buf_init(&b, 65536);
+    const struct sonde_config_node *at = headers(n, &b);
+    snprintf(name, sizeof name, "OTEL_EXPORTER_OTLP_%s_HEADERS", signal);
+    if (b.n)
+        map_put(m, name, buf_slice(&b), at->line, false);
+    buf_free(&b);
     if (strcmp(signal, "METRICS") == 0) {
         map_scalar(m, n, "temporality_preference", "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE");
         map_scalar(m, n, "default_histogram_aggregation", "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION");
     }
+}
+
+// A further exporter of the signal: an entry of SONDE_OTLP_<SIGNAL>_ENDPOINTS that says all of it, so that nothing of the first,
+// a secret in its headers for one, goes to another.
+static void otlp_more(struct mapping *m, const char *signal, const char *kind, const struct sonde_config_node *n, int line)
+{
+    static const char *const words[] = {"traces", "logs", "metrics"};
+    const struct sonde_config_node *to = sonde_config_get(n, "endpoint");
+    bool given = to && to->text && *to->text;
+    struct buf b, list;
+    char name[64];
+    buf_init(&b, 65536);
+    buf_init(&list, 65536);
+    if (given && strpbrk(to->text, ",;")) {
+        map_note(m, to,
+                 "the endpoint of a further OTLP exporter must be without , and ; which is %2C and %3B in a URL; the exporter is "
+                 "left out");
+        return;
+    }
+    if (given)
+        buf_str(&b, to->text);
+    else
+        buf_printf(&b, "http://localhost:%s%s", kind[0] == 'g' ? "4317" : "4318/v1/",
+                   kind[0] == 'g' ? ""
+                                  : words[signal[0] == 'T'   ? 0
+                                          : signal[0] == 'L' ? 1
+                                                             : 2]);
+    buf_printf(&b, ";protocol=%s", otlp_protocol(kind, n));
+    for (size_t i = 1; i < sizeof otlp_rows / sizeof *otlp_rows; i++) {
+        const struct sonde_config_node *at = sonde_config_get(n, otlp_rows[i][0]);
+        if (!at || !at->text || !*at->text || at->type == SONDE_NODE_NULL)
+            continue;
+        buf_char(&b, ';');
+        for (const char *c = otlp_rows[i][1]; *c; c++)
+            buf_char(&b, (char)tolower((unsigned char)*c));
+        buf_char(&b, '=');
+        map_encode(&b, at->text);
+    }
+    headers(n, &list);
+    buf_char(&list, 0);
+    if (list.n > 1 && list.err == ERR_OK) {
+        buf_str(&b, ";headers=");
+        map_encode(&b, list.p);
+    }
+    for (int i = 0; i < 2 && signal[0] == 'M'; i++) {
+        static const char *const whole[] = {"temporality_preference", "default_histogram_aggregation"};
+        const struct sonde_config_node *at = sonde_config_get(n, whole[i]);
+        if (at)
+            map_note(m, at, "how metrics are aggregated is the same for all exporters; the first one's holds");
+    }
+    snprintf(name, sizeof name, "SONDE_OTLP_%s_ENDPOINTS", signal);
+    if (b.err == ERR_OK)
+        map_put(m, name, buf_slice(&b), line, true);
+    buf_free(&b);
+    buf_free(&list);
 }
 
 static void file(struct mapping *m, const struct sonde_config_node *n, const char *list, int line)
@@ -140,45 +200,6 @@ static void file(struct mapping *m, const struct sonde_config_node *n, const cha
     map_put(m, list, path ? SLICE("otlp/file") : SLICE("otlp/stdout"), line, true);
     if (path)
         map_put(m, "SONDE_OTLP_FILE", slice_str(text + 7), to->line, false);
-}
-
-static const struct sonde_config_node *but_endpoint(const struct sonde_config_node *n)
-{
-    while (n && n->key && strcmp(n->key, "endpoint") == 0)
-        n = n->next;
-    return n;
-}
-
-// All of both but entries named endpoint.
-static bool same(const struct sonde_config_node *a, const struct sonde_config_node *b)
-{
-    const struct sonde_config_node *x = but_endpoint(a ? a->first : NULL), *y = but_endpoint(b ? b->first : NULL);
-    bool empty = !a || !b || a->type == SONDE_NODE_NULL || b->type == SONDE_NODE_NULL; // as a map without entries
-    if (!empty && (a->type != b->type || strcmp(a->text ? a->text : "", b->text ? b->text : "") != 0))
-        return false;
-    while (x && y && strcmp(x->key ? x->key : "", y->key ? y->key : "") == 0 && same(x, y)) {
-        x = but_endpoint(x->next);
-        y = but_endpoint(y->next);
-    }
-    return !x && !y;
-}
-
-// What is sent to one destination of a signal goes to the others in the same way.
-static void otlp_more(struct mapping *m, const char *signal, const struct map_otlp *first, const char *kind,
-                      const struct sonde_config_node *properties, const struct sonde_config_node *n)
-{
-    const struct sonde_config_node *to = sonde_config_get(properties, "endpoint");
-    char name[64];
-    snprintf(name, sizeof name, "SONDE_OTLP_%s_ENDPOINTS", signal);
-    if (strcmp(first->kind, kind) != 0 || !same(first->properties, properties))
-        map_note(
-            m, n,
-            "a further OTLP exporter of a signal must be as the first but for its endpoint (the same keys in the same order); "
-            "it is left out");
-    else if (!to || !to->text || !*to->text || strchr(to->text, ','))
-        map_note(m, n, "a further OTLP exporter of a signal needs an endpoint of its own; it is left out");
-    else
-        map_put(m, name, slice_str(to->text), to->line, true);
 }
 
 void map_exporter(struct mapping *m, const char *signal, const char *kind, const struct sonde_config_node *n)
@@ -200,15 +221,14 @@ void map_exporter(struct mapping *m, const char *signal, const char *kind, const
         return;
     }
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        struct map_otlp *first = &m->otlp[signal[0] == 'T' ? 0 : signal[0] == 'L' ? 1 : 2];
+        bool *first = &m->otlp[signal[0] == 'T' ? 0 : signal[0] == 'L' ? 1 : 2];
         if (strcmp(name, known[i][0]) != 0)
             continue;
-        if (known[i][2] && first->kind) {
-            otlp_more(m, signal, first, known[i][2], properties, n);
+        if (known[i][2] && *first) {
+            otlp_more(m, signal, known[i][2], properties, n->line);
             return;
         }
-        if (known[i][2])
-            *first = (struct map_otlp){known[i][2], properties};
+        *first = *first || known[i][2];
         map_put(m, list, slice_str(known[i][1]), n->line, true);
         if (known[i][2])
             otlp(m, signal, known[i][2], properties, n->line);

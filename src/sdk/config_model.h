@@ -21,16 +21,12 @@ enum sonde_node_type config_scalar_type(struct slice text);
 bool config_map(const struct sonde_config *c, struct sonde_config_parts *parts, struct buf *notes, struct error *err);
 
 // config_part.c: what config_map is made of.
-struct map_otlp { // the first OTLP exporter of a signal; null: none yet
-    const char *kind;
-    const struct sonde_config_node *properties;
-};
 struct mapping {
     const struct sonde_config *c;
     struct sonde_config_parts *parts;
     struct buf *notes;
-    bool failed;             // no memory
-    struct map_otlp otlp[3]; // traces, logs, metrics
+    bool failed;  // no memory
+    bool otlp[3]; // traces, logs, metrics: an OTLP exporter has been seen
 };
 // The scalar at path below n becomes the setting; absent or null: nothing.
 void map_scalar(struct mapping *m, const struct sonde_config_node *n, const char *path, const char *setting);

@@ -239,7 +239,7 @@ static void take(struct export_queue *q)
 static size_t fit(const struct export_queue *q, size_t at, size_t overhead)
 {
     // As JSON the same takes some times more: ids as hex, numbers as digits, names of the fields.
-    size_t room = q->request_max / (q->protocol == PROTOCOL_JSON ? 6 : 1), n = 0;
+    size_t room = q->request_max / (q->json ? 6 : 1), n = 0;
     room = room > overhead ? room - overhead : 0;
     for (; at + n < q->out_n && n < q->batch; n++) {
         size_t size = q->out[at + n].n + 16 + q->out[at + n].scope.name.n;
@@ -407,13 +407,19 @@ static bool start_thread(struct export *e)
     return e->has_thread;
 }
 
+void export_dest_free(struct export_dest *d)
+{
+    spool_free(d->spool);
+    if (d->way != &d->q->way && d->way != &d->q->to_zipkin)
+        mem_free((void *)(uintptr_t)d->way);
+    mem_free(d);
+}
+
 static void free_all(struct export *e)
 {
     for (int i = 0; i < EXPORT_SIGNALS; i++)
-        for (size_t k = 0; k < e->q[i].n_dests; k++) {
-            spool_free(e->q[i].dest[k]->spool);
-            mem_free(e->q[i].dest[k]);
-        }
+        for (size_t k = 0; k < e->q[i].n_dests; k++)
+            export_dest_free(e->q[i].dest[k]);
     buf_free(&e->resource);
     buf_free(&e->schema);
     buf_free(&e->scratch);

@@ -292,7 +292,7 @@ static void settle(struct export_dest *d, struct export_item *it, const struct a
         // The server is there and time is left: a flush goes on waiting. Otherwise it is told.
         if (!a->answered || !d->e->until || d->retry_at >= d->e->until)
             d->failed = ticket;
-        bool over = d->retry_at - it->began >= q->timeout_ns; // this export ends; another begins with the next attempt
+        bool over = d->retry_at - it->began >= d->way->timeout_ns; // this export ends; another begins with the next attempt
         if (over)
             it->began = 0;
         q->stats.operations_failed++;
@@ -326,7 +326,7 @@ static void deliver(struct export_dest *d, unsigned me, struct export_item *it, 
     d->tried = e->flush_asked;
     unsigned ticket = e->flush_asked;
     it->began = it->began ? it->began : start;
-    int64_t most = d->kind == DEST_ZIPKIN ? d->q->zipkin_timeout_ns : d->q->timeout_ns, left = it->began + most - start;
+    int64_t left = it->began + d->way->timeout_ns - start;
     if (e->until && e->until - start < left)
         left = e->until - start;
     d->q->stats.inflight += it->batch->items;

@@ -1,6 +1,6 @@
 // What the exporter's files share: export.c (queues, batcher, life), export_dest.c (what waits at a destination, its workers),
-// export_send.c (OTLP requests), export_settings.c (environment), export_custom.c (the program's own), export_reader.c (metrics),
-// exporter_console.c, exporter_file.c (local destinations), spool.c (files).
+// export_send.c (OTLP requests), export_settings.c and export_way.c (environment), export_custom.c (the program's own),
+// export_reader.c (metrics), exporter_console.c, exporter_file.c (local destinations), spool.c (files).
 //
 // Lock: export.lock, for everything marked so. Records are logged without it: a full ring waits for the backend, which takes it.
 #pragma once
@@ -34,12 +34,24 @@ struct export_item {
     char file[SPOOL_NAME]; // from the spool
 };
 
+// How a destination is spoken to.
+struct export_way {
+    enum protocol protocol;
+    bool gzip, insecure;
+    char header_text[4096];
+    struct http_header header[HEADERS_MAX];
+    size_t n_headers;
+    struct tls_options tls;
+    int64_t timeout_ns;
+};
+
 struct export_queue;
 struct export_dest {
     struct export *e;
     struct export_queue *q;
     enum dest_kind kind;
-    char url[1024];
+    const struct export_way *way; // the queue's, or its own
+    char url[1024], auth[400];    // auth: of a user in the URL, as the header authorization; url is without
     struct sonde_exporter custom;
     pthread_mutex_t call; // around the program's callbacks
     struct spool *spool;  // null: none
@@ -65,14 +77,10 @@ struct export_queue {
     const char *word, *env; // "traces", "TRACES"
     const char *grpc_path;
     bool on, closed;
-    enum protocol protocol;
+    struct export_way way, to_zipkin;
+    bool json; // a destination takes JSON
     enum zipkin_form zipkin;
-    bool gzip;
-    char header_text[4096];
-    struct http_header header[HEADERS_MAX];
-    size_t n_headers;
-    struct tls_options tls;
-    int64_t delay_ns, timeout_ns, zipkin_timeout_ns;
+    int64_t delay_ns, timeout_max_ns; // a way's timeout is no longer
     size_t batch, max, request_max;
     struct export_dest *dest[DESTS_MAX];
     size_t n_dests;
@@ -122,7 +130,18 @@ void export_configure(struct export *e, struct export_queue *q);
 // A destination of that kind for q; false when there are too many or no memory.
 bool export_dest_add(struct export_queue *q, enum dest_kind kind, struct export_dest **out);
 bool export_wanted(enum export_signal s); // the environment asks for it
-bool export_is_url(const char *url);      // http://host… or https://host…; the rest is found out by who connects
+void export_dest_free(struct export_dest *d);
+
+// export_way.c
+bool export_is_url(const char *url); // http://host… or https://host…; the rest is found out by who connects
+struct slice export_endpoint(const struct export_queue *q, bool *own); // as the environment has it; own: that of the signal
+void export_way_read(struct export_queue *q,
+                     bool whole); // q->way; not whole: without headers and TLS, of no use to the program's own
+// From "key=value;…" of an entry of that setting; null without memory.
+struct export_way *export_way_new(const struct export_queue *q, const char *list, struct slice text);
+// d->url, d->auth. scheme: where v has none. path: appended before a query; null: none. whole: v's path stands as it is.
+bool export_set_url(struct export_dest *d, struct slice v, const char *scheme, const char *path, bool whole);
+bool export_otlp_url(struct export_dest *d, const char *list, struct slice v, bool as_given); // false: told
 
 // export_dest.c; under the lock
 void dest_begin(struct export_dest *d); // delivers what an earlier process left

@@ -127,18 +127,23 @@ int64_t export_retry_after(struct slice value, int64_t wall_ns)
 }
 
 // ---- attempts -------------------------------------------------------------------------------------------------------
-static size_t headers_of(const struct export_queue *q, struct http_header *h, struct slice content_type)
+static size_t headers_of(const struct export_dest *d, struct http_header *h, struct slice content_type)
 {
+    const struct export_way *w = d->way;
+    bool auth = d->auth[0];
     size_t n = 0;
     h[n++] = (struct http_header){SLICE("user-agent"), SLICE(USER_AGENT)};
     if (content_type.n)
         h[n++] = (struct http_header){SLICE("content-type"), content_type};
-    for (size_t i = 0; i < q->n_headers; i++) {
-        if (slice_eq(q->header[i].name, SLICE("user-agent")))
-            h[0] = q->header[i];
-        else if (!slice_eq(q->header[i].name, SLICE("content-type")))
-            h[n++] = q->header[i];
+    for (size_t i = 0; i < w->n_headers; i++) {
+        auth = auth && !slice_eq(w->header[i].name, SLICE("authorization"));
+        if (slice_eq(w->header[i].name, SLICE("user-agent")))
+            h[0] = w->header[i];
+        else
+            h[n++] = w->header[i];
     }
+    if (auth)
+        h[n++] = (struct http_header){SLICE("authorization"), slice_str(d->auth)};
     return n;
 }
 
@@ -153,17 +158,17 @@ static void failed(struct attempt *a, enum errc rc, const struct error *err)
 static void send_grpc(struct export_dest *d, struct http_session *s, struct slice message, int64_t timeout, struct attempt *a)
 {
     const struct export_queue *q = d->q;
-    struct http_header h[HEADERS_MAX + 2];
+    struct http_header h[HEADERS_MAX + 3];
     struct grpc_request r = {.url = d->url,
                              .path = q->grpc_path,
                              .metadata = h,
                              .message = message,
-                             .gzip = q->gzip && net_gzip(),
+                             .gzip = d->way->gzip && net_gzip(),
                              .timeout_ns = timeout,
                              .reply_max = d->e->reply_max};
     struct grpc_answer g;
     struct error err = {0};
-    r.n_metadata = headers_of(q, h, SLICE_NONE);
+    r.n_metadata = headers_of(d, h, SLICE_NONE);
     enum errc rc = net_part()->grpc(s, &r, &g, &err);
     if (rc != ERR_OK) {
         failed(a, rc, &err);
@@ -208,21 +213,21 @@ static void send_http(struct export_dest *d, struct http_session *s, struct slic
     const struct export_queue *q = d->q;
     static const char *const zipkin[] = {"application/json", "application/x-protobuf", "application/json",
                                          "application/x-thrift"};
-    const char *type = d->kind == DEST_ZIPKIN         ? zipkin[q->zipkin]
-                       : q->protocol == PROTOCOL_JSON ? "application/json"
-                                                      : "application/x-protobuf";
-    struct http_header h[HEADERS_MAX + 2];
+    const char *type = d->kind == DEST_ZIPKIN              ? zipkin[q->zipkin]
+                       : d->way->protocol == PROTOCOL_JSON ? "application/json"
+                                                           : "application/x-protobuf";
+    struct http_header h[HEADERS_MAX + 3];
     struct http_fetch f = {.method = "POST",
                            .url = d->url,
                            .headers = h,
                            .body = body,
                            .timeout_ns = timeout,
                            .reply_max = d->e->reply_max,
-                           .gzip = q->gzip && net_gzip(),
-                           .accept_gzip = q->gzip}; // who does not pack does not look for zlib either
+                           .gzip = d->way->gzip && net_gzip(),
+                           .accept_gzip = d->way->gzip}; // who does not pack does not look for zlib either
     struct http_answer answer;
     struct error err = {0};
-    f.n_headers = headers_of(q, h, slice_str(type));
+    f.n_headers = headers_of(d, h, slice_str(type));
     enum errc rc = net_part()->fetch(s, &f, &answer, &err);
     if (rc != ERR_OK) {
         failed(a, rc, &err);
@@ -240,7 +245,8 @@ static struct http_session *open_session(const struct export_dest *d, struct att
     a->broken = !net;
     if (!s) {
         snprintf(a->why, sizeof a->why, net ? "no memory for a connection" : "libsonde-net.so is missing");
-    } else if (slice_ieq(slice_cut(slice_str(d->url), 8), SLICE("https://")) && net->session_tls(s, &d->q->tls, &err) != ERR_OK) {
+    } else if (slice_ieq(slice_cut(slice_str(d->url), 8), SLICE("https://")) &&
+               net->session_tls(s, &d->way->tls, &err) != ERR_OK) {
         snprintf(a->why, sizeof a->why, "%s", err.msg);
         a->broken = err.code == ERR_UNSUPPORTED; // a file may be put right
         net->session_free(s);
@@ -253,7 +259,7 @@ static void send_otlp(struct export_dest *d, struct http_session **session, cons
                       struct attempt *a)
 {
     struct buf text;
-    bool made = d->kind == DEST_ZIPKIN || d->q->protocol == PROTOCOL_JSON, ok = true;
+    bool made = d->kind == DEST_ZIPKIN || d->way->protocol == PROTOCOL_JSON, ok = true;
     struct slice body = buf_slice(&b->request);
     *session = *session ? *session : open_session(d, a);
     if (!*session)
@@ -266,7 +272,7 @@ static void send_otlp(struct export_dest *d, struct http_session **session, cons
     if (!ok || body.n > d->q->request_max) {
         a->outcome = REFUSED;
         snprintf(a->why, sizeof a->why, "the request is larger than %zu bytes (SONDE_OTLP_MAX_REQUEST)", d->q->request_max);
-    } else if (d->kind == DEST_OTLP && d->q->protocol == PROTOCOL_GRPC) {
+    } else if (d->kind == DEST_OTLP && d->way->protocol == PROTOCOL_GRPC) {
         send_grpc(d, *session, body, timeout, a);
     } else {
         send_http(d, *session, body, timeout, a);

@@ -323,30 +323,25 @@ static const struct {
      false, false, true},
     {"file_format: '1.0'\npropagator: {composite: [tracecontext, b3multi]}", "OTEL_PROPAGATORS", "tracecontext,b3multi", false,
      false, false},
-    // a further OTLP exporter: as the first but for its endpoint, or none
+    // a further OTLP exporter says all of itself, and has nothing of the first
     {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: {endpoint: 'http://a/v1/traces', "
      "headers: [{name: k, value: v}]}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces', headers: [{name: k, "
-     "value: v}]}}}}]}",
-     "SONDE_OTLP_TRACES_ENDPOINTS", "http://b/v1/traces", true, false, false},
-    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: }}}, {batch: {exporter: {otlp_http: "
-     "{endpoint: 'http://b/v1/traces'}}}}]}",
-     "SONDE_OTLP_TRACES_ENDPOINTS", "http://b/v1/traces", true, false, false},
+     "value: 'w;,x'}], timeout: 500, compression: gzip}}}}]}",
+     "SONDE_OTLP_TRACES_ENDPOINTS",
+     "http://b/v1/traces;protocol=http/protobuf;compression=gzip;timeout=500;headers=k%3Dw%253B%252Cx", true, false, false},
     {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: {endpoint: 'http://a/v1/traces', "
-     "headers: [{name: k, value: v}]}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces'}}}}]}",
-     "SONDE_OTLP_TRACES_ENDPOINTS", "(none)", true, false, false},
-    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: {endpoint: 'http://a/v1/traces', "
-     "headers: [{name: k, value: v}]}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces', headers: [{name: k, "
-     "value: w}]}}}}]}",
-     "SONDE_OTLP_TRACES_ENDPOINTS", "(none)", true, false, false},
-    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: }}}, {batch: {exporter: {otlp_grpc: "
-     "{endpoint: 'http://b:4317'}}}}]}",
-     "SONDE_OTLP_TRACES_ENDPOINTS", "(none)", true, false, false},
+     "headers: [{name: k, value: v}]}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces', encoding: json}}}}]}",
+     "SONDE_OTLP_TRACES_ENDPOINTS", "http://b/v1/traces;protocol=http/json", true, false, false},
+    {"file_format: '1.0'\nlogger_provider: {processors: [{batch: {exporter: {otlp_http: }}}, {batch: {exporter: {otlp_grpc: "
+     "{tls: "
+     "{ca_file: /ca.pem, insecure: true}}}}}, {batch: {exporter: {otlp_http: {headers_list: 'a=b,c=d'}}}}]}",
+     "SONDE_OTLP_LOGS_ENDPOINTS",
+     "http://localhost:4317;protocol=grpc;insecure=true;certificate=/ca.pem,http://localhost:4318/v1/"
+     "logs;protocol=http/protobuf;headers=a%3Db%2Cc%3Dd",
+     false, false, true},
     {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: }}}, {batch: {exporter: {otlp_http: "
-     "}}}]}",
+     "{endpoint: 'http://b,c/v1/traces'}}}}]}",
      "SONDE_OTLP_TRACES_ENDPOINTS", "(none)", true, false, false},
-    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_file/development: {output_stream: "
-     "'file:///tmp/x'}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces'}}}}]}",
-     "OTEL_TRACES_EXPORTER", "otlp/file,otlp", true, false, false},
 };
 
 static void test_small_files(void **state)
