@@ -3,10 +3,10 @@
 // Order: a round takes a time stamp first and then only records up to it, so a record can come out after a later one of
 // another thread only if its call was interrupted between reading the clock and committing, and never within a thread.
 // Waiting: 1 ms after a line, doubling to 10 ms; 20 ms after spans alone, for which no reader waits: a wake-up costs as much as
-// some ten of them. After 2 s without a line, as long as there are few spans, 100 ms, or until a line comes. Less when the ring
-// fills up; after 2 s without a record it sleeps until a record wakes it. That wake-up can be missed when the record and the
-// falling asleep cross; the sleep ends by itself after 250 ms. Only falling asleep for long is told to the threads (sdk_hot), so
-// that the cache line which each call reads changes seldom.
+// some ten of them. After 2 s without a line, or 0.1 s without the first, as long as there are few spans, 100 ms, or until a line
+// comes. Less when the ring fills up; after 2 s without a record it sleeps until a record wakes it. That wake-up can be missed
+// when the record and the falling asleep cross; the sleep ends by itself after 250 ms. Only falling asleep for long is told to
+// the threads (sdk_hot), so that the cache line which each call reads changes seldom.
 #include "base/limits.h"
 #include "sdk/flight.h"
 #include "sdk/limit.h"
@@ -221,7 +221,8 @@ static void *loop(void *arg)
 {
     (void)arg;
     pthread_setname_np(pthread_self(), "sonde-backend");
-    int64_t wait = SDK_POLL_NS, busy_at = clock_mono_ns(), line_at = busy_at;
+    int64_t wait = SDK_POLL_NS, busy_at = clock_mono_ns();
+    int64_t line_at = busy_at - SDK_DOZE_AFTER_NS + SDK_POLL_QUIET_NS; // for the first line, which may come while we start
     while (!atomic_load(&sdk.stopping)) {
         unsigned asked = atomic_load(&sdk.flush_asked);
         pthread_mutex_lock(&sdk.drain);

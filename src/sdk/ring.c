@@ -374,14 +374,19 @@ static bool grow(struct ring *r, uint32_t limit)
 
 void ring_grow_ahead(struct ring *r)
 {
-    uint32_t populate = UINT32_MAX;
     pthread_mutex_lock(&r->lock);
-    if (r->fresh + RING_GROW / 2 > r->head->n_backed && grow(r, r->nominal))
-        populate = r->head->n_backed - RING_GROW;
+    uint32_t taken = r->fresh - r->fresh_before, ahead = taken > RING_GROW / 2 ? taken : RING_GROW / 2; // as much as since then
+    uint32_t had = r->head->n_backed;
+    r->fresh_before = r->fresh;
+    while (r->fresh + ahead > r->head->n_backed && grow(r, r->nominal))
+        ;
+    uint32_t more = r->head->n_backed - had;
     pthread_mutex_unlock(&r->lock);
 #ifdef MADV_POPULATE_WRITE
-    if (populate != UINT32_MAX)
-        madvise(chunk_at(r, populate), (size_t)RING_GROW * RING_CHUNK, MADV_POPULATE_WRITE);
+    if (more)
+        madvise(chunk_at(r, had), (size_t)more * RING_CHUNK, MADV_POPULATE_WRITE);
+#else
+    (void)more;
 #endif
 }
 
