@@ -116,9 +116,7 @@ struct sonde_limit {
     uint64_t period_ns;
     uint32_t dedup, listed;
     uint64_t window, suppressed, hash;
-    const char *of; // the message it limits
-    struct sonde_site *summary;
-    struct sonde_limit *next;
+    struct sonde_limit_kept *kept; // what outlives the call site
 };
 
 // A field of SONDE_LOG_ARRAY.

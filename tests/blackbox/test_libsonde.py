@@ -332,13 +332,17 @@ def test_before_main_and_after_exit(guest, rings, kind):
     assert list(rings.iterdir()) == []
 
 
+HELD_BACK = 'suppressed 2 similar records suppressed=2 of="plugin busy"'  # the plug-in is gone when it is told
+
+
 def test_plugin_with_its_own_copy(installed, guest, rings):
     plugin = installed.compile("plugin.so", "plugin.c", extra=["-shared", "-fPIC"])
     out = run(guest["static"], "plugin", plugin, rings=rings)
     assert out.returncode == 0, out
     assert out.stdout.splitlines() == ["host 1 plugin 1"] * 3
     want = ["host before", "host after"]
-    want += [f"{m} i={i}" for i in range(3) for m in ("host meanwhile", "plugin works", "plugin thread")]
+    want += [f"{m} i={i}" for i in range(3) for m in ("host meanwhile", "plugin works", "plugin thread", "plugin busy")]
+    want += [HELD_BACK] * 3
     assert sorted(messages(out.stderr)) == sorted(want)
 
 
@@ -348,14 +352,15 @@ def test_threads_that_outlive_a_plugin(installed, guest, rings, host, kind):
     plugin = installed.compile(f"plugin-{kind}.so", "plugin.c", kind=kind, extra=["-shared", "-fPIC"])
     out = run(guest[host], "plugin_thread", plugin, rings=rings)
     assert out.returncode == 0, out
-    assert sorted(messages(out.stderr)) == ["host after", "plugin thread i=0", "plugin works i=0"]
+    assert sorted(messages(out.stderr)) == ["host after", "plugin busy i=0", "plugin thread i=0", "plugin works i=0", HELD_BACK]
 
 
 def test_level_changes_after_a_plugin_has_gone(installed, guest, rings):
     plugin = installed.compile("plugin-level.so", "plugin.c", extra=["-shared", "-fPIC"])
     out = run(guest["shared"], "plugin_level", plugin, rings=rings)
     assert out.returncode == 0, out
-    assert sorted(messages(out.stderr)) == sorted(f"plugin {m} i={i}" for i in range(3) for m in ("works", "thread"))
+    want = [f"plugin {m} i={i}" for i in range(3) for m in ("works", "thread", "busy")] + [HELD_BACK] * 3
+    assert sorted(messages(out.stderr)) == sorted(want)
     assert out.stderr.count("DEBUG") == 3
 
 

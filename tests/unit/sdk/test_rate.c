@@ -217,6 +217,34 @@ static void windows_end(void **state)
     buf_free(&out);
 }
 
+// A call site that never pauses: each window is told of, though the next one has begun by then.
+static unsigned told; // atomic
+
+static void count_told(void *arg, const struct sonde_sink_line *line)
+{
+    (void)arg;
+    if (strstr(line->text, ": suppressed "))
+        __atomic_fetch_add(&told, 1, __ATOMIC_RELAXED);
+}
+
+static int restless(void *arg)
+{
+    (void)arg;
+    sonde_sink_add(&(struct sonde_sink_options){.kind = SONDE_SINK_CALLBACK, .write = count_told, .format = SONDE_FORMAT_TEXT});
+    time_t until = time(NULL) + 60;
+    while (__atomic_load_n(&told, __ATOMIC_RELAXED) < 3 && time(NULL) < until)
+        SONDE_INFO_LIMIT(SONDE_EVERY(1, 0, 0.01), "restless");
+    return __atomic_load_n(&told, __ATOMIC_RELAXED) >= 3 ? 0 : 1;
+}
+
+static void told_while_it_goes_on(void **state)
+{
+    (void)state;
+    struct buf out;
+    assert_int_equal(child_run(restless, NULL, (const char *const[]){NULL}, &out), 0);
+    buf_free(&out);
+}
+
 // What no line told of when the process was killed is in its ring.
 static int killed(void *arg)
 {
@@ -289,6 +317,7 @@ int main(void)
     const struct CMUnitTest processes[] = {
         cmocka_unit_test(summaries),
         cmocka_unit_test(windows_end),
+        cmocka_unit_test(told_while_it_goes_on),
         cmocka_unit_test(kept_in_the_ring),
     };
     // Processes first: a forked child of a process that has started the library inherits its call sites.
