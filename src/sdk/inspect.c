@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 struct place { // one record
@@ -17,7 +18,8 @@ struct place { // one record
 struct reader {
     const char *path;
     int fd;
-    const char *base; // instead of fd: the memory of this process's ring
+    bool own;         // this process's ring:
+    const char *base; // instead of fd, its memory
     size_t mapped;
     struct ring_head head;
     struct clock_cal cal;
@@ -58,6 +60,18 @@ static bool read_at(const struct reader *r, void *out, size_t n, uint64_t at)
     return true;
 }
 
+// Whoever maps the file holds its lock. The number may be that of another process by now, or count in another container.
+static bool lives(const struct reader *r)
+{
+    if (r->own)
+        return true; // and asking would let go of the lock
+    if (flock(r->fd, LOCK_SH | LOCK_NB) == 0) {
+        flock(r->fd, LOCK_UN);
+        return false;
+    }
+    return errno == EWOULDBLOCK || kill((pid_t)r->head.pid, 0) == 0 || errno == EPERM;
+}
+
 static enum errc read_head(struct reader *r, struct error *err)
 {
     struct ring_head *h = &r->head;
@@ -79,7 +93,7 @@ static enum errc read_head(struct reader *r, struct error *err)
     r->report.pid = h->pid;
     r->report.clean = h->clean;
     r->report.lost = h->lost;
-    r->report.alive = kill((pid_t)h->pid, 0) == 0 || errno == EPERM;
+    r->report.alive = lives(r);
     return ERR_OK;
 }
 
@@ -304,6 +318,7 @@ static enum errc inspect(const char *path, const struct ring *own, bool jsonl, s
     if (!r)
         return ERR(err, NOMEM, "no memory to inspect %s", path);
     r->path = path;
+    r->own = own;
     // ring.c may just open the own file again
     r->fd = own ? __atomic_load_n(&own->fd, __ATOMIC_RELAXED) : open(path, O_RDONLY | O_CLOEXEC);
     if (own && r->fd < 0) {

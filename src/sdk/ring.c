@@ -52,7 +52,8 @@ static bool ring_dir(char *out, size_t n, struct error *err)
     return snprintf(out, n, "/dev/shm/sonde-%u", (unsigned)geteuid()) < (int)n && own_dir(out, true);
 }
 
-// copy: 1, more for a second libsonde in the same process (one in a plug-in), which must not take the first one's file.
+// copy: 1, more where there is a file of that name: of a second libsonde in the same process (one in a plug-in), of a process in
+// another container with our number, or of one that has died with it: a container's processes get the same numbers each time.
 static void file_name(char *out, size_t n, const char *dir, const char *service, int copy)
 {
     char safe[64];
@@ -79,6 +80,12 @@ static bool held(const char *path)
     return yes;
 }
 
+static bool exists(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
 // Process number in the name of a ring file; 0 if it is none.
 static long number_in(const char *name)
 {
@@ -91,6 +98,17 @@ static long number_in(const char *name)
 static bool before(struct timespec a, struct timespec b)
 {
     return a.tv_sec != b.tv_sec ? a.tv_sec < b.tv_sec : a.tv_nsec < b.tv_nsec;
+}
+
+// A living process may have the number of one that has died: its file is then not held. (For a moment neither is one that is just
+// being made.)
+static bool is_dead(const char *dir, const char *name, long pid, time_t age)
+{
+    char path[700];
+    if (pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH)) // we have none yet
+        return true;
+    return age > 3600 && snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path && access(path, R_OK) == 0 &&
+           !held(path);
 }
 
 // Removes the file of a dead process. In another container's process numbers it may only look dead, but it holds its lock.
@@ -115,9 +133,12 @@ static void collect_stale(const char *dir)
     while (d && dead && (e = readdir(d))) {
         long pid = number_in(e->d_name);
         struct stat st;
-        if (!pid || kill((pid_t)pid, 0) == 0 || errno != ESRCH || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        if (!pid || fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
             continue;
-        if (time(NULL) - st.st_mtime > 86400) {
+        time_t age = time(NULL) - st.st_mtime;
+        if (!is_dead(dir, e->d_name, pid, age))
+            continue;
+        if (age > 86400) {
             remove_stale(dir, e->d_name);
             continue;
         }
@@ -147,7 +168,11 @@ static int reserve(int fd, off_t at, off_t n)
     struct rlimit limit;
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && (rlim_t)(at + n) > limit.rlim_cur)
         return EFBIG;
-    return posix_fallocate(fd, at, n);
+    int why, tries = 0;
+    do // tmpfs of Linux before 6.2 gives up at any signal, which a profiler sends all the time
+        why = posix_fallocate(fd, at, n);
+    while (why == EINTR && ++tries < 100);
+    return why;
 }
 
 static bool is_ours(const struct ring *r, int fd)
@@ -184,8 +209,9 @@ static int open_file(struct ring *r, const char *service, struct error *err)
     collect_stale(dir);
     do
         file_name(r->path, sizeof r->path, dir, service, ++r->copy);
-    while (r->copy < 100 && held(r->path));
-    unlink(r->path); // of an earlier process with our number
+    while (r->copy < RING_COPIES && exists(r->path));
+    if (!held(r->path))
+        unlink(r->path);
     int fd = fd_above_standard(open(r->path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0 || (errno = reserve(fd, 0, RING_HEAD)) != 0 ||
         (errno = reserve(fd, RING_HEAD + RING_DICT, (off_t)RING_GROW * RING_CHUNK)) != 0) {
@@ -282,9 +308,18 @@ void ring_rename(struct ring *r, const char *service)
         return;
     char dir[400], path[512];
     snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(r->path, '/') - r->path), r->path);
-    file_name(path, sizeof path, dir, service, r->copy);
-    if (strcmp(path, r->path) != 0 && rename(r->path, path) == 0)
-        memcpy(r->path, path, sizeof path);
+    for (int copy = r->copy; copy < RING_COPIES; copy++) {
+        file_name(path, sizeof path, dir, service, copy);
+        if (strcmp(path, r->path) == 0)
+            return;
+        if (exists(path))
+            continue;
+        if (rename(r->path, path) == 0) {
+            memcpy(r->path, path, sizeof path);
+            r->copy = copy;
+        }
+        return;
+    }
 }
 
 void ring_forget(struct ring *r)

@@ -4,9 +4,11 @@
 #include "child.h"
 #include "sdk/inspect.h"
 #include "sdk/ring.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 enum { THREADS = 4 };
@@ -105,6 +107,95 @@ static void killed(void **state)
         unlink(path);
     }
     check_done();
+}
+
+// ---- a process number that comes again, as in a container -----------------------------------------------------------
+static void leave(const char *name, int copy, const char *text)
+{
+    char path[300];
+    if (copy > 1)
+        snprintf(path, sizeof path, "%s/%s.%d-%d.ring", child_dir, name, copy, (int)getpid());
+    else
+        snprintf(path, sizeof path, "%s/%s-%d.ring", child_dir, name, (int)getpid());
+    FILE *f = fopen(path, "w");
+    if (f)
+        fputs(text, f), fclose(f);
+}
+
+static int number_again(void *arg)
+{
+    leave(program_invocation_short_name, 1, "left");
+    leave("again", 1, "left");
+    leave("again", 2, "left");
+    for (int i = 0; i < *(const int *)arg; i++)
+        leave("many", i + 1, "older");
+    SONDE_INFO("before it has a name");
+    sonde_init(&(struct sonde_options){.service = "again"});
+    SONDE_INFO("named");
+    return kill(getpid(), SIGKILL);
+}
+
+static void earlier_files_stay(void **state)
+{
+    (void)state;
+    static const struct {
+        int more, kept; // files besides those three; how many there are afterwards, with the new one
+    } rows[] = {{0, 4}, {20, 24}, {60, 33}};
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        int more = rows[i].more, kept = 0;
+        char path[300];
+        struct buf out;
+        struct ring_report report;
+        struct child c = child_start(number_again, &more, quiet);
+        check_row("%d files", more);
+        CHECK_INT(child_end(&c), 128 + SIGKILL);
+        if (more < 32) {
+            buf_init(&out, INSPECT_OUT_MAX);
+            snprintf(path, sizeof path, "%s/again.3-%d.ring", child_dir, (int)c.pid);
+            CHECK_INT(ring_inspect_report(path, false, &out, &report, NULL), ERR_OK);
+            CHECK_INT(report.records, 2);
+            CHECK(!report.alive);
+            buf_free(&out);
+        }
+        DIR *d = opendir(child_dir);
+        for (struct dirent *e; (e = readdir(d));) {
+            char *dash = strrchr(e->d_name, '-');
+            if (!dash || atoi(dash + 1) != c.pid)
+                continue;
+            kept++;
+            snprintf(path, sizeof path, "%s/%s", child_dir, e->d_name);
+            unlink(path);
+        }
+        closedir(d);
+        CHECK_INT(kept, rows[i].kept);
+        buf_free(&c.out);
+    }
+    check_done();
+}
+
+// A number of a living process in a file that nobody holds: its process has died.
+static void lives_by_its_lock(void **state)
+{
+    (void)state;
+    struct child c = child_start(number_again, &(int){0}, quiet);
+    child_end(&c);
+    char path[300];
+    struct buf out;
+    struct ring_report report;
+    uint32_t ours = (uint32_t)getpid();
+    snprintf(path, sizeof path, "%s/again.3-%d.ring", child_dir, (int)c.pid);
+    int fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, &ours, sizeof ours, offsetof(struct ring_head, pid)), sizeof ours);
+    buf_init(&out, INSPECT_OUT_MAX);
+    assert_int_equal(ring_inspect_report(path, false, &out, &report, NULL), ERR_OK);
+    assert_int_equal(report.pid, ours);
+    assert_false(report.alive);
+    flock(fd, LOCK_EX);
+    assert_int_equal(ring_inspect_report(path, false, &out, &report, NULL), ERR_OK);
+    assert_true(report.alive);
+    close(fd);
+    buf_free(&out);
+    buf_free(&c.out);
 }
 
 // ---- damage ---------------------------------------------------------------------------------------------------------
@@ -366,8 +457,13 @@ static int setup(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(killed),        cmocka_unit_test(damaged),
-                                       cmocka_unit_test(full),          cmocka_unit_test(large_records),
-                                       cmocka_unit_test(short_threads), cmocka_unit_test(forked)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(killed),
+                                       cmocka_unit_test(earlier_files_stay),
+                                       cmocka_unit_test(lives_by_its_lock),
+                                       cmocka_unit_test(damaged),
+                                       cmocka_unit_test(full),
+                                       cmocka_unit_test(large_records),
+                                       cmocka_unit_test(short_threads),
+                                       cmocka_unit_test(forked)};
     return cmocka_run_group_tests(tests, setup, child_teardown);
 }
