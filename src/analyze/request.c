@@ -66,7 +66,7 @@ static struct slice log_text(const struct request_logs *logs, const struct reque
     if (v.kind == COL_STR)
         return v.s;
     struct buf b;
-    buf_init(&b, KIB(64));
+    buf_init(&b, MAX_VALUE_TEXT);
     value_text(&b, &v);
     struct slice s = arena_dup(arena, buf_slice(&b));
     buf_free(&b);
@@ -81,11 +81,6 @@ static bool ends_with(struct slice s, const char *tail)
 {
     size_t n = strlen(tail);
     return s.n >= n && memcmp(s.p + s.n - n, tail, n) == 0;
-}
-
-static bool is_route(const struct span *s)
-{
-    return ends_with(s->name, "route_request");
 }
 
 enum role role_of_words(struct slice s)
@@ -106,7 +101,7 @@ static const struct span *find_root(const struct trace *t)
 
 bool span_is_route(const struct span *s)
 {
-    return is_route(s);
+    return ends_with(s->name, "route_request");
 }
 
 bool span_is_worker(const struct span *s)
@@ -147,7 +142,7 @@ enum role span_role(const struct trace *t, const struct span *s)
 {
     if (slice_eq(s->name, SLICE("http-request")))
         return ROLE_FRONTEND;
-    if (is_route(s))
+    if (span_is_route(s))
         return route_role(t, s);
     enum role r = role_of_words(span_text(t, s, "component"));
     if (r == ROLE_OTHER)
@@ -203,7 +198,7 @@ static void read_identity(const struct trace *t, const struct span *root, struct
     r->name = root ? root->name : t->spans[0].name;
     r->service = root ? root->service : SLICE_NONE;
     for (uint32_t i = 0; i < t->n && r->service.n == 0; i++) // an orphaned route span still tells who the frontend was
-        if (is_route(&t->spans[i]) || span_role(t, &t->spans[i]) == ROLE_FRONTEND)
+        if (span_is_route(&t->spans[i]) || span_role(t, &t->spans[i]) == ROLE_FRONTEND)
             r->service = t->spans[i].service;
     if (r->service.n == 0)
         r->service = SLICE("frontend");
@@ -217,7 +212,7 @@ static void read_workers(const struct trace *t, struct request *r)
     for (uint32_t i = 0; i < t->n; i++) {
         const struct span *s = &t->spans[i];
         enum role role = span_role(t, s);
-        struct slice id = span_text(t, s, is_route(s) ? "worker_id" : "instance_id");
+        struct slice id = span_text(t, s, span_is_route(s) ? "worker_id" : "instance_id");
         if (role == ROLE_PREFILL && r->prefill_worker.n == 0)
             r->prefill_worker = id;
         if (role == ROLE_DECODE && r->decode_worker.n == 0)
@@ -231,7 +226,7 @@ static uint32_t count_attempts(const struct trace *t)
     uint32_t prefill = 0, decode = 0, other = 0;
     for (uint32_t i = 0; i < t->n; i++) {
         const struct span *s = &t->spans[i];
-        if (!is_route(s) || (s->parent >= 0 && is_route(&t->spans[s->parent])))
+        if (!span_is_route(s) || (s->parent >= 0 && span_is_route(&t->spans[s->parent])))
             continue; // a router that calls a router is one attempt
         enum role role = span_role(t, s);
         prefill += role == ROLE_PREFILL;
@@ -360,7 +355,7 @@ static void decide_status(const struct trace *t, const struct span *root, int64_
 
 static struct slice worker_words(const struct trace *t, const struct span *s, struct arena *arena)
 {
-    struct slice id = span_text(t, s, is_route(s) ? "worker_id" : "instance_id");
+    struct slice id = span_text(t, s, span_is_route(s) ? "worker_id" : "instance_id");
     return arena_printf(arena, "%s worker%s%.*s", role_text(span_role(t, s)), id.n ? " " : "", (int)id.n, id.p);
 }
 
@@ -432,7 +427,7 @@ static const struct span *last_failed(const struct trace *t)
     const struct span *found = NULL;
     for (uint32_t i = 0; i < t->n; i++)
         if (is_failed_worker(&t->spans[i]) &&
-            (!found || t->spans[i].end > found->end || (t->spans[i].end == found->end && !is_route(found))))
+            (!found || t->spans[i].end > found->end || (t->spans[i].end == found->end && !span_is_route(found))))
             found = &t->spans[i];
     return found;
 }
@@ -484,7 +479,7 @@ static void write_notes(const struct trace *t, const struct span *root, struct a
         note(r, SLICE("the root span says error, but the request was served: an error line inside a span marks it so"));
     if (requests > 1)
         note(r, arena_printf(arena, "the trace holds %u requests; this is the first", requests));
-    if (e->failed && r->failure.there && is_route(e->failed) && !route_worker(t, e->failed))
+    if (e->failed && r->failure.there && span_is_route(e->failed) && !route_worker(t, e->failed))
         note(r, arena_printf(
                     arena, "the span of the %s worker never arrived: a killed process takes with it what it had not exported yet",
                     role_text(r->failure.where)));

@@ -10,6 +10,7 @@
 
 enum { TRACE_REFS_MAX = 100000 };
 static const int64_t LOG_SLACK_NS = 10000000000; // records around the spans of a trace: clocks differ, batches come late
+static const int64_t DAY_NS = 86400000000000;
 
 // ---- a set of traces ------------------------------------------------------------------------------------------------
 
@@ -33,8 +34,8 @@ void trace_refs_free(struct trace_refs *r)
 // ---- by an id -------------------------------------------------------------------------------------------------------
 
 // The last one is not an id to look for: it tells the trace of a record that was pushed to Loki's API with metadata.
-static const struct slice id_keys[] = {
-    {"x_request_id", 12}, {"request_id", 10}, {"x-request-id", 12}, {"gen_ai.request.id", 17}, {"trace_id", 8}};
+static const struct slice id_keys[] = {SLICE_INIT("x_request_id"), SLICE_INIT("request_id"), SLICE_INIT("x-request-id"),
+                                       SLICE_INIT("gen_ai.request.id"), SLICE_INIT("trace_id")};
 enum { N_ID_KEYS = sizeof id_keys / sizeof *id_keys - 1 };
 
 static bool row_has_id(const struct batch *b, uint32_t row, struct slice id)
@@ -65,7 +66,7 @@ static bool json_line_trace(struct slice line, struct slice id, struct id128 *tr
     bool named = false, has_trace = false;
     if (line.n == 0 || line.p[0] != '{' || slice_find(line, id) < 0)
         return false;
-    arena_init(&a, MIB(1));
+    arena_init(&a, MAX_VALUE_TEXT);
     json_init(&j, line, &a, NULL);
     for (json_object(&j); json_next_key(&j, &key);) {
         if (json_peek(&j) != JSON_STRING) {
@@ -160,7 +161,8 @@ enum errc request_find(struct store *s, struct slice tenant, struct slice id, in
             GO(find_in(s, tenant, SIGNAL_LOG, id, from, to, budget, &set, err));
     }
     if (set.n == 0)
-        rc = ERR(err, NOTFOUND, "no request \"%.*s\" in the last 30 days", (int)slice_cut(id, 128).n, id.p);
+        rc = ERR(err, NOTFOUND, "no request \"%.*s\" in the last %d days", (int)slice_cut(id, 128).n, id.p,
+                 (int)((clock_wall_ns() - from) / DAY_NS));
 out:
     if (rc == ERR_OK)
         refs_finish(&set, TRACE_REFS_MAX, out);
@@ -173,7 +175,7 @@ out:
 
 static bool looks_like_request(const struct batch *b, uint32_t row)
 {
-    static const struct slice names[] = {{"http-request", 12}, {"handle_payload", 14}, {"llm_request", 11}};
+    static const struct slice names[] = {SLICE_INIT("http-request"), SLICE_INIT("handle_payload"), SLICE_INIT("llm_request")};
     struct slice name = column_str(b->field[FIELD_NAME], row);
     struct value v;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -190,8 +192,8 @@ static bool looks_like_request(const struct batch *b, uint32_t row)
 enum errc request_list(struct store *s, struct slice tenant, int64_t from, int64_t to, size_t max, struct budget *budget,
                        struct trace_refs *out, struct error *err)
 {
-    static const struct slice attrs[] = {
-        {"x_request_id", 12}, {"request_id", 10}, {"x-request-id", 12}, {"gen_ai.request.id", 17}, {"gen_ai.operation.name", 21}};
+    static const struct slice attrs[] = {SLICE_INIT("x_request_id"), SLICE_INIT("request_id"), SLICE_INIT("x-request-id"),
+                                         SLICE_INIT("gen_ai.request.id"), SLICE_INIT("gen_ai.operation.name")};
     struct scan_request q = {.tenant = tenant,
                              .signal = SIGNAL_SPAN,
                              .from = from,
@@ -300,7 +302,7 @@ static void read_record(struct batch *b, uint32_t row, struct request_log *out)
         .span_id = column_id64(b->field[FIELD_SPAN_ID], row),
         .service = service && service->value.kind == COL_STR ? service->value.s : resource_label(r, SLICE("service_name")),
     };
-    static const struct slice others[] = {{"job", 3}, {"app", 3}, {"container", 9}, {"component", 9}};
+    static const struct slice others[] = {SLICE_INIT("job"), SLICE_INIT("app"), SLICE_INIT("container"), SLICE_INIT("component")};
     for (size_t i = 0; out->service.n == 0 && i < sizeof others / sizeof *others; i++)
         out->service = resource_label(r, others[i]);
     out->message = out->line;

@@ -240,7 +240,7 @@ struct slice trace_attr_text(const struct trace *t, const struct span *s, struct
     if (v.kind == COL_STR)
         return v.s;
     struct buf b;
-    buf_init(&b, MIB(1));
+    buf_init(&b, MAX_VALUE_TEXT);
     value_text(&b, &v);
     struct slice text = arena_dup(&t->batch->arena, buf_slice(&b));
     buf_free(&b);

@@ -12,6 +12,11 @@ struct slice {
 
 #define SLICE(lit) ((struct slice){"" lit "", sizeof(lit) - 1})
 #define SLICE_NONE ((struct slice){0})
+// The same in the initializers of static tables, where only constants may stand.
+#define SLICE_INIT(lit)            \
+    {                              \
+        "" lit "", sizeof(lit) - 1 \
+    }
 
 static inline struct slice slice_of(const void *p, size_t n)
 {

@@ -13,12 +13,9 @@ enum { ENVELOPE_DEPTH = 6 };
 static const struct {
     struct slice attr, label;
 } promoted[] = {
-#define P(attr, label)               \
-    {                                \
-        {attr, sizeof(attr) - 1},    \
-        {                            \
-            label, sizeof(label) - 1 \
-        }                            \
+#define P(attr, label)                      \
+    {                                       \
+        SLICE_INIT(attr), SLICE_INIT(label) \
     }
     P("service.name", "service_name"),
     P("service.namespace", "service_namespace"),

@@ -1,25 +1,25 @@
 #include "event/otlp_schema.h"
 #include "base/utf8.h"
 
-#define F(num, t, name)                                      \
-    {                                                        \
-        num, OTLP_##t, false, {name, sizeof(name) - 1}, NULL \
+#define F(num, t, name)                              \
+    {                                                \
+        num, OTLP_##t, false, SLICE_INIT(name), NULL \
     }
-#define MSG(num, name, sub)                                        \
-    {                                                              \
-        num, OTLP_MESSAGE, false, {name, sizeof(name) - 1}, &(sub) \
+#define MSG(num, name, sub)                                \
+    {                                                      \
+        num, OTLP_MESSAGE, false, SLICE_INIT(name), &(sub) \
     }
-#define MANY(num, name, sub)                                      \
-    {                                                             \
-        num, OTLP_MESSAGE, true, {name, sizeof(name) - 1}, &(sub) \
+#define MANY(num, name, sub)                              \
+    {                                                     \
+        num, OTLP_MESSAGE, true, SLICE_INIT(name), &(sub) \
     }
-#define STRINGS(num, name)                                     \
-    {                                                          \
-        num, OTLP_STRING, true, {name, sizeof(name) - 1}, NULL \
+#define STRINGS(num, name)                             \
+    {                                                  \
+        num, OTLP_STRING, true, SLICE_INIT(name), NULL \
     }
-#define NUMBERS(num, t, name)                               \
-    {                                                       \
-        num, OTLP_##t, true, {name, sizeof(name) - 1}, NULL \
+#define NUMBERS(num, t, name)                       \
+    {                                               \
+        num, OTLP_##t, true, SLICE_INIT(name), NULL \
     }
 #define MESSAGE(of, is_oneof)                   \
     {                                           \

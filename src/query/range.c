@@ -265,11 +265,10 @@ static double variance(const struct sample *w, uint32_t n)
 
 // Prometheus's rate of a counter: resets added, extrapolated to the window's edges, but not beyond half an average
 // gap when the edge is far, and not below zero.
-static bool counter_rate(const struct ranger *g, const struct sample *w, uint32_t n, int64_t to, double *out)
+static double counter_rate(const struct ranger *g, const struct sample *w, uint32_t n, int64_t to)
 {
-    *out = 0;
     if (n < 2)
-        return true;
+        return 0;
     double rise = w[n - 1].v - w[0].v;
     for (uint32_t i = 1; i < n; i++)
         if (w[i].v < w[i - 1].v)
@@ -286,8 +285,7 @@ static bool counter_rate(const struct ranger *g, const struct sample *w, uint32_
             first = to_zero;
     }
     double over = sampled + first + last;
-    *out = rise * (over / sampled) / ((double)g->e->range / 1e9);
-    return true;
+    return rise * (over / sampled) / ((double)g->e->range / 1e9);
 }
 
 static double sum_of(const struct sample *w, uint32_t n)
@@ -339,7 +337,8 @@ static bool over_window(const struct ranger *g, const struct sample *w, uint32_t
         *out = w[n - 1].v;
         return true;
     case RANGE_RATE_COUNTER:
-        return counter_rate(g, w, n, to, out);
+        *out = counter_rate(g, w, n, to);
+        return true;
     default:
         return false;
     }
@@ -373,10 +372,11 @@ static enum errc finish_samples(struct ranger *g, struct series *s)
 // The labels that the selector fixes: those with exactly one matcher, an equality.
 static enum errc finish_absent(const struct ranger *g)
 {
-    struct label l[64];
+    enum { FIXED_MAX = 64 };
+    struct label l[FIXED_MAX];
     uint32_t n = 0;
     const struct selector *sel = &g->e->selector;
-    for (uint32_t i = 0; i < sel->n && n < 64; i++) {
+    for (uint32_t i = 0; i < sel->n && n < FIXED_MAX; i++) {
         uint32_t same = 0;
         for (uint32_t k = 0; k < sel->n; k++)
             same += slice_eq(sel->m[k].name, sel->m[i].name);
@@ -385,7 +385,7 @@ static enum errc finish_absent(const struct ranger *g)
     }
     n = labels_sort(l, n);
     if (g->e->projected) {
-        struct label kept[64];
+        struct label kept[FIXED_MAX];
         n = grouping_pick(&g->e->project, l, n, kept);
         memcpy(l, kept, n * sizeof *l);
     }

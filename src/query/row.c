@@ -2,6 +2,8 @@
 #include "base/utf8.h"
 #include <stdlib.h>
 
+#define EXTRACTED SLICE("_extracted")
+
 static struct row_label *find(const struct row *r, struct slice name)
 {
     for (uint32_t i = 0; i < r->n; i++)
@@ -42,17 +44,19 @@ void row_set(struct row *r, struct slice name, struct slice value, enum label_fr
         *l = (struct row_label){name, value, from};
 }
 
+bool label_wanted(const struct slice *names, uint32_t n, struct slice name)
+{
+    if (!names)
+        return true;
+    for (uint32_t i = 0; i < n; i++)
+        if (slice_starts(names[i], name) && (names[i].n == name.n || slice_eq(slice_from(names[i], name.n), EXTRACTED)))
+            return true;
+    return false;
+}
+
 bool row_wants(const struct row *r, struct slice name)
 {
-    struct slice suffix = SLICE("_extracted");
-    if (!r->wanted)
-        return true;
-    for (uint32_t i = 0; i < r->n_wanted; i++) {
-        struct slice w = r->wanted[i];
-        if (slice_starts(w, name) && (w.n == name.n || slice_eq(slice_from(w, name.n), suffix)))
-            return true;
-    }
-    return false;
+    return label_wanted(r->wanted, r->n_wanted, name);
 }
 
 bool row_extract(struct row *r, struct slice name, struct slice value, bool first_wins)
@@ -61,13 +65,12 @@ bool row_extract(struct row *r, struct slice name, struct slice value, bool firs
         return false;
     struct row_label *l = find(r, name);
     if (l && l->from != FROM_PARSED) {
-        struct slice suffix = SLICE("_extracted");
-        char *p = arena_alloc(r->scratch, name.n + suffix.n);
+        char *p = arena_alloc(r->scratch, name.n + EXTRACTED.n);
         if (!p)
             return false;
         memcpy(p, name.p, name.n);
-        memcpy(p + name.n, suffix.p, suffix.n);
-        name = slice_of(p, name.n + suffix.n);
+        memcpy(p + name.n, EXTRACTED.p, EXTRACTED.n);
+        name = slice_of(p, name.n + EXTRACTED.n);
         l = find(r, name);
         if (l && l->from != FROM_PARSED) { // the parsed one wins here
             *l = (struct row_label){name, value, FROM_PARSED};

@@ -41,6 +41,8 @@ void row_set(struct row *r, struct slice name, struct slice value, enum label_fr
 // A label found by a parser: under its own name, or name_extracted when the stream or the metadata has the name. With
 // `first_wins` a parsed label of that name is kept and false returned.
 bool row_extract(struct row *r, struct slice name, struct slice value, bool first_wins);
+// Whether `names` (null: all) has the name or name_extracted.
+bool label_wanted(const struct slice *names, uint32_t n, struct slice name);
 // Is a parsed label of this name (or name_extracted) looked at by anyone?
 bool row_wants(const struct row *r, struct slice name);
 void row_drop(struct row *r, struct slice name);

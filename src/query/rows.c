@@ -92,17 +92,7 @@ void rows_close(struct rows *r)
 
 static bool wanted(const struct rows_state *s, struct slice name)
 {
-    if (!s->o.names)
-        return true;
-    struct slice suffix = SLICE("_extracted");
-    for (uint32_t i = 0; i < s->o.n_names; i++) {
-        struct slice w = s->o.names[i];
-        if (slice_eq(w, name))
-            return true;
-        if (w.n == name.n + suffix.n && slice_starts(w, name) && slice_eq(slice_from(w, name.n), suffix))
-            return true;
-    }
-    return false;
+    return label_wanted(s->o.names, s->o.n_names, name);
 }
 
 static void find_metas(struct rows_state *s, const struct batch *b)

@@ -194,15 +194,15 @@ static void csv_row(struct slice head, struct slice row, struct counted *c)
         size_t at;
         bool ms;
     } want[] = {
-        {{"Request Count", 13}, {"avg", 3}, offsetof(struct counted, count), false},
-        {{"Error Request Count", 19}, {"avg", 3}, offsetof(struct counted, errors), false},
-        {{"Request Latency", 15}, {"avg", 3}, offsetof(struct counted, latency), true},
-        {{"Request Latency", 15}, {"p50", 3}, offsetof(struct counted, p50), true},
-        {{"Request Latency", 15}, {"p90", 3}, offsetof(struct counted, p90), true},
-        {{"Request Latency", 15}, {"p99", 3}, offsetof(struct counted, p99), true},
-        {{"Time to First Token", 19}, {"avg", 3}, offsetof(struct counted, ttft), true},
-        {{"Inter Token Latency", 19}, {"avg", 3}, offsetof(struct counted, itl), true},
-        {{"Request Throughput", 18}, {"avg", 3}, offsetof(struct counted, rate), false},
+        {SLICE_INIT("Request Count"), SLICE_INIT("avg"), offsetof(struct counted, count), false},
+        {SLICE_INIT("Error Request Count"), SLICE_INIT("avg"), offsetof(struct counted, errors), false},
+        {SLICE_INIT("Request Latency"), SLICE_INIT("avg"), offsetof(struct counted, latency), true},
+        {SLICE_INIT("Request Latency"), SLICE_INIT("p50"), offsetof(struct counted, p50), true},
+        {SLICE_INIT("Request Latency"), SLICE_INIT("p90"), offsetof(struct counted, p90), true},
+        {SLICE_INIT("Request Latency"), SLICE_INIT("p99"), offsetof(struct counted, p99), true},
+        {SLICE_INIT("Time to First Token"), SLICE_INIT("avg"), offsetof(struct counted, ttft), true},
+        {SLICE_INIT("Inter Token Latency"), SLICE_INIT("avg"), offsetof(struct counted, itl), true},
+        {SLICE_INIT("Request Throughput"), SLICE_INIT("avg"), offsetof(struct counted, rate), false},
     };
     struct slice name = cell(&row), column, value;
     bool in_seconds = slice_find(name, SLICE("(s)")) >= 0 || slice_find(name, SLICE("(sec)")) >= 0;

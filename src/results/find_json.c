@@ -56,7 +56,7 @@ bool result_json_whole(struct slice text, struct arena *a, struct error *err)
 
 void result_json_lenient(struct slice text)
 {
-    static const struct slice words[] = {{"NaN", 3}, {"-Infinity", 9}, {"Infinity", 8}};
+    static const struct slice words[] = {SLICE_INIT("NaN"), SLICE_INIT("-Infinity"), SLICE_INIT("Infinity")};
     bool quoted = false;
     for (size_t i = 0; i < text.n; i++) {
         char *p = (char *)text.p + i;

@@ -29,10 +29,10 @@ static const struct {
     struct slice word;
     enum logline_level level;
 } words[] = {
-    {{"ERROR", 5}, LOGLINE_ERROR}, {{"CRITICAL", 8}, LOGLINE_ERROR}, {{"FATAL", 5}, LOGLINE_ERROR},
-    {{"ERR", 3}, LOGLINE_ERROR},   {{"WARNING", 7}, LOGLINE_WARN},   {{"WARN", 4}, LOGLINE_WARN},
-    {{"INFO", 4}, LOGLINE_INFO},   {{"DEBUG", 5}, LOGLINE_DEBUG},    {{"TRACE", 5}, LOGLINE_TRACE},
-    {{"PANIC", 5}, LOGLINE_ERROR}, {{"NOTICE", 6}, LOGLINE_INFO},    {{"EXCEPTION", 9}, LOGLINE_ERROR},
+    {SLICE_INIT("ERROR"), LOGLINE_ERROR}, {SLICE_INIT("CRITICAL"), LOGLINE_ERROR}, {SLICE_INIT("FATAL"), LOGLINE_ERROR},
+    {SLICE_INIT("ERR"), LOGLINE_ERROR},   {SLICE_INIT("WARNING"), LOGLINE_WARN},   {SLICE_INIT("WARN"), LOGLINE_WARN},
+    {SLICE_INIT("INFO"), LOGLINE_INFO},   {SLICE_INIT("DEBUG"), LOGLINE_DEBUG},    {SLICE_INIT("TRACE"), LOGLINE_TRACE},
+    {SLICE_INIT("PANIC"), LOGLINE_ERROR}, {SLICE_INIT("NOTICE"), LOGLINE_INFO},    {SLICE_INIT("EXCEPTION"), LOGLINE_ERROR},
 };
 
 static enum logline_level level_of(struct slice word)
@@ -165,14 +165,14 @@ void logline_unescape(struct slice s, struct buf *out)
 bool logline_crash(struct slice s)
 {
     static const struct slice marks[] = {
-        {"Traceback (most recent call last)", 33},
-        {"panicked at", 11},
-        {"egmentation fault", 17},
-        {"CUDA out of memory", 18},
-        {"terminate called", 16},
-        {"core dumped", 11},
-        {"Out of memory: Killed", 21},
-        {"AddressSanitizer", 16},
+        SLICE_INIT("Traceback (most recent call last)"),
+        SLICE_INIT("panicked at"),
+        SLICE_INIT("egmentation fault"),
+        SLICE_INIT("CUDA out of memory"),
+        SLICE_INIT("terminate called"),
+        SLICE_INIT("core dumped"),
+        SLICE_INIT("Out of memory: Killed"),
+        SLICE_INIT("AddressSanitizer"),
     };
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (slice_find(s, marks[i]) >= 0)

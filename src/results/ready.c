@@ -7,20 +7,20 @@ enum { SEARCH_PIECE = 1 << 18, SEARCH_ALONE = 8 << 20 }; // a shorter text is no
 
 // What processes of a serving stack say when they are up.
 static const struct slice ready_marks[] = {
-    {"Application startup complete", 28},
-    {"Uvicorn running on", 18},
-    {"HTTP service listening", 22},
-    {"Starting HTTP", 13},
-    {"added model", 11},
-    {"worker ready", 12},
-    {"has been initialized", 20},
-    {"Registered endpoint", 19},
-    {"ready to roll", 13},
-    {"erver is ready", 14},
-    {"listening on", 12},
-    {"Reading Events from", 19},
-    {"engine is ready", 15},
-    {"worker is ready", 15},
+    SLICE_INIT("Application startup complete"),
+    SLICE_INIT("Uvicorn running on"),
+    SLICE_INIT("HTTP service listening"),
+    SLICE_INIT("Starting HTTP"),
+    SLICE_INIT("added model"),
+    SLICE_INIT("worker ready"),
+    SLICE_INIT("has been initialized"),
+    SLICE_INIT("Registered endpoint"),
+    SLICE_INIT("ready to roll"),
+    SLICE_INIT("erver is ready"),
+    SLICE_INIT("listening on"),
+    SLICE_INIT("Reading Events from"),
+    SLICE_INIT("engine is ready"),
+    SLICE_INIT("worker is ready"),
 };
 enum { N_MARKS = sizeof ready_marks / sizeof *ready_marks };
 

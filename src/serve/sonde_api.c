@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LIST_DEFAULT = 50, LIST_MAX = 1000 };
+enum { LIST_DEFAULT = 50, LIST_MAX = 1000, FIND_DAYS = 30 }; // FIND_DAYS: how far back an id is looked for
 static const int64_t HOUR_NS = 3600000000000, DAY_NS = 24 * 3600000000000;
 
 // ---- reading --------------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ static enum errc write_one(struct query_job *job, struct arena *arena, struct bu
     struct trace_refs refs = {0};
     struct whole whole = {0};
     struct jw w = jw_to(out);
-    int64_t from = clock_wall_ns() - 30 * DAY_NS, to = clock_wall_ns() + DAY_NS;
+    int64_t from = clock_wall_ns() - FIND_DAYS * DAY_NS, to = clock_wall_ns() + DAY_NS;
     enum errc rc;
     if (!server_param_time(job->req, "start", &from, err) || !server_param_time(job->req, "end", &to, err))
         return err->code;

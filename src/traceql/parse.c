@@ -1,5 +1,6 @@
 // TraceQL text to its tree.
 #include "base/limits.h"
+#include "query/units.h"
 #include "traceql/ast.h"
 
 #include <stdio.h>
@@ -80,38 +81,6 @@ static enum errc string_literal(struct parser *p, struct slice *out)
     return ERR_OK;
 }
 
-static bool parse_duration(struct slice w, int64_t *ns)
-{
-    static const struct {
-        const char *unit;
-        double factor;
-    } units[] = {{"ns", 1},   {"us", 1e3},   {"µs", 1e3},    {"ms", 1e6},    {"s", 1e9},
-                 {"m", 6e10}, {"h", 3.6e12}, {"d", 8.64e13}, {"w", 6.048e14}};
-    double total = 0;
-    size_t at = 0;
-    while (at < w.n) {
-        size_t from = at;
-        double number;
-        while (at < w.n && ((w.p[at] >= '0' && w.p[at] <= '9') || w.p[at] == '.'))
-            at++;
-        if (at == from || !slice_to_f64(slice_of(w.p + from, at - from), &number))
-            return false;
-        from = at;
-        while (at < w.n && !((w.p[at] >= '0' && w.p[at] <= '9') || w.p[at] == '.'))
-            at++;
-        size_t u = 0, n_units = sizeof units / sizeof *units;
-        while (u < n_units && !slice_eq(slice_str(units[u].unit), slice_of(w.p + from, at - from)))
-            u++;
-        if (u == n_units)
-            return false;
-        total += number * units[u].factor;
-    }
-    if (w.n == 0 || !(total < 9.2e18))
-        return false;
-    *ns = (int64_t)total;
-    return true;
-}
-
 static bool named(struct slice w, const char *const *names, int64_t *out)
 {
     for (int i = 0; names[i]; i++)
@@ -138,7 +107,7 @@ static enum errc parse_literal(struct parser *p, struct literal *out)
     } else if (w.n && memchr("0123456789.", w.p[w.n > 1 && (w.p[0] == '-' || w.p[0] == '+')], 11) &&
                slice_to_f64(w, &out->f)) { // nil is not NaN
         out->kind = LIT_FLOAT;
-    } else if (parse_duration(w, &out->i)) {
+    } else if (unit_duration_long(w, &out->i)) {
         out->kind = LIT_DURATION;
         out->f = (double)out->i;
     } else if (slice_eq(w, SLICE("true")) || slice_eq(w, SLICE("false"))) {
