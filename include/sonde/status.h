@@ -40,8 +40,9 @@
 // answer within the time makes it ready, none makes it not.
 //
 // The server is one thread; callbacks run on it, one request at a time, and may log. It is not inherited by a forked child, which
-// may start its own. sonde_shutdown leaves it running, so that health can still be asked; it ends with the process.
-// Thread rule: any thread, but not from a signal handler, and not from its own callbacks where they would stop it.
+// may start its own, and with it the canaries of the endpoints it has. sonde_shutdown leaves it running, so that health can still
+// be asked; it ends with the process. Thread rule: any thread, but not from a signal handler, and not from its own callbacks
+// where they would stop it.
 #pragma once
 #ifndef SONDE_API
 #include <sonde/sonde.h>

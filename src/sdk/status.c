@@ -141,7 +141,7 @@ static void *canary(void *arg)
 static void start_canary(struct sonde_endpoint *e)
 {
     sigset_t all, old;
-    if (!canaries || !e->canary)
+    if (!canaries || !e->canary || e->has_thread)
         return;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -302,12 +302,21 @@ bool sonde_status_is_ready(void)
     return ready;
 }
 
-// The endpoints stay, as the child may serve them; the canaries' threads are the parent's.
+void status_canaries(void)
+{
+    ready_to_go();
+    pthread_mutex_lock(&lock);
+    for (struct sonde_endpoint *e = endpoints; e; e = e->next)
+        start_canary(e);
+    pthread_mutex_unlock(&lock);
+}
+
+// The endpoints stay, as the child may serve them; the canaries' threads are the parent's, until the child has a server.
 void status_child(void)
 {
     pthread_mutex_init(&lock, NULL);
     new_condition();
     generation++;
     for (struct sonde_endpoint *e = endpoints; e; e = e->next)
-        e->has_thread = false, e->asked = 0;
+        e->has_thread = false, e->asked = 0, e->traffic = clock_mono_ns();
 }

@@ -127,8 +127,10 @@ static void level(const struct net_request *q, struct net_reply *out)
         change_level(q->body, out);
     else if (slice_eq(q->method, SLICE("DELETE")))
         change_level(SLICE(""), out);
-    else
+    else if (status_get(q))
         show_level(out);
+    else
+        status_method(out, "GET, HEAD, PUT, POST, DELETE");
 }
 
 // ---- ring -----------------------------------------------------------------------------------------------------------
@@ -275,7 +277,10 @@ void status_debug(const struct net_request *q, struct net_reply *out)
     }
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         if (slice_eq(q->path, slice_str(pages[i].path))) {
-            pages[i].fn(q, out);
+            if (i > 0 && !status_get(q)) // the others are looked at
+                status_method(out, "GET, HEAD");
+            else
+                pages[i].fn(q, out);
             return;
         }
     }

@@ -57,10 +57,15 @@ void status_text(struct net_reply *out, int status, const char *text)
     buf_str(&out->body, text);
 }
 
-static void only_get(struct net_reply *out)
+bool status_get(const struct net_request *q)
+{
+    return slice_eq(q->method, SLICE("GET")) || slice_eq(q->method, SLICE("HEAD"));
+}
+
+void status_method(struct net_reply *out, const char *allow)
 {
     status_text(out, 405, "Method not allowed");
-    out->headers[out->n_headers++] = (struct http_header){SLICE("allow"), SLICE("GET, HEAD")};
+    out->headers[out->n_headers++] = (struct http_header){SLICE("allow"), slice_str(allow)};
 }
 
 // ---- pages ----------------------------------------------------------------------------------------------------------
@@ -106,10 +111,15 @@ static bool metrics_page(enum sonde_exposition form, struct buf *out)
 
 static void metrics(const struct net_request *q, struct net_reply *out)
 {
-    char accept[1024];
-    struct slice a = status_header(q, "accept");
-    snprintf(accept, sizeof accept, "%.*s", (int)a.n, a.p);
-    enum sonde_exposition form = sonde_exposition_negotiate(accept);
+    char text[4096];
+    struct buf accept = {.p = text, .cap = sizeof text, .max = sizeof text};
+    for (size_t i = 0; i < q->n_headers; i++) // they may come as several, which are one list
+        if (slice_ieq(q->headers[i].name, SLICE("accept"))) {
+            buf_add(&accept, q->headers[i].value);
+            buf_char(&accept, ',');
+        }
+    buf_char(&accept, 0);
+    enum sonde_exposition form = sonde_exposition_negotiate(accept.err == ERR_OK ? text : "");
     if (metrics_page(form, &out->body))
         out->content_type = slice_str(sonde_exposition_content_type(form));
     else
@@ -218,12 +228,11 @@ static bool is(const struct net_request *q, const char *path)
 static void handle(const struct net_request *q, struct net_reply *out, void *arg)
 {
     (void)arg;
-    bool get = slice_eq(q->method, SLICE("GET")) || slice_eq(q->method, SLICE("HEAD"));
     bool fixed = is(q, health_path) || is(q, live_path) || is(q, "/metrics") || is(q, "/metadata") || is(q, "/metrics_endpoints");
     if (ending)
         status_text(out, 503, "the process ends");
-    else if (fixed && !get)
-        only_get(out);
+    else if (fixed && !status_get(q))
+        status_method(out, "GET, HEAD");
     else if (is(q, health_path) || is(q, live_path))
         out->status = status_health(&out->body) ? 200 : 503;
     else if (is(q, "/metrics"))
@@ -242,8 +251,8 @@ static void handle_page(const struct net_request *q, struct net_reply *out, void
 {
     (void)arg;
     bool found = is(q, "/metrics") || is(q, "/");
-    if (found && !slice_eq(q->method, SLICE("GET")) && !slice_eq(q->method, SLICE("HEAD")))
-        only_get(out);
+    if (found && !status_get(q))
+        status_method(out, "GET, HEAD");
     else if (found)
         metrics(q, out);
     else
@@ -331,10 +340,7 @@ bool sonde_status_start(const char *address)
         path_of("DYN_SYSTEM_LIVE_PATH", live_path);
         if (!address)
             address_of("DYN_SYSTEM_HOST", port, text, sizeof text);
-        struct buf none; // uptime and canaries count from now
-        buf_init(&none, KIB(64));
-        status_health(&none);
-        buf_free(&none);
+        status_canaries(); // they and uptime count from now
         ok = listen_on(&server, address ? address : text, handle, "status server");
     }
     pthread_mutex_unlock(&serve);
