@@ -1,9 +1,10 @@
 """Crash safety: SIGKILL at random moments while clients push; nothing acknowledged may be missing, nothing there twice."""
+import http.client
 import json
 import random
+import re
 import threading
 import time
-import urllib.error
 import urllib.request
 
 from conftest import Server, wait_for
@@ -11,32 +12,54 @@ from conftest import Server, wait_for
 KILLS = 22
 
 
-class Pusher(threading.Thread):
-    """Pushes numbered lines; a batch without an answer is sent again, as a client would."""
+def log_lines(name, base, numbers):
+    values = [[str(base + i * 1000), f"n={i} some payload"] for i in numbers]
+    return "/loki/api/v1/push", json.dumps({"streams": [{"stream": {"app": name}, "values": values}]}).encode(), "application/json"
 
-    def __init__(self, server, name, stop):
+
+def spans(name, base, numbers):
+    made = [{"traceId": f"{i // 5 + 1:032x}", "spanId": f"{i + 1:016x}", "name": f"op{i % 7}", "kind": 1, "startTimeUnixNano": str(base + i * 1000),
+             "endTimeUnixNano": str(base + i * 1000 + 500)} for i in numbers]
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": name}}]}
+    return "/v1/traces", json.dumps({"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": made}]}]}).encode(), "application/json"
+
+
+def samples(name, base, numbers):
+    text = "".join(f'pushed{{c="{name}",m="{i % 10}"}} {i} {base // 10**6 + i // 10}\n' for i in numbers)
+    return "/api/v1/import/prometheus", text.encode(), "text/plain"
+
+
+class Pusher(threading.Thread):
+    """Pushes numbered events; a batch without an answer is sent again, as a client would, and some that have one as well."""
+
+    def __init__(self, server, make, name, stop):
         super().__init__(daemon=True)
-        self.server, self.stream, self.stop = server, name, stop
+        self.server, self.make, self.stream, self.stop = server, make, name, stop
         self.acked, self.sent = set(), 0
         self.base = time.time_ns()
 
+    def send(self, request, seconds=10):
+        path, body, kind = request
+        try:
+            r = urllib.request.Request(self.server.url(path), body, {"Content-Type": kind})
+            with urllib.request.urlopen(r, timeout=seconds) as a:
+                a.read()
+            return True
+        except (OSError, http.client.HTTPException):
+            return False
+
     def run(self):
         while not self.stop.is_set():
-            first = self.sent
+            numbers = range(self.sent, self.sent + 50)
             self.sent += 50
-            values = [[str(self.base + i * 1000), f"n={i} some payload"] for i in range(first, self.sent)]
-            body = json.dumps({"streams": [{"stream": {"app": self.stream}, "values": values}]}).encode()
-            while True:
-                try:
-                    r = urllib.request.Request(self.server.url("/loki/api/v1/push"), body, {"Content-Type": "application/json"})
-                    with urllib.request.urlopen(r, timeout=10) as a:
-                        a.read()
-                    self.acked.update(range(first, self.sent))
-                    break
-                except (OSError, urllib.error.URLError):
-                    if self.stop.is_set():
-                        return
-                    time.sleep(0.01)
+            request = self.make(self.stream, self.base, numbers)
+            if self.sent % 500 == 0:
+                self.send(request, 0.002)  # given up while it waits for the disk, or so
+            while not self.send(request):
+                time.sleep(0.01)
+            self.acked.update(numbers)
+            if self.sent % 350 == 0:
+                self.send(request)
 
 
 def stored(server, pusher):
@@ -54,8 +77,9 @@ def test_kill_9_loses_nothing_and_doubles_nothing(sonde_program, tmp_path):
     rng = random.Random(time.time_ns())
     server = Server(sonde_program, tmp_path / "data", "--head-size", "256KiB")  # small: parts are written all the time
     stop = threading.Event()
-    pushers = [Pusher(server, f"s{i}", stop) for i in range(3)]
-    for p in pushers:
+    pushers = [Pusher(server, log_lines, f"s{i}", stop) for i in range(3)]
+    others = [Pusher(server, spans, "spans", stop), Pusher(server, samples, "samples", stop)]
+    for p in pushers + others:
         p.start()
     ready = []
     for _ in range(KILLS):
@@ -66,8 +90,9 @@ def test_kill_9_loses_nothing_and_doubles_nothing(sonde_program, tmp_path):
         ready.append(time.monotonic() - began)
     time.sleep(0.3)
     stop.set()
-    for p in pushers:
-        p.join(60)
+    for p in pushers + others:
+        p.join(120)
+        assert not p.is_alive()
     server.kill()
     server.start()
     for p in pushers:
@@ -75,6 +100,8 @@ def test_kill_9_loses_nothing_and_doubles_nothing(sonde_program, tmp_path):
         assert len(p.acked) > 200
         assert not p.acked - set(got), f"{len(p.acked - set(got))} acknowledged lines are missing"
         assert len(got) == len(set(got)), f"{len(got) - len(set(got))} lines are there twice"
+    rows = re.findall(r"^sonde_store_(?:head|part)_rows (\S+)$", server.call("/metrics")[1].decode(), re.M)
+    assert len(rows) == 2 and sum(map(float, rows)) == sum(p.sent for p in pushers + others)
     assert server.stop() == 0
     print(f"restart to ready: median {sorted(ready)[len(ready) // 2]:.3f} s, worst {max(ready):.3f} s")
 
