@@ -14,7 +14,7 @@ extern "C" {
 
 struct sonde_context {
     uint8_t trace_id[16], span_id[8]; // all zero: none
-    uint8_t flags;                    // bit 0 sampled, bit 1 random (W3C Trace Context Level 2)
+    uint8_t flags;                    // bit 0 sampled, bit 1 random (W3C Trace Context Level 2), bit 2 B3's debug
     bool remote;                      // it came from another process
     char request_id[129];             // x-request-id, "" if none
     char tracestate[513];             // "" if none

@@ -225,8 +225,10 @@ bool sonde_baggage_parse(struct sonde_baggage *b, const char *header, size_t n)
         part = context_trim(part);
         if (!part.n)
             continue;
-        bytes += part.n + (bytes ? 1 : 0);
-        ok = b->n < BAGGAGE_MEMBERS && bytes <= BAGGAGE_BYTES && parse_member(b, part) && ok;
+        size_t with = bytes + part.n + (bytes ? 1 : 0);
+        bool taken = b->n < BAGGAGE_MEMBERS && with <= BAGGAGE_BYTES && parse_member(b, part);
+        bytes = taken ? with : bytes; // what is dropped takes no room
+        ok = ok && taken;
     }
     return ok;
 }

@@ -108,17 +108,13 @@ static size_t joined(const struct slice *member, size_t n)
     return size ? size - 1 : 0;
 }
 
-bool tracestate_parse(char out[513], const struct slice *values, size_t n)
+// At most `room` characters: long members go first, then those at the right. An empty member is none.
+static size_t write_members(char *out, struct slice *member, size_t count, size_t room)
 {
-    struct slice member[CONTEXT_STATE_MEMBERS];
-    size_t count;
-    out[0] = 0;
-    if (!collect(values, n, member, &count))
-        return false;
-    for (size_t i = count; i-- > 0 && joined(member, count) > 512;)
+    for (size_t i = count; i-- > 0 && joined(member, count) > room;)
         if (member[i].n > 128)
             member[i].n = 0;
-    while (joined(member, count) > 512)
+    while (joined(member, count) > room)
         count--;
     char *p = out;
     for (size_t i = 0; i < count; i++) {
@@ -130,6 +126,17 @@ bool tracestate_parse(char out[513], const struct slice *values, size_t n)
         p += member[i].n;
     }
     *p = 0;
+    return (size_t)(p - out);
+}
+
+bool tracestate_parse(char out[513], const struct slice *values, size_t n)
+{
+    struct slice member[CONTEXT_STATE_MEMBERS];
+    size_t count;
+    out[0] = 0;
+    if (!collect(values, n, member, &count))
+        return false;
+    write_members(out, member, count, 512);
     return true;
 }
 
@@ -244,32 +251,26 @@ bool sonde_tracestate_get(const struct sonde_context *c, const char *key, char *
 
 bool sonde_tracestate_edit(char state[513], const char *key, const char *value)
 {
-    struct slice k = slice_str(key), v = slice_str(value), part;
-    char made[513];
-    size_t n = 0, members = 0;
+    struct slice k = slice_str(key), v = slice_str(value), part, other[CONTEXT_STATE_MEMBERS];
+    struct slice rest = slice_of(state, strnlen(state, 512));
+    char made[514];
+    size_t n = 0, most = CONTEXT_STATE_MEMBERS - (value != NULL), at = 0;
     if (!key_ok(k) || (value && (!value_ok(v) || k.n + v.n + 1 > 512)))
         return false;
-    if (value) {
+    while (rest.n && slice_split(&rest, ',', &part))
+        if (part.n && n < most && !(slice_starts(part, k) && part.n > k.n && part.p[k.n] == '='))
+            other[n++] = part;
+    if (value) { // stays however long it is
         memcpy(made, k.p, k.n);
         made[k.n] = '=';
         memcpy(made + k.n + 1, v.p, v.n);
-        n = k.n + 1 + v.n;
-        members = 1;
+        at = k.n + 1 + v.n;
+        made[at++] = ',';
     }
-    struct slice rest = slice_of(state, strnlen(state, 512));
-    while (rest.n && slice_split(&rest, ',', &part)) {
-        if (!part.n || (slice_starts(part, k) && part.n > k.n && part.p[k.n] == '='))
-            continue;
-        if (members == CONTEXT_STATE_MEMBERS || n + (n ? 1 : 0) + part.n > 512)
-            break;
-        if (n)
-            made[n++] = ',';
-        memcpy(made + n, part.p, part.n);
-        n += part.n;
-        members++;
-    }
-    memcpy(state, made, n);
-    state[n] = 0;
+    size_t others = at > 512 ? 0 : write_members(made + at, other, n, 512 - at);
+    at = others ? at + others : at - (value != NULL);
+    memcpy(state, made, at);
+    state[at] = 0;
     return true;
 }
 

@@ -12,13 +12,22 @@
 static inline bool text_valid(struct slice s)
 {
     uint64_t bits = 0, w;
-    size_t i = 0;
-    for (; i + 8 <= s.n; i += 8) {
-        memcpy(&w, s.p + i, 8);
+    uint32_t half[2];
+    if (s.n >= 8) { // whole words; the last one may overlap the one before
+        for (size_t i = 0; i + 8 < s.n; i += 8) {
+            memcpy(&w, s.p + i, 8);
+            bits |= w;
+        }
+        memcpy(&w, s.p + s.n - 8, 8);
         bits |= w;
+    } else if (s.n >= 4) {
+        memcpy(&half[0], s.p, 4);
+        memcpy(&half[1], s.p + s.n - 4, 4);
+        bits = half[0] | half[1];
+    } else {
+        for (size_t i = 0; i < s.n; i++)
+            bits |= (uint8_t)s.p[i];
     }
-    for (; i < s.n; i++)
-        bits |= (uint8_t)s.p[i];
     return !(bits & 0x8080808080808080u) || utf8_valid(s);
 }
 
@@ -103,7 +112,9 @@ static bool put_short(struct buf *b, uint32_t field, struct slice key, enum sond
         return false;
     if (!text_valid(key) || (text && !text_valid(s)))
         return false;
-    char *start = buf_reserve(b, key.n + value + 8), *p = start;
+    const size_t most = key.n + value + 8;
+    bool room = b->err == ERR_OK && most < b->cap - b->n;
+    char *start = __builtin_expect(room, 1) ? b->p + b->n : buf_reserve(b, most), *p = start;
     if (!p)
         return true; // the buffer remembers
     *p++ = (char)PB_TAG(field, PB_LEN);
@@ -273,7 +284,7 @@ void encode_log(struct buf *b, const struct line *l, int64_t observed)
     if (l->span) {
         if (l->span->request_id.n)
             put_attr(b, PB_LOG_ATTRS, SLICE("x_request_id"), SONDE_TYPE_STR, 0, l->span->request_id);
-        pb_w_fixed32(b, PB_LOG_FLAGS, l->span->flags);
+        pb_w_fixed32(b, PB_LOG_FLAGS, l->span->flags & 3);
         pb_w_bytes(b, PB_LOG_TRACE_ID, slice_of(l->span->trace_id, 16));
         pb_w_bytes(b, PB_LOG_SPAN_ID, slice_of(l->span->span_id, 8));
     }
@@ -298,7 +309,7 @@ static void put_fields(struct buf *b, uint32_t number, const struct field *f, ui
 // Bit 8: it is known whether the parent is remote; bit 9: it is.
 static uint32_t span_flags(uint8_t flags, bool remote)
 {
-    return flags | 0x100u | (remote ? 0x200u : 0);
+    return (flags & 3) | 0x100u | (remote ? 0x200u : 0);
 }
 
 static void put_link(struct buf *b, const struct span_link *l)

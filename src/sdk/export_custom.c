@@ -197,7 +197,7 @@ bool processors_emit(const struct line *l, int64_t observed, struct buf *encoded
                                    .otlp_n = encoded->n};
     if (l->span) {
         r->in_span = true;
-        r->flags = l->span->flags;
+        r->flags = l->span->flags & 3;
         memcpy(r->trace_id, l->span->trace_id, 16);
         memcpy(r->span_id, l->span->span_id, 8);
     }

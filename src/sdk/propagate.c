@@ -336,6 +336,22 @@ static bool same_name(const char *a, const char *b)
     return strncmp(a, b, n + 1) == 0;
 }
 
+// Of another context, which the child must not mix with this one: its tracestate, baggage, request id.
+static bool stale(const char *entry)
+{
+    static const char *const ids[] = {"x-request-id", "x-dynamo-request-id", NULL};
+    const char *const *const lists[] = {sonde_propagator_global()->fields, ids};
+    for (int k = 0; k < 2; k++)
+        for (size_t i = 0; lists[k] && lists[k][i]; i++) {
+            char name[129];
+            env_name(name, lists[k][i]);
+            strcat(name, "=");
+            if (same_name(name, entry))
+                return true;
+        }
+    return false;
+}
+
 static bool replaced(const struct env_list *l, const char *entry)
 {
     const char *p = l->text.p;
@@ -350,6 +366,7 @@ char **sonde_inject_env(const struct sonde_context *c, char *const *env)
     struct env_list l = {.n = 0};
     char **out = NULL, *const none[] = {NULL};
     size_t count = 0, n = 0;
+    bool whole = sonde_context_valid(c); // without ids the child gets what this process got
     buf_init(&l.text, MIB(1));
     sonde_inject(c, set_env, &l);
     env = env ? env : none;
@@ -361,7 +378,7 @@ char **sonde_inject_env(const struct sonde_context *c, char *const *env)
     if (out) {
         char *p = (char *)(out + count + l.n + 1);
         for (size_t i = 0; i < count; i++)
-            if (!replaced(&l, env[i]))
+            if (!replaced(&l, env[i]) && !(whole && stale(env[i])))
                 out[n++] = env[i];
         memcpy(p, l.text.p ? l.text.p : "", l.text.n);
         for (size_t i = 0; i < l.n; i++, p += strlen(p) + 1)

@@ -16,14 +16,14 @@ static bool read_id(struct slice text, uint8_t *out, size_t n)
     return hex_decode(out, n, slice_of(digits, 2 * n));
 }
 
-static bool take(struct sonde_context *out, struct slice trace, struct slice span, bool sampled)
+static bool take(struct sonde_context *out, struct slice trace, struct slice span, uint8_t flags)
 {
     struct sonde_context c = {{0}};
     if (!read_id(trace, c.trace_id, 16) || !read_id(span, c.span_id, 8) || !sonde_context_valid(&c))
         return false;
     memcpy(out->trace_id, c.trace_id, 16);
     memcpy(out->span_id, c.span_id, 8);
-    out->flags = sampled;
+    out->flags = flags;
     out->remote = true;
     out->tracestate[0] = 0;
     return true;
@@ -46,6 +46,8 @@ static bool exact(struct slice trace, struct slice span)
     return (trace.n == 16 || trace.n == 32) && span.n == 16;
 }
 
+enum { DEBUG = 4 | 1 }; // which is sampled as well
+
 static bool yes(struct slice v)
 {
     return slice_eq(v, SLICE("1")) || slice_eq(v, SLICE("d")) || slice_ieq(v, SLICE("true"));
@@ -59,7 +61,7 @@ static bool b3_single(struct sonde_context *out, struct slice v)
         n++;
     if (n < 2 || rest.p || !exact(part[0], part[1]))
         return false;
-    return take(out, part[0], part[1], n < 3 || yes(part[2]));
+    return take(out, part[0], part[1], slice_eq(part[2], SLICE("d")) ? DEBUG : n < 3 || yes(part[2]));
 }
 
 static bool b3_extract(const struct sonde_propagator *p, struct sonde_context *out, struct sonde_baggage *b,
@@ -71,7 +73,7 @@ static bool b3_extract(const struct sonde_propagator *p, struct sonde_context *o
         return true;
     struct slice trace = carrier_get(from, "x-b3-traceid"), span = carrier_get(from, "x-b3-spanid");
     struct slice sampled = carrier_get(from, "x-b3-sampled"), debug = carrier_get(from, "x-b3-flags");
-    return exact(trace, span) && take(out, trace, span, !sampled.n || yes(sampled) || slice_eq(debug, SLICE("1")));
+    return exact(trace, span) && take(out, trace, span, slice_eq(debug, SLICE("1")) ? DEBUG : !sampled.n || yes(sampled));
 }
 
 static void b3_inject(const struct sonde_propagator *p, const struct sonde_context *c, const struct sonde_baggage *b,
@@ -82,7 +84,7 @@ static void b3_inject(const struct sonde_propagator *p, const struct sonde_conte
     if (!sonde_context_valid(c))
         return;
     struct ids t = text_of(c);
-    snprintf(text, sizeof text, "%s-%s-%d", t.trace, t.span, c->flags & 1);
+    snprintf(text, sizeof text, "%s-%s-%c", t.trace, t.span, (c->flags & DEBUG) == DEBUG ? 'd' : '0' + (c->flags & 1));
     carrier_set(to, "b3", text);
 }
 
@@ -95,11 +97,14 @@ static void b3multi_inject(const struct sonde_propagator *p, const struct sonde_
     struct ids t = text_of(c);
     carrier_set(to, "x-b3-traceid", t.trace);
     carrier_set(to, "x-b3-spanid", t.span);
-    carrier_set(to, "x-b3-sampled", c->flags & 1 ? "1" : "0");
+    if ((c->flags & DEBUG) == DEBUG) // says the other one too
+        carrier_set(to, "x-b3-flags", "1");
+    else
+        carrier_set(to, "x-b3-sampled", c->flags & 1 ? "1" : "0");
 }
 
 static const char *const b3_fields[] = {"b3", NULL};
-static const char *const b3multi_fields[] = {"x-b3-traceid", "x-b3-spanid", "x-b3-sampled", NULL};
+static const char *const b3multi_fields[] = {"x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-b3-flags", NULL};
 const struct sonde_propagator propagate_b3 = {"b3", b3_fields, b3_extract, b3_inject, NULL};
 const struct sonde_propagator propagate_b3multi = {"b3multi", b3multi_fields, b3_extract, b3multi_inject, NULL};
 

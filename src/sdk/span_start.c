@@ -85,7 +85,7 @@ static inline void inherit(struct sonde_span *s, const struct begin *b)
         memcpy(c->trace_id, parent->trace_id, 16);
         memcpy(&s->parent, parent->span_id, 8);
         copy_text(c->tracestate, parent->tracestate, sizeof c->tracestate);
-        c->flags = parent->flags & 3;
+        c->flags = parent->flags & 7;
     } else {
         c->flags = 2; // random in the sense of Trace Context Level 2
     }
@@ -166,7 +166,7 @@ static void ask(struct sonde_span *s, struct begin *b, const struct sonde_span_o
     generate_now(s, !b->has_parent);
     b->out.tracestate = s->context.tracestate;
     b->decision = sonde_sampler_ask(sampler, &in, &b->out);
-    s->context.flags = (uint8_t)((s->context.flags & 2) | (b->decision == SONDE_RECORD_SAMPLE));
+    s->context.flags = (uint8_t)((s->context.flags & 6) | (b->decision == SONDE_RECORD_SAMPLE));
 }
 
 // Decides, and makes the ids that the decision needs at once.
@@ -194,7 +194,7 @@ static void decide(struct sonde_span *s, struct begin *b, const struct sonde_spa
         on = false;
     else if (b->has_parent && mode != TRACE_ON)
         on = c->flags & 1;
-    c->flags = (uint8_t)((c->flags & 2) | on);
+    c->flags = (uint8_t)((c->flags & 6) | on);
     b->decision = on ? SONDE_RECORD_SAMPLE : trace.keep_errors || sdk.span_events ? SONDE_RECORD_ONLY : SONDE_DROP;
     if (lazy == 0xff)
         return;

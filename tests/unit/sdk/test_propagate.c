@@ -76,6 +76,7 @@ static void formats(void **state)
         {"b3multi", "X-B3-TraceId: " ID "|X-B3-SpanId: " SPAN "|X-B3-Sampled: 0", "00-" ID "-" SPAN "-00"},
         {"b3multi", "x-b3-traceid: " ID "|x-b3-spanid: " SPAN "|x-b3-sampled: true", "00-" ID "-" SPAN "-01"},
         {"b3multi", "x-b3-traceid: " ID "|x-b3-spanid: " SPAN "|x-b3-sampled: 0|x-b3-flags: 1", "00-" ID "-" SPAN "-01"},
+        {"b3multi", "x-b3-traceid: " ID "|x-b3-spanid: " SPAN "|x-b3-flags: 1", "00-" ID "-" SPAN "-01"},
         {"b3multi", "x-b3-traceid: " ID, ""},
         {"jaeger", "uber-trace-id: " ID ":" SPAN ":0:1", "00-" ID "-" SPAN "-01"},
         {"jaeger", "uber-trace-id: " ID "%3A" SPAN "%3A0%3a0", "00-" ID "-" SPAN "-00"},
@@ -190,6 +191,45 @@ static void out_again(void **state)
     check_done();
 }
 
+// B3's debug is kept for those behind us, through a span as well; other formats do not know it.
+static int debug_on(void *arg)
+{
+    (void)arg;
+    static const struct {
+        const char *in, *b3, *multi;
+    } rows[] = {{"b3: " ID "-" SPAN "-d", "-d", "x-b3-flags: 1"},
+                {"x-b3-traceid: " ID "|x-b3-spanid: " SPAN "|x-b3-flags: 1", "-d", "x-b3-flags: 1"},
+                {"b3: " ID "-" SPAN "-1", "-1", "x-b3-sampled: 1"},
+                {"b3: " ID "-" SPAN "-0", "-0", "x-b3-sampled: 0"}};
+    for (size_t i = 0; i < CHECK_ROWS(rows); i++) {
+        static struct headers h;
+        struct sonde_carrier c = {get, set, keys, &h};
+        struct sonde_context in = {{0}};
+        char text[2000], parent[56];
+        const struct sonde_propagator *b3 = sonde_propagator_named("b3"), *multi = sonde_propagator_named("b3multi");
+        fill(&h, rows[i].in);
+        EXPECT(b3->extract(b3, &in, NULL, &c));
+        struct sonde_span *s = sonde_span_start("op", SONDE_KIND_SERVER, &in);
+        h.n = 0;
+        b3->inject(b3, sonde_span_context(s), NULL, &c);
+        print(&h, text, sizeof text);
+        EXPECT(strlen(text) > 2 && strcmp(text + strlen(text) - 2, rows[i].b3) == 0);
+        h.n = 0;
+        multi->inject(multi, sonde_span_context(s), NULL, &c);
+        print(&h, text, sizeof text);
+        EXPECT(h.n == 3 && strstr(text, rows[i].multi));
+        sonde_traceparent(sonde_span_context(s), parent);
+        EXPECT(parent[53] == '0' && parent[54] == (rows[i].b3[1] == '0' ? '0' : '1'));
+        sonde_span_end(s);
+    }
+    return seen_fails;
+}
+static void debug(void **state)
+{
+    (void)state;
+    in_child(debug_on, NULL, (const char *const[]){NULL});
+}
+
 static void composites(void **state)
 {
     (void)state;
@@ -237,7 +277,7 @@ static void environment(void **state)
         {{"OTEL_PROPAGATORS="}, "traceparent,tracestate,baggage", NULL},
         {{"OTEL_PROPAGATORS=tracecontext"}, "traceparent,tracestate", NULL},
         {{"OTEL_PROPAGATORS=b3, b3 ,baggage,b3"}, "b3,baggage", NULL},
-        {{"OTEL_PROPAGATORS=b3multi,jaeger"}, "x-b3-traceid,x-b3-spanid,x-b3-sampled,uber-trace-id", NULL},
+        {{"OTEL_PROPAGATORS=b3multi,jaeger"}, "x-b3-traceid,x-b3-spanid,x-b3-sampled,x-b3-flags,uber-trace-id", NULL},
         {{"OTEL_PROPAGATORS=none"}, "", NULL},
         {{"OTEL_PROPAGATORS=tracecontext,none"}, "", NULL},
         {{"OTEL_PROPAGATORS=smoke,xray"}, "x-amzn-trace-id", "OTEL_PROPAGATORS: 'smoke' is not known"},
@@ -338,6 +378,19 @@ static void members(void **state)
     CHECK(sonde_tracestate_set(&c, "long", long_value) && strlen(c.tracestate) <= 512);
     CHECK(sonde_tracestate_set(&c, "longer", long_value) && strlen(c.tracestate) <= 512);
     CHECK(!sonde_tracestate_get(&c, "long", long_value, sizeof long_value));
+    // What has to go: long members first, wherever they stand.
+    char key[513], want[513];
+    snprintf(c.tracestate, sizeof c.tracestate, "long=%0250d,m=%0100d,n=%0100d", 0, 1, 2);
+    snprintf(key, sizeof key, "%060d", 3);
+    snprintf(want, sizeof want, "a=%060d,m=%0100d,n=%0100d", 3, 1, 2);
+    CHECK(sonde_tracestate_set(&c, "a", key));
+    CHECK_STR(slice_str(c.tracestate), want);
+    memset(want, 'x', 256);
+    want[256] = 0;
+    memset(key, 'k', 255);
+    key[255] = 0;
+    CHECK(sonde_tracestate_set(&c, key, want) && strlen(c.tracestate) == 512); // nothing beside it
+    CHECK(sonde_tracestate_set(&c, key, NULL) && c.tracestate[0] == 0);
     check_done();
 }
 
@@ -355,9 +408,12 @@ static int in_env(void *arg)
     EXPECT_STR(c.request_id, "demo");
     EXPECT(sonde_baggage_get(b, "user") && strcmp(sonde_baggage_get(b, "user"), "A B") == 0);
     struct sonde_ctx *ctx = sonde_ctx_with_baggage(NULL, b), *before = sonde_ctx_attach(ctx);
-    char *old[] = {"PATH=/bin:/usr/bin", "TRACEPARENT=old", "TRACEPARENTS=other", NULL}, **env = sonde_inject_env(&c, old);
-    static const char *const want[] = {"PATH=/bin:/usr/bin", "TRACEPARENTS=other", "TRACEPARENT=00-" ID "-" SPAN "-01",
-                                       "TRACESTATE=a=1",     "BAGGAGE=user=A%20B", "X_REQUEST_ID=demo"};
+    char *old[] =
+        {"PATH=/bin:/usr/bin", "TRACEPARENT=old", "TRACEPARENTS=other", "X_DYNAMO_REQUEST_ID=old", "=", "odd", "", NULL},
+         **env = sonde_inject_env(&c, old);
+    static const char *const want[] = {
+        "PATH=/bin:/usr/bin", "TRACEPARENTS=other", "=", "odd", "", "TRACEPARENT=00-" ID "-" SPAN "-01", "TRACESTATE=a=1",
+        "BAGGAGE=user=A%20B", "X_REQUEST_ID=demo"};
     size_t n = 0;
     for (; env[n]; n++)
         EXPECT(n < CHECK_ROWS(want) && strcmp(env[n], want[n]) == 0);
@@ -370,6 +426,18 @@ static int in_env(void *arg)
     EXPECT(status == 0);
     free(env);
     sonde_ctx_detach(before);
+    // A trace of its own has nothing of what the environment says of another; without a trace it is handed on.
+    static const struct sonde_context none;
+    struct sonde_context fresh = {.trace_id = {1}, .span_id = {2}};
+    char *full[] = {"TRACESTATE=a=1", "BAGGAGE=x=1", "X_REQUEST_ID=demo", "TRACEPARENT=old", "B3=kept", NULL};
+    env = sonde_inject_env(&fresh, full);
+    EXPECT(env && strcmp(env[0], "B3=kept") == 0 && strncmp(env[1], "TRACEPARENT=00-01", 17) == 0 && !env[2]);
+    free(env);
+    env = sonde_inject_env(&none, full);
+    for (n = 0; env && full[n]; n++)
+        EXPECT(env[n] && strcmp(env[n], full[n]) == 0);
+    EXPECT(env && !env[n]);
+    free(env);
     sonde_ctx_unref(ctx);
     sonde_baggage_free(b);
     return seen_fails;
@@ -405,9 +473,10 @@ int main(void)
     if (CHILD_TSAN)
         return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(formats),     cmocka_unit_test(baggage_headers), cmocka_unit_test(out_again),
-        cmocka_unit_test(composites),  cmocka_unit_test(environment),     cmocka_unit_test(members),
-        cmocka_unit_test(request_ids), cmocka_unit_test(environments),    cmocka_unit_test(binary),
+        cmocka_unit_test(formats), cmocka_unit_test(baggage_headers), cmocka_unit_test(out_again),
+        cmocka_unit_test(debug),   cmocka_unit_test(composites),      cmocka_unit_test(environment),
+        cmocka_unit_test(members), cmocka_unit_test(request_ids),     cmocka_unit_test(environments),
+        cmocka_unit_test(binary),
     };
     return cmocka_run_group_tests(tests, child_setup, child_teardown);
 }
