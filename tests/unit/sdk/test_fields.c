@@ -525,13 +525,37 @@ static void packed_damage(void **state)
     buf_free(&whole);
 }
 
+// Protobuf's strings are UTF-8: one byte that is not, wherever it stands, of the key or of the value, is replaced.
+static void bytes_that_are_not_text(void **state)
+{
+    (void)state;
+    static const char odd[] = {'\x80', '\xff'};
+    for (size_t n = 1; n <= 40; n++) {
+        for (size_t at = 0; at <= n; at++) { // n: nowhere
+            char *text = malloc(n);          // not a byte more may be read
+            memset(text, 'a', n);
+            if (at < n)
+                text[at] = odd[at % 2];
+            for (int key = 0; key < 2; key++) {
+                struct buf b;
+                buf_init(&b, 1 << 16);
+                struct slice it = slice_of(text, n), other = SLICE("plain");
+                encode_attr(&b, 9, key ? it : other, SONDE_TYPE_STR, 0, key ? other : it);
+                CHECK(b.err == ERR_OK && (slice_find(buf_slice(&b), SLICE("\xef\xbf\xbd")) >= 0) == (at < n));
+                CHECK((slice_find(buf_slice(&b), it) >= 0) == (at == n));
+                buf_free(&b);
+            }
+            free(text);
+        }
+    }
+    check_done();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_type),
-        cmocka_unit_test(every_type_in_an_array),
-        cmocka_unit_test(cut_arrays),
-        cmocka_unit_test(packed_damage),
+        cmocka_unit_test(every_type),    cmocka_unit_test(every_type_in_an_array),  cmocka_unit_test(cut_arrays),
+        cmocka_unit_test(packed_damage), cmocka_unit_test(bytes_that_are_not_text),
     };
     const struct CMUnitTest processes[] = {
         cmocka_unit_test(kv_types),
