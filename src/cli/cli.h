@@ -46,6 +46,8 @@ void settings_markdown(struct buf *out);
 // libsonde's settings (src/sdk/settings.def): for `sonde env`, docs/settings.md and the manual of sonde-env.
 struct jw;
 void sdk_settings_text(struct buf *out);
+// A setting's value as it may be shown: without keys, tokens and passwords, as in a dump. Appended.
+void setting_shown(const char *name, struct slice value, struct buf *out);
 void sdk_settings_json(struct jw *w);
 void sdk_settings_markdown(struct buf *out);
 void sdk_settings_man(struct buf *out, void (*put)(struct buf *out, struct slice s));

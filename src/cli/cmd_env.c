@@ -44,8 +44,13 @@ static enum errc load(struct loaded *l, const struct command *c, int argc, char 
 
 static void put_value(const struct loaded *l, size_t i, struct buf *cell)
 {
+    const struct setting *s = &l->command->settings[i];
+    struct buf text;
+    buf_init(&text, MAX_CLI_OUTPUT);
+    setting_print(s, l->values, &text);
     buf_reset(cell);
-    setting_print(&l->command->settings[i], l->values, cell);
+    setting_shown(s->env ? s->env : s->flag, buf_slice(&text), cell);
+    buf_free(&text);
 }
 
 static void put_origin(const struct loaded *l, size_t i, struct buf *cell)

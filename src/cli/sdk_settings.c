@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "cli/cli.h"
+#include "sdk/dump.h"
 #include "sdk/settings_sdk.h"
 
 #include <string.h>
@@ -20,11 +21,26 @@ static const char intro[] =
     "/opt/dynamo/defaults/runtime.toml. With OTEL_CONFIG_FILE, OpenTelemetry's come from that file alone. A value that is not\n"
     "accepted is told on stderr, and the default holds.\n";
 
+void setting_shown(const char *name, struct slice value, struct buf *out)
+{
+    static const struct redact usual;
+    redact_text(&usual, slice_str(name), value, out);
+}
+
+static const char *shown(const struct sdk_setting *s, const char *value, struct buf *cell)
+{
+    buf_reset(cell);
+    setting_shown(s->name, slice_str(value), cell);
+    buf_char(cell, 0);
+    return cell->err == ERR_OK ? cell->p : "";
+}
+
 void sdk_settings_text(struct buf *out)
 {
-    struct buf cell;
+    struct buf cell, value;
     size_t name = 0;
     buf_init(&cell, MAX_CLI_OUTPUT);
+    buf_init(&value, MAX_CLI_OUTPUT);
     buf_str(out, "libsonde (environment of a process started here)\n");
     for (size_t i = 0; i < sdk_settings_n(); i++) {
         size_t n = strlen(sdk_setting(i).name);
@@ -35,19 +51,22 @@ void sdk_settings_text(struct buf *out)
         struct env_value v = sdk_setting_value(i);
         buf_reset(&cell);
         env_print_from(&v, &cell);
-        buf_printf(out, "  %-*s  %-20s  %-11.*s  %s", (int)name, s.name, v.text, (int)cell.n, cell.p, texts[i].meaning);
+        buf_printf(out, "  %-*s  %-20s  %-11.*s  %s", (int)name, s.name, shown(&s, v.text, &value), (int)cell.n, cell.p,
+                   texts[i].meaning);
         if (v.rejected)
-            buf_printf(out, " (not accepted: %s)", v.rejected);
+            buf_printf(out, " (not accepted: %s)", shown(&s, v.rejected, &value));
         buf_char(out, '\n');
     }
     buf_free(&cell);
+    buf_free(&value);
 }
 
 void sdk_settings_json(struct jw *w)
 {
     static const char *const from[] = {"default", "environment", "file", "program"};
-    struct buf cell;
+    struct buf cell, value;
     buf_init(&cell, MAX_CLI_OUTPUT);
+    buf_init(&value, MAX_CLI_OUTPUT);
     jw_obj(w);
     JW_KEY(w, "commands");
     jw_str(w, SLICE("libsonde"));
@@ -58,7 +77,7 @@ void sdk_settings_json(struct jw *w)
         struct env_value v = sdk_setting_value(i);
         const char *const rows[][2] = {{"env", s.name},
                                        {"type", sdk_setting_type(s.type)},
-                                       {"value", v.text},
+                                       {"value", shown(&s, v.text, &value)},
                                        {"default", s.value},
                                        {"from", from[v.from]},
                                        {"when", texts[i].when},
@@ -79,12 +98,13 @@ void sdk_settings_json(struct jw *w)
         JW_KEY(w, "origin");
         jw_str(w, buf_slice(&cell));
         JW_KEY(w, "rejected");
-        v.rejected ? jw_str(w, slice_str(v.rejected)) : jw_null(w);
+        v.rejected ? jw_str(w, slice_str(shown(&s, v.rejected, &value))) : jw_null(w);
         jw_obj_end(w);
     }
     jw_arr_end(w);
     jw_obj_end(w);
     buf_free(&cell);
+    buf_free(&value);
 }
 
 static void cell_text(struct buf *out, const char *s)

@@ -103,6 +103,7 @@ def test_near_misses_are_asked_about(run):
 @pytest.mark.parametrize("line, message", [
     ("requests --foo", "unknown option --foo; `sonde help requests` lists the options"),
     ("requests --url 127.0.0.1:3100", "--url 127.0.0.1:3100: write http://HOST:PORT or https://HOST:PORT"),
+    ("requests --url http://host:port", "--url http://host:port: write http://HOST:PORT or https://HOST:PORT"),
     ("requests --limit 99999999999999999999", 'option --limit: "99999999999999999999" is too large a whole number'),
     ("metrics up --range 999999w", 'option --range: "999999w" is too long a duration; write 500ms, 5s, 2m, 1h or 7d'),
     ("config dump --pid self", 'option --pid: "self" is not the number of a process'),
@@ -132,6 +133,11 @@ def test_env_tells_every_setting(run):
         assert flags == told and len(flags) > 5
     for s in settings_of(run).values():
         assert s["about"] and s["type"] and s["accepted"] and s["from"] == "default"
+    secrets = {"SONDE_DEBUG_TOKEN": "geheim", "OTEL_EXPORTER_OTLP_HEADERS": "a=geheim", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://me:geheim@h:1",
+               "SONDE_OTLP_TRACES_ENDPOINTS": "http://h:2;headers=k%3Dgeheim;timeout=5", "DYN_HEALTH_CHECK_PAYLOAD": '{"api_key":"geheim"}'}
+    for words in (("env",), ("env", "libsonde"), ("env", "-o", "json"), ("env", "libsonde", "-o", "json")):
+        code, out, err = run(*words, env=secrets)
+        assert code == 0 and "geheim" not in out + err and "<REDACTED>" in out, words
     assert run("env", "nothing")[0] == 2 and run("env", "-o", "xml")[0] == 2
 
 
