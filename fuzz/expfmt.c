@@ -33,6 +33,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 if (slice_eq(two.families[i].name, two.families[k].name))
                     abort();
         }
+        expfmt_own_created(&two);
+        for (uint32_t i = 0; i < two.n_families; i++)
+            if (!two.families[i].hidden)
+                expfmt_write_family(&two, &two.families[i], true, &om);
     } else if (err.code == ERR_OK || !err.msg[0]) {
         abort();
     }
