@@ -572,7 +572,7 @@ static void dropped_spans_of_one_handle(void **state)
 static int held_dropped(void *arg)
 {
     (void)arg;
-    struct sonde_span *seen[4] = {NULL};
+    struct sonde_span *held[4] = {NULL};
     for (int round = 0; round < 4; round++) {
         struct sonde_span *s = sonde_span_start("held", SONDE_KIND_INTERNAL, NULL);
         sonde_span_hold(s);
@@ -583,16 +583,16 @@ static int held_dropped(void *arg)
         struct sonde_span *b = sonde_span_start("other", SONDE_KIND_INTERNAL, NULL);
         EXPECT(a != b && ((round & 1) || (s != a && s != b)));
         for (int i = 0; i < round; i++)
-            EXPECT(seen[i] != a && seen[i] != b);
+            EXPECT(held[i] != a && held[i] != b);
         if (!(round & 1)) {
-            seen[round] = s;
+            held[round] = s;
             EXPECT(sonde_context_valid(sonde_span_context(s)));
         }
         sonde_span_end(b);
         sonde_span_end(a);
     }
     for (int round = 0; round < 4; round += 2)
-        sonde_span_release(seen[round]);
+        sonde_span_release(held[round]);
     return seen_fails;
 }
 static void dropped_spans_held(void **state)
