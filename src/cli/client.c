@@ -149,7 +149,8 @@ int client_get(const struct client_settings *s, struct slice path, struct buf *o
     char url[4096 + MAX_HTTP_TARGET];
     struct http_header org = {SLICE("x-scope-orgid"), slice_str(s->org)};
     size_t base = strlen(s->url);
-    if (strncmp(s->url, "http://", 7) != 0 && strncmp(s->url, "https://", 8) != 0) {
+    struct url parts;
+    if (url_parse(s->url, &parts, NULL) != ERR_OK) {
         fprintf(stderr, "sonde: --url %s: write http://HOST:PORT or https://HOST:PORT\n", s->url);
         return EXIT_USAGE;
     }

@@ -36,7 +36,10 @@ static void draw_row(const struct painter *p, const struct tree *r)
     }
     buf_reset(&cell);
     struct slice in = tree_text(r, "input_tokens"), out = tree_text(r, "output_tokens");
-    buf_printf(&cell, "%.*s>%.*s", (int)in.n, in.p, (int)out.n, out.p);
+    if (in.n || out.n)
+        buf_printf(&cell, "%.*s>%.*s", in.n ? (int)in.n : 1, in.n ? in.p : "?", out.n ? (int)out.n : 1, out.n ? out.p : "?");
+    else
+        buf_char(&cell, '?');
     draw_cell(p, buf_slice(&cell), 12);
     draw_bars(p, bars, n, at, 20);
     buf_printf(p->out, " %.*s\n", (int)verdict.n, verdict.p);

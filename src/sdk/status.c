@@ -1,4 +1,5 @@
 // Readiness: endpoints, canaries, and what decides.
+#define SONDE_TARGET "sonde::status" // of the lines written here
 #include "sdk/status.h"
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -317,6 +318,9 @@ void status_child(void)
     pthread_mutex_init(&lock, NULL);
     new_condition();
     generation++;
-    for (struct sonde_endpoint *e = endpoints; e; e = e->next)
-        e->has_thread = false, e->asked = 0, e->traffic = clock_mono_ns();
+    for (struct sonde_endpoint *e = endpoints; e; e = e->next) {
+        e->has_thread = false;
+        e->asked = 0;
+        e->traffic = clock_mono_ns();
+    }
 }

@@ -1,4 +1,5 @@
 // /debug/: a look inside while it runs, for who may.
+#define SONDE_TARGET "sonde::status" // of the lines written here
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "sdk/dump.h"

@@ -1,4 +1,5 @@
 // The server and its pages.
+#define SONDE_TARGET "sonde::status" // of the lines written here
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "sdk/env.h"
