@@ -77,4 +77,5 @@ clean: ## remove what was built
 check-engines: setup ## the Python package with the real vLLM and SGLang (7 GB from PyPI; no GPU)
 	@mkdir -p $(BUILD) && scripts/engines_env.sh $(BUILD)
 
-.PHONY: help setup all check interop check-engines demo demo-dynamo bench bench-peers bench-python soak fuzz asan tsan analyze install docs format clean
+.PHONY: help setup all check interop check-engines demo demo-dynamo bench bench-peers bench-spans bench-python bench-outage soak fuzz \
+        asan tsan analyze install wheel docs format clean
