@@ -39,11 +39,30 @@ static void simple(struct mapping *m, const char *prefix, int line)
     map_put(m, name, SLICE("1"), line, false);
 }
 
+// The entries of a provider's list; null when there is none, or something else stands there.
+static const struct sonde_config_node *entries(struct mapping *m, const struct sonde_config_node *provider, const char *key)
+{
+    const struct sonde_config_node *list = sonde_config_get(provider, key);
+    if (provider && provider->type != SONDE_NODE_MAP && provider->type != SONDE_NODE_NULL)
+        map_note(m, provider, "a map is expected here; it is left out");
+    if (!list || list->type == SONDE_NODE_NULL)
+        return NULL;
+    if (list->type == SONDE_NODE_LIST)
+        return list->first;
+    map_note(m, list, "a list is expected here, each entry behind a -; it is left out");
+    return NULL;
+}
+
 static void processors(struct mapping *m, const struct sonde_config_node *provider, const char *signal, const char *prefix)
 {
     bool traces = strcmp(signal, "TRACES") == 0;
-    const struct sonde_config_node *list = sonde_config_get(provider, "processors"), *properties;
-    for (const struct sonde_config_node *n = list ? list->first : NULL; n; n = n->next) {
+    const struct sonde_config_node *first = entries(m, provider, "processors"), *properties;
+    bool batches = false; // for all exporters then: none gets each item for itself
+    for (const struct sonde_config_node *n = first; n; n = n->next) {
+        const char *name = map_component(n, &properties);
+        batches = batches || (name && strcmp(name, "batch") == 0);
+    }
+    for (const struct sonde_config_node *n = first; n; n = n->next) {
         const char *name = map_component(n, &properties);
         const struct sonde_config_node *exporter = sonde_config_get(properties, "exporter");
         bool ours = name && (strcmp(name, "batch") == 0 || strcmp(name, "simple") == 0);
@@ -54,7 +73,10 @@ static void processors(struct mapping *m, const struct sonde_config_node *provid
         } else if (!exporter) {
             map_note(m, n, "a processor without an exporter is left out");
         } else {
-            name[0] == 'b' ? batch(m, prefix, properties) : simple(m, prefix, n->line);
+            if (name[0] == 'b')
+                batch(m, prefix, properties);
+            else if (!batches)
+                simple(m, prefix, n->line);
             map_exporter(m, signal, traces ? "span_exporter" : "log_record_exporter", exporter);
         }
     }
@@ -258,7 +280,7 @@ bool config_map(const struct sonde_config *c, struct sonde_config_parts *parts, 
     const struct sonde_config_node *tracer = sonde_config_get(root, "tracer_provider");
     const struct sonde_config_node *meter = sonde_config_get(root, "meter_provider");
     const struct sonde_config_node *logger = sonde_config_get(root, "logger_provider");
-    const struct sonde_config_node *off = sonde_config_get(root, "disabled"), *readers;
+    const struct sonde_config_node *off = sonde_config_get(root, "disabled");
     *parts = (struct sonde_config_parts){0};
     if (!format || !(strncmp(format->text, "0.", 2) == 0 || strncmp(format->text, "1.", 2) == 0)) {
         ERR(err, INPUT,
@@ -277,8 +299,7 @@ bool config_map(const struct sonde_config *c, struct sonde_config_parts *parts, 
     processors(&m, tracer, "TRACES", "BSP");
     sampler(&m, sonde_config_get(tracer, "sampler"));
     processors(&m, logger, "LOGS", "BLRP");
-    readers = sonde_config_get(meter, "readers");
-    for (const struct sonde_config_node *n = readers ? readers->first : NULL; n; n = n->next)
+    for (const struct sonde_config_node *n = entries(&m, meter, "readers"); n; n = n->next)
         reader(&m, n);
     none_left(&m, "TRACES");
     none_left(&m, "LOGS");

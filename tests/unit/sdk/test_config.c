@@ -323,6 +323,13 @@ static const struct {
      false, false, true},
     {"file_format: '1.0'\npropagator: {composite: [tracecontext, b3multi]}", "OTEL_PROPAGATORS", "tracecontext,b3multi", false,
      false, false},
+    // where one batches, none gets each item for itself
+    {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {max_queue_size: 9, exporter: {otlp_http: }}}, {simple: "
+     "{exporter: "
+     "{console: }}}]}",
+     "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "(none)", true, false, false},
+    {"file_format: '1.0'\ntracer_provider: {processors: [{simple: {exporter: {console: }}}, {batch: {exporter: {otlp_http: }}}]}",
+     "OTEL_BSP_SCHEDULE_DELAY", "(none)", true, false, false},
     // a further OTLP exporter says all of itself, and has nothing of the first
     {"file_format: '1.0'\ntracer_provider: {processors: [{batch: {exporter: {otlp_http: {endpoint: 'http://a/v1/traces', "
      "headers: [{name: k, value: v}]}}}}, {batch: {exporter: {otlp_http: {endpoint: 'http://b/v1/traces', headers: [{name: k, "
@@ -450,6 +457,15 @@ static void test_process(void **state)
         {"file_format: '1.0'\nresource: {attributes: [{name: service.name, value: 'from-file-${S}'}]}\n"
          "tracer_provider: {processors: [{other: {a: 1}}]}\n",
          "line 3: no provider for span_processor other is registered; it is left out"},
+        {"file_format: '1.0'\nresource: {attributes: [{name: service.name, value: 'from-file-${S}'}]}\n"
+         "tracer_provider: hello\n",
+         "line 3: a map is expected here; it is left out"},
+        {"file_format: '1.0'\nresource: {attributes: [{name: service.name, value: 'from-file-${S}'}]}\n"
+         "meter_provider: {readers: {periodic: }}\n",
+         "line 3: a list is expected here, each entry behind a -"},
+        {"file_format: '1.0'\nresource: {attributes: [{name: service.name, value: 'from-file-${S}'}]}\n"
+         "logger_provider: {processors: }\ntracer_provider:\n",
+         NULL},
         {"file_format: [", "; the environment is used instead"},
         {"file_format: 7\n", "file_format 7 is not known"},
         {NULL, "No such file or directory; the environment is used instead"},
@@ -468,7 +484,7 @@ static void test_process(void **state)
         check_row("%s", rows[i].yaml ? rows[i].yaml : "none");
         snprintf(env, sizeof env, "OTEL_CONFIG_FILE=%s", path);
         CHECK_INT(
-            child_run(started, i < 2 ? &path : NULL, (const char *[]){env, "OTEL_BSP_MAX_QUEUE_SIZE=77", "S=s", NULL}, &err), 0);
+            child_run(started, i < 5 ? &path : NULL, (const char *[]){env, "OTEL_BSP_MAX_QUEUE_SIZE=77", "S=s", NULL}, &err), 0);
         CHECK_INT(count_of(&err, "hello"), 1); // whatever the file is
         CHECK_INT(count_of(&err, "sonde: "), rows[i].note != NULL);
         CHECK(!rows[i].note || count_of(&err, rows[i].note) == 1);
