@@ -146,7 +146,7 @@ def test_gpus_by_nvml(config, nvml):
 def test_a_driver_that_hangs(config, nvml):
     start = time.monotonic()
     code, out, _ = config("dump", env={**nvml, "NVML_HANG": "1"})
-    assert code == 0 and json.loads(out)["gpu_info"] is None and 4.5 < time.monotonic() - start < 12
+    assert code == 0 and json.loads(out)["gpu_info"] is None and 4.5 < time.monotonic() - start < 50
 
 
 def test_two_processes_of_one_configuration(worker, config):

@@ -9,7 +9,7 @@ import pytest
 from conftest import Status, free_port, wait_for
 from test_inference import body, chat
 
-EXIT_SECONDS = 6  # the library's bound is 2 s, beside what the event loop and a loaded machine take
+EXIT_SECONDS = 9  # the library's bound is 2 s, beside what the event loop and a loaded machine take
 
 
 class Hole:
