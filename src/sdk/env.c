@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char rows[] =
 #define SETTING(name, type, value, accepted, when, meaning) name "\0" value "\0" accepted "\0"
@@ -113,6 +114,15 @@ const char *env_get(const char *name)
 const char *env_get_path(const char *name)
 {
     return get(name, secure_getenv);
+}
+
+bool env_absolute(char *out, size_t n, const char *path)
+{
+    char here[4096];
+    bool relative = path[0] && path[0] != '/' && getcwd(here, sizeof here) && here[0] == '/';
+    if (relative && snprintf(out, n, "%s/%s", here, path) < (int)n)
+        return true;
+    return snprintf(out, n, "%s", path) < (int)n && !relative;
 }
 
 void env_from_program(const char *name, const char *value, const char *call)

@@ -14,6 +14,10 @@ const char *env_get(const char *name);
 // The same for names of files: null in a set-user-ID program, whose user must not choose them.
 const char *env_get_path(const char *name);
 
+// The path as it holds after the program has changed its directory, as daemons do; "" stays. False: longer than out has room,
+// then out is cut.
+bool env_absolute(char *out, size_t n, const char *path);
+
 // By the table's type, default and bounds. An empty or blank value counts as unset. A value that is none: one line on stderr that
 // names setting, value, what is accepted and what is used instead, then the default.
 int64_t env_int(const char *name);                    // i, m, s, z; -1 when there is neither value nor default

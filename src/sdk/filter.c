@@ -2,8 +2,10 @@
 #include "base/limits.h"
 #include "base/toml.h"
 #include "sdk/pattern.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 bool filter_level_word(struct slice word, unsigned *level)
@@ -281,9 +283,18 @@ void filter_file(struct filter *f, const char *path, struct buf *notes)
     struct arena arena;
     struct toml *root;
     struct error err = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); // a pipe would be waited for
+    if (fd < 0) {
+        if (errno != ENOENT && errno != ENOTDIR)
+            buf_printf(notes, "sonde: %s: %s; the file is left out\n", path, strerrordesc_np(errno));
         return;
+    }
+    if (fstat(fd, &st) != 0 || S_ISFIFO(st.st_mode)) {
+        buf_printf(notes, "sonde: %s is a pipe, and read again at each change: it must be a file; it is left out\n", path);
+        close(fd);
+        return;
+    }
     buf_init(&text, FILTER_FILE_MAX);
     arena_init(&arena, MIB(16));
     ssize_t n;

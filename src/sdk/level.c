@@ -99,18 +99,34 @@ static bool build(const char *text, bool strict, struct buf *notes)
     return true;
 }
 
-static void copy_env(char *out, size_t n, const char *name)
+static void copy_path(char *out, size_t n, const char *name)
 {
     const char *v = env_get_path(name); // files: not those that the user of a set-user-ID program names
-    snprintf(out, n, "%s", v ? v : "");
+    env_absolute(out, n, v ? v : "");
+}
+
+// What is too long ends before the directive that does not fit.
+static void copy_directives(struct buf *notes)
+{
+    const char *v = env_get_path("DYN_LOG");
+    size_t n = v ? strlen(v) : 0;
+    if (n >= FILTER_TEXT) {
+        const char *comma = memrchr(v, ',', FILTER_TEXT - 1);
+        n = comma ? (size_t)(comma - v) : 0;
+        buf_printf(notes, "sonde: DYN_LOG: longer than %d bytes; what comes after the first %zu is left out\n", FILTER_TEXT - 1,
+                   n);
+    }
+    if (n)
+        memcpy(level.start, v, n);
+    level.start[n] = 0;
 }
 
 // A forked child keeps what was set in its parent.
 void level_configure(struct buf *notes)
 {
-    copy_env(level.start, sizeof level.start, "DYN_LOG");
-    copy_env(level.file, sizeof level.file, "DYN_LOGGING_CONFIG_PATH");
-    copy_env(level.control, sizeof level.control, "SONDE_LOG_CONTROL");
+    copy_directives(notes);
+    copy_path(level.file, sizeof level.file, "DYN_LOGGING_CONFIG_PATH");
+    copy_path(level.control, sizeof level.control, "SONDE_LOG_CONTROL");
     build(level.until ? level.passing : level.set[0] ? level.set : level.start, false, notes);
 }
 
@@ -202,6 +218,10 @@ static bool change(char *where, const char *directives, int64_t until)
     sdk_start();
     if (!sdk_enter())
         return false;
+    if (strlen(text) >= FILTER_TEXT) {
+        char note[80];
+        sdk_note(note, (size_t)snprintf(note, sizeof note, "sonde: the new filter: longer than %d bytes\n", FILTER_TEXT - 1));
+    }
     pthread_mutex_lock(&level.change);
     bool passing = where == level.passing;
     if (strlen(text) < FILTER_TEXT) {

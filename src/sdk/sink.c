@@ -481,7 +481,7 @@ static void set_up(struct sink *s, const struct sonde_sink_options *o, struct fi
                                      .rotate_at_start = o->rotate_at_start,
                                      .keep = o->keep ? o->keep : SONDE_SINK_KEEP,
                                      .fd = -1};
-        snprintf(s->file.path, sizeof s->file.path, "%s", o->path);
+        env_absolute(s->file.path, sizeof s->file.path, o->path);
     }
     s->level_of = f ? mem_zalloc(SITES) : NULL;
     __atomic_store_n(&s->filter, f, __ATOMIC_RELEASE);
@@ -562,8 +562,8 @@ bool sonde_sink_remove(int number)
         s->level_of = NULL;
         buf_free(&s->out), buf_init(&s->out, LINE_MAX);
         s->at = 0;
-        if (s->kind == SONDE_SINK_FILE && s->file.fd >= 0)
-            close(s->file.fd), s->file.fd = -1;
+        if (s->kind == SONDE_SINK_FILE)
+            sink_file_close(&s->file);
         tell_ring();
     }
     pthread_mutex_unlock(&sdk.drain);

@@ -32,6 +32,7 @@ struct sink_file {
     ino_t inode;
     uint64_t size;
     int64_t period;                                             // of rotate_seconds in which the file was begun
+    bool regular;                                               // not a pipe or device, which is never renamed
     bool mid_line;                                              // the file ends within a line, which goes on there
     int error;                                                  // errno of the failure that lasts; 0: none
     int64_t failed_at, retry_at, checked_at, no_rotation_until; // monotonic
@@ -42,6 +43,7 @@ struct sink_file {
 size_t sink_file_write(struct sink_file *f, const char *p, size_t n);
 // Opens it for the first time, or anew when it was moved or truncated.
 void sink_file_check(struct sink_file *f);
+void sink_file_close(struct sink_file *f);
 
 // ---- all ------------------------------------------------------------------------------------------------------------
 enum { SINK_HELD = 1, SINK_EVENT = 2, SINK_RETRO = 4 }; // below DYN_LOG's filter; a span event; held, now written after all

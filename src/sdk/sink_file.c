@@ -42,6 +42,11 @@ static void let_go(struct sink_file *f)
     f->mid_line = false;
 }
 
+void sink_file_close(struct sink_file *f)
+{
+    let_go(f);
+}
+
 static int64_t period_of(const struct sink_file *f, int64_t second)
 {
     return f->rotate_seconds ? second / f->rotate_seconds : 0;
@@ -50,7 +55,8 @@ static int64_t period_of(const struct sink_file *f, int64_t second)
 static bool open_it(struct sink_file *f)
 {
     struct stat st;
-    f->fd = fd_above_standard(open(f->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640));
+    // A pipe nobody reads must not hold up the others, neither here nor when it is full.
+    f->fd = fd_above_standard(open(f->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640));
     if (f->fd < 0 || fstat(f->fd, &st) != 0) {
         fail(f, errno);
         if (f->fd >= 0)
@@ -61,6 +67,7 @@ static bool open_it(struct sink_file *f)
     }
     f->dev = st.st_dev;
     f->inode = st.st_ino;
+    f->regular = S_ISREG(st.st_mode);
     f->size = (uint64_t)st.st_size;
     f->period = period_of(f, st.st_size ? st.st_mtim.tv_sec : clock_wall_ns() / 1000000000);
     f->checked_at = clock_mono_ns();
@@ -115,7 +122,7 @@ void sink_file_check(struct sink_file *f)
     }
     if (f->fd < 0 && open_it(f) && !f->started) {
         f->started = true;
-        if (f->rotate_at_start && f->size && rotate(f))
+        if (f->rotate_at_start && f->regular && f->size && rotate(f))
             open_it(f);
     }
 }
@@ -142,7 +149,7 @@ static size_t share(struct sink_file *f, const char *p, size_t n)
 {
     if (f->mid_line)
         return first_line(p, n);
-    if (clock_mono_ns() < f->no_rotation_until)
+    if (!f->regular || clock_mono_ns() < f->no_rotation_until)
         return n;
     if (time_is_over(f))
         return 0;
@@ -162,20 +169,22 @@ static bool take_back(struct sink_file *f, size_t n)
     return true;
 }
 
-// One write; the bytes that are out, 0 after a failure.
+// One write; the bytes that are out, 0 after a failure, and where a pipe has no room now.
 static size_t put(struct sink_file *f, const char *p, size_t n)
 {
     ssize_t k;
     do
         k = quiet_write(f->fd, p, n);
     while (k < 0 && errno == EINTR);
+    if (k < 0 && errno == EAGAIN)
+        return 0;
     if (k <= 0) {
         fail(f, k ? errno : ENOSPC);
         return 0;
     }
     size_t done = (size_t)k;
     f->size += done;
-    if (done < n) {
+    if (done < n && f->regular) {
         size_t whole = whole_lines(p, done);
         if (whole < done && !f->mid_line && take_back(f, done - whole))
             done = whole;
@@ -183,7 +192,7 @@ static size_t put(struct sink_file *f, const char *p, size_t n)
         fail(f, ENOSPC);
         return done;
     }
-    f->mid_line = false;
+    f->mid_line = p[done - 1] != '\n';
     works(f);
     return done;
 }
@@ -201,8 +210,11 @@ size_t sink_file_write(struct sink_file *f, const char *p, size_t n)
             break;
         size_t k = share(f, p + done, n - done);
         if (k) {
-            done += put(f, p + done, k);
+            size_t out = put(f, p + done, k);
+            done += out;
             rotations = 0;
+            if (!out && !f->error)
+                break;
         } else if (rotations++ < 3) {
             rotate(f);
         } else { // the same file comes back each time: goes on in it

