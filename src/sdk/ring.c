@@ -39,7 +39,7 @@ static bool ring_dir(char *out, size_t n, struct error *err)
     struct stat st;
     if (dir && *dir) {
         mkdir(dir, 0700);
-        if (snprintf(out, n, "%s", dir) < (int)n && stat(dir, &st) == 0 && (errno = S_ISDIR(st.st_mode) ? 0 : ENOTDIR) == 0 &&
+        if (env_absolute(out, n, dir) && stat(dir, &st) == 0 && (errno = S_ISDIR(st.st_mode) ? 0 : ENOTDIR) == 0 &&
             access(dir, W_OK | X_OK) == 0)
             return true;
         ERR(err, IO, "SONDE_RING_DIR=%.200s: %s; records will not survive a crash", dir, strerror(errno ? errno : ENAMETOOLONG));
