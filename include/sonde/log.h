@@ -323,8 +323,8 @@ SONDE_API bool sonde_site_wanted(struct sonde_site *site); // the same, or held 
 #define SONDE_DECL_SONDE_PLAIN_(policy)
 #define SONDE_DECL_SONDE_FORMAT_(policy)
 #define SONDE_DECL_SONDE_LIMIT_(policy) static struct sonde_limit sonde_limit_ = SONDE_BRACES_ policy;
-#define SONDE_BRACES_(first, one_in, period, dedup)       \
-    {                                                     \
+#define SONDE_BRACES_(first, one_in, period, dedup) \
+    {                                               \
         first, one_in, period, dedup, 0, 0, 0, 0, 0 \
     }
 #define SONDE_GATE_(level, kind, policy) SONDE_CAT_(SONDE_GATE_, kind)
