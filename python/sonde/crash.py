@@ -42,9 +42,15 @@ def directories() -> list[str]:
 
 
 def _path() -> str:
-    for d in directories():
-        for ring in glob.glob(os.path.join(glob.escape(d), f"*-{os.getpid()}.ring")):
-            return ring[:-5] + ".stacks"
+    """Beside the ring that this process has mapped: one of a dead process with our number may lie there, too."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as f:
+            for line in f:
+                path = line.rstrip("\n").partition("/")
+                if path[2].endswith(f"-{os.getpid()}.ring"):
+                    return "/" + path[2][:-5] + ".stacks"
+    except OSError:
+        pass
     import tempfile
     return os.path.join((directories() or [tempfile.gettempdir()])[0], f"python-{os.getpid()}.stacks")
 
@@ -58,7 +64,7 @@ def _tell_earlier() -> None:
     for d in directories():
         for path in glob.glob(os.path.join(glob.escape(d), "*.stacks")):
             pid = path[:-7].rpartition("-")[2]
-            if _alive(pid):
+            if pid != str(os.getpid()) and _alive(pid):  # ours: in a container each start may have the same number
                 continue
             try:
                 os.rename(path, path + ".told")  # one of several that start at once wins
@@ -230,6 +236,7 @@ def enable(*, stacks_on: Optional[int] = signal.SIGUSR2, faults: bool = True, as
         from asyncio.base_events import BaseEventLoop
         _hooks["asyncio"] = BaseEventLoop.call_exception_handler
         setattr(BaseEventLoop, "call_exception_handler", _loop_handler)
+    _tell_earlier()  # before a file of that name is begun anew
     try:
         _file = open(_path(), "w", encoding="utf-8")
     except OSError as e:
@@ -248,7 +255,6 @@ def enable(*, stacks_on: Optional[int] = signal.SIGUSR2, faults: bool = True, as
         if _file is not None:
             faulthandler.register(stacks_on, file=_file, all_threads=True, chain=True)
             _hooks["signal"] = stacks_on
-    _tell_earlier()
     return _file.name if _file else None
 
 

@@ -39,6 +39,23 @@ deep()
     assert not list(pathlib.Path(rings["SONDE_RING_DIR"]).glob("*.stacks"))
 
 
+def test_a_dead_process_had_our_number(run, rings):
+    """As in a container, where each start gets the same one."""
+    code, out, lines = run("""
+import os
+dead = os.path.join(os.environ["SONDE_RING_DIR"], f"svc-{os.getpid()}")
+open(dead + ".ring", "w").write("old")
+open(dead + ".stacks", "w").write("Fatal Python error: Aborted\\n")
+import sonde.crash
+path = sonde.crash.enable()
+assert path == dead.replace("svc", "svc.2") + ".stacks" and os.path.exists(path[:-7] + ".ring"), path
+assert open(dead + ".ring").read() == "old"
+""", env={**rings, "OTEL_SERVICE_NAME": "svc"})
+    assert code == 0, (out, lines)
+    (told,) = [x for x in lines if x["level"] == "ERROR"]
+    assert "Fatal Python error: Aborted" in told["message"] and told["ring"].endswith(".ring") and ".2-" not in told["ring"]
+
+
 def test_unhandled_exceptions_know_their_request(run, rings):
     code, _, lines = run("""
 import sonde, sonde.crash, threading
