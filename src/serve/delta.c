@@ -130,7 +130,7 @@ static bool add_histogram(struct total *t, struct slice bytes)
 struct cell {
     double *value;
     struct slice *histogram;
-    int64_t *start, *flags;
+    int64_t *start;
 };
 
 static struct cell cell_of(struct batch *b, uint32_t row)
@@ -143,8 +143,6 @@ static struct cell cell_of(struct batch *b, uint32_t row)
         c.histogram = &b->field[FIELD_HISTOGRAM]->s[i];
     if (b->field[FIELD_START] && (i = column_find(b->field[FIELD_START], row)) >= 0)
         c.start = &b->field[FIELD_START]->i64[i];
-    if (b->field[FIELD_FLAGS] && (i = column_find(b->field[FIELD_FLAGS], row)) >= 0)
-        c.flags = &b->field[FIELD_FLAGS]->i64[i];
     return c;
 }
 
@@ -304,7 +302,7 @@ static bool is_first_of_point(const struct resource *r)
 
 void delta_apply(struct delta *d, struct slice tenant, struct batch *b, struct wire_report *report)
 {
-    const struct column *flags = b->field[FIELD_FLAGS];
+    struct column *flags = b->field[FIELD_FLAGS];
     uint64_t seed = tenant_hash(tenant);
     pthread_mutex_lock(&d->lock);
     for (uint32_t i = 0; flags && i < flags->n; i++) {
@@ -317,7 +315,7 @@ void delta_apply(struct delta *d, struct slice tenant, struct batch *b, struct w
         const char *why = apply_row(d, key, b, row, &c);
         if (!why)
             continue;
-        *c.flags = SAMPLE_DROPPED;
+        flags->i64[i] = SAMPLE_DROPPED;
         if (!is_first_of_point(r))
             continue;
         report->rejected++;
