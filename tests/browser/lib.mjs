@@ -27,7 +27,7 @@ export async function visit(path, body, { width = 1500, height = 1000, scheme = 
   const problems = [];
   try {
     const page = await context.newPage();
-    page.setDefaultTimeout(8000);
+    page.setDefaultTimeout(30000);
     await page.addInitScript(() => addEventListener("securitypolicyviolation", (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`)));
     page.on("console", (m) => {
       if (!["error", "warning"].includes(m.type()) || (failing && /Failed to load resource/.test(m.text()))) return;
